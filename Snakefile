@@ -1,0 +1,26 @@
+# VirNucFlow: viral sequences, found with six-frame translation and two language models.
+# A picture of what runs: snakemake --rulegraph mermaid-js. All settings: config/config.yaml.
+
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+
+configfile: "config/config.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/models.smk"
+include: "workflow/rules/sequences.smk"
+include: "workflow/rules/embeddings.smk"
+include: "workflow/rules/predictions.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        results(),
+
+
+onsuccess:
+    print(closing_words())

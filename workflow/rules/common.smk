@@ -1,0 +1,157 @@
+# Settings, sample sheet, shards and targets. The only file of the workflow with functions.
+
+import ast
+import json
+import os
+import re
+from functools import cache
+from pathlib import Path
+
+import pandas as pd
+from snakemake.exceptions import WorkflowError
+from snakemake.utils import validate
+
+WORKFLOW = Path(str(workflow.current_basedir)).parent
+SCRIPTS = WORKFLOW / "scripts"
+V1_ATTENTION = "VIRNUCPRO_V1_ATTENTION"
+TOKEN_BUDGET = {"flash": 16384, "standard": 2048}
+COMPRESSION = 4  # bases a byte of a compressed FASTA file, about
+RESULTS = [
+    "prediction_results.txt",
+    "prediction_results_highestscore.csv",
+    "sequences.tsv",
+    "chunks.tsv",
+    "viral.fasta",
+    "run.json",
+]
+
+
+def read_samples(path):
+    """The sample sheet: a row a FASTA file; the rows of one sample are its files, in order."""
+    try:
+        sheet = pd.read_csv(path, sep="\t", dtype=str, comment="#", keep_default_na=False, na_values=[""])
+    except (OSError, ValueError) as error:
+        raise WorkflowError(f"samples: {path}: {error}; give a tab-separated table")
+    validate(sheet, str(WORKFLOW / "schemas" / "samples.schema.yaml"))
+    samples = {}
+    for name, rows in sheet.groupby("sample", sort=False):
+        if rows["fasta"].duplicated().any():
+            raise WorkflowError(f"samples: {path}: sample {name} names a file twice; remove one")
+        attention = rows.get("attention", pd.Series([None])).unique()
+        if len(attention) > 1:
+            raise WorkflowError(f"samples: {path}: sample {name} has several values of attention; use one")
+        chosen = None if pd.isna(attention[0]) else attention[0]
+        samples[name] = {"fasta": list(rows["fasta"]), "attention": chosen}
+    if not samples:
+        raise WorkflowError(f"samples: {path}: no sample; add a row with sample and fasta")
+    return samples
+
+
+def forced_attention():
+    """`standard` when the environment asks for v1's attention, else nothing."""
+    value = os.environ.get(V1_ATTENTION, "").strip().lower()
+    if value in ("true", "1", "yes"):
+        return "standard"
+    if value in ("", "false", "0", "no"):
+        return None
+    raise WorkflowError(f"{V1_ATTENTION}={value}: unknown; set it to true or false")
+
+
+def attention(sample):
+    """The environment variable wins over the sample sheet, which wins over the config."""
+    return FORCED_ATTENTION or SAMPLES[sample]["attention"] or config["attention"]
+
+
+@cache
+def shards(sample):
+    """The names of a sample's shards, from its files' sizes, so that the whole DAG is known at the start."""
+    number = config["shards"]
+    if number == "auto":
+        bases = sum(map(estimated_bases, SAMPLES[sample]["fasta"]))
+        number = max(1, round(bases / (config["shard_megabases"] * 1e6)))
+    return [f"{shard:05d}" for shard in range(1, number + 1)]
+
+
+def estimated_bases(fasta):
+    """From one stat; a missing file counts nothing here and is reported by Snakemake as a missing input."""
+    size = os.stat(fasta).st_size if os.path.exists(fasta) else 0
+    compressed = Path(fasta).suffix in (".gz", ".bgz", ".bz2", ".xz", ".zst")
+    return size * COMPRESSION if compressed else size
+
+
+def portable(path):
+    """A path as rules name it: relative when it lies below the working directory, so that both can move together."""
+    path = Path(path)
+    below = path.is_relative_to(Path.cwd())
+    return str(path.relative_to(Path.cwd()) if below else path)
+
+
+def program(name):
+    return portable(SCRIPTS / f"{name}.py")
+
+
+def library(name):
+    """The modules that a program imports, directly or not: inputs of its rule, so that an edit reruns what it must."""
+    return sorted(portable(path) for path in imports(SCRIPTS / f"{name}.py"))
+
+
+@cache
+def imports(path):
+    package, found = SCRIPTS / "virnucflow", set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module.split(".")[0] == package.name:
+            _, *names = node.module.split(".")
+            found |= {package / f"{name}.py" for name in names or [alias.name for alias in node.names]}
+    found = {module for module in found if module.exists()}
+    return found.union(*(imports(module) for module in found))
+
+
+def scores(wildcards):
+    """The scores of a sample, in shard order, on the attention path chosen for it."""
+    return expand(
+        "work/{sample}/scores/{attention}/{shard}.parquet",
+        sample=wildcards.sample,
+        attention=attention(wildcards.sample),
+        shard=shards(wildcards.sample),
+    )
+
+
+def token_budget(wildcards, attempt):
+    """Tokens a batch: v1's number for standard; halved with each attempt, for a GPU that ran out of memory."""
+    return TOKEN_BUDGET[wildcards.attention] // 2 ** (attempt - 1)
+
+
+def embed_memory(wildcards, input, attempt):
+    """Megabytes: three copies of the weights at worst, and the frames with their embeddings."""
+    return int((6000 + 3 * os.path.getsize(input.weights) / 1e6 + 60 * os.path.getsize(input.frames) / 1e6) * attempt)
+
+
+def embed_runtime(wildcards, attempt):
+    """Minutes."""
+    return {"flash": 240, "standard": 1440}[wildcards.attention] * attempt
+
+
+def closing_words():
+    """What to tell the user after a run: where the results are, and which of them mean nothing."""
+    words = []
+    for sample in SAMPLES:
+        run = json.loads(Path(f"results/{sample}/run.json").read_text())
+        warning = "" if run["trained"] else f" (model {run['model']} is untrained: these results mean nothing)"
+        words.append(f"Results of {sample}: results/{sample}/{warning}")
+    return "\n".join(words)
+
+
+def results():
+    return expand("results/{sample}/{file}", sample=SAMPLES, file=RESULTS)
+
+
+validate(config, str(WORKFLOW / "schemas" / "config.schema.yaml"))
+SAMPLES = read_samples(config["samples"])
+FORCED_ATTENTION = forced_attention()
+GPUS = 0 if config["device"] == "cpu" else 1
+
+
+wildcard_constraints:
+    sample="|".join(map(re.escape, SAMPLES)),
+    attention="flash|standard",
+    shard=r"\d{5}",

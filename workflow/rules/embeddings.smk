@@ -1,0 +1,77 @@
+# Both encoders over the frames. {attention} is flash or standard (v1); neither overwrites the other.
+# A pack's description is ancient(): embeddings depend on the weights, which it only describes.
+
+
+rule embed_dnabert_s:
+    input:
+        frames="work/{sample}/frames/{shard}.parquet",
+        pack=ancient(f"{config['model']}/pack.json"),
+        weights=f"{config['model']}/dnabert_s.safetensors",
+        tokenizer=f"{config['model']}/tokenizer.json",
+        program=program("embed_dnabert_s"),
+        library=library("embed_dnabert_s"),
+    output:
+        embeddings="work/{sample}/embeddings/{attention}/dnabert_s/{shard}.safetensors",
+    log:
+        "logs/embed_dnabert_s/{sample}/{attention}/{shard}.log",
+    benchmark:
+        "logs/embed_dnabert_s/{sample}/{attention}/{shard}.benchmark.tsv"
+    conda:
+        "../../envs/programs.yaml"
+    threads: 4
+    resources:
+        gpu=GPUS,
+        mem_mb=embed_memory,
+        runtime=embed_runtime,
+        token_budget=token_budget,
+    params:
+        model=lambda wildcards, input: os.path.dirname(input.pack),
+        precision=lambda wildcards: config["precision"][wildcards.attention],
+        device=config["device"],
+    message:
+        "Embed the nucleotides of shard {wildcards.shard} of {wildcards.sample} ({wildcards.attention})"
+    shell:
+        "python {input.program:q} --frames {input.frames:q} --model {params.model:q}"
+        " --attention {wildcards.attention} --precision {params.precision}"
+        " --device {params.device} --token-budget {resources.token_budget} --threads {threads}"
+        " --embeddings {output.embeddings:q} 2> {log:q}"
+
+
+use rule embed_dnabert_s as embed_esm2 with:
+    input:
+        frames="work/{sample}/frames/{shard}.parquet",
+        pack=ancient(f"{config['model']}/pack.json"),
+        weights=f"{config['model']}/esm2.safetensors",
+        program=program("embed_esm2"),
+        library=library("embed_esm2"),
+    output:
+        embeddings="work/{sample}/embeddings/{attention}/esm2/{shard}.safetensors",
+    log:
+        "logs/embed_esm2/{sample}/{attention}/{shard}.log",
+    benchmark:
+        "logs/embed_esm2/{sample}/{attention}/{shard}.benchmark.tsv"
+    message:
+        "Embed the proteins of shard {wildcards.shard} of {wildcards.sample} ({wildcards.attention})"
+
+
+rule concat_features:
+    input:
+        dnabert_s="work/{sample}/embeddings/{attention}/dnabert_s/{shard}.safetensors",
+        esm2="work/{sample}/embeddings/{attention}/esm2/{shard}.safetensors",
+        program=program("concat_features"),
+        library=library("concat_features"),
+    output:
+        features="work/{sample}/features/{attention}/{shard}.safetensors",
+    log:
+        "logs/concat_features/{sample}/{attention}/{shard}.log",
+    conda:
+        "../../envs/programs.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 8000 * attempt,
+        runtime=lambda wildcards, attempt: 30 * attempt,
+    message:
+        "Concatenate both embeddings of shard {wildcards.shard} of {wildcards.sample} ({wildcards.attention})"
+    shell:
+        "python {input.program:q} --dnabert-s {input.dnabert_s:q} --esm2 {input.esm2:q}"
+        " --features {output.features:q} 2> {log:q}"

@@ -1,0 +1,62 @@
+# From features to the tables that users read.
+
+
+rule predict:
+    input:
+        frames="work/{sample}/frames/{shard}.parquet",
+        features="work/{sample}/features/{attention}/{shard}.safetensors",
+        pack=ancient(f"{config['model']}/pack.json"),
+        classifier=f"{config['model']}/classifier.safetensors",
+        program=program("predict"),
+        library=library("predict"),
+    output:
+        scores="work/{sample}/scores/{attention}/{shard}.parquet",
+    log:
+        "logs/predict/{sample}/{attention}/{shard}.log",
+    conda:
+        "../../envs/programs.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 8000 * attempt,
+        runtime=lambda wildcards, attempt: 30 * attempt,
+    params:
+        model=lambda wildcards, input: os.path.dirname(input.pack),
+    message:
+        "Score the frames of shard {wildcards.shard} of {wildcards.sample} ({wildcards.attention})"
+    shell:
+        "python {input.program:q} --frames {input.frames:q} --features {input.features:q}"
+        " --model {params.model:q} --scores {output.scores:q} 2> {log:q}"
+
+
+rule write_results:
+    input:
+        scores=scores,
+        sequences="work/{sample}/sequences.tsv",
+        fasta=lambda wildcards: SAMPLES[wildcards.sample]["fasta"],
+        program=program("write_results"),
+        library=library("write_results"),
+    output:
+        predictions="results/{sample}/prediction_results.txt",
+        consensus="results/{sample}/prediction_results_highestscore.csv",
+        summary="results/{sample}/sequences.tsv",
+        chunk_summary="results/{sample}/chunks.tsv",
+        viral_fasta="results/{sample}/viral.fasta",
+        provenance="results/{sample}/run.json",
+    log:
+        "logs/write_results/{sample}.log",
+    conda:
+        "../../envs/programs.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 16000 * attempt,
+        runtime=lambda wildcards, attempt: 120 * attempt,
+    params:
+        chunk_length=config["chunk_length"],
+    message:
+        "Write the results of {wildcards.sample}"
+    shell:
+        "python {input.program:q} --scores {input.scores:q} --sequences {input.sequences:q}"
+        " --fasta {input.fasta:q} --chunk-length {params.chunk_length}"
+        " --predictions {output.predictions:q} --consensus {output.consensus:q}"
+        " --summary {output.summary:q} --chunk-summary {output.chunk_summary:q}"
+        " --viral-fasta {output.viral_fasta:q} --provenance {output.provenance:q} 2> {log:q}"

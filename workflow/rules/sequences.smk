@@ -1,0 +1,52 @@
+# From FASTA files to the reading frames without a stop codon.
+
+
+rule split_fasta:
+    input:
+        fasta=lambda wildcards: SAMPLES[wildcards.sample]["fasta"],
+        program=program("split_fasta"),
+        library=library("split_fasta"),
+    output:
+        # A directory, because the number of shards differs between samples.
+        chunks=directory("work/{sample}/chunks"),
+        sequences="work/{sample}/sequences.tsv",
+    log:
+        "logs/split_fasta/{sample}.log",
+    conda:
+        "../../envs/programs.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 8000 * attempt,
+        runtime=lambda wildcards, attempt: 120 * attempt,
+    params:
+        chunk_length=config["chunk_length"],
+        duplicate_ids=config["duplicate_ids"],
+        chunks=lambda wildcards, output: [f"{output.chunks}/{shard}.fa" for shard in shards(wildcards.sample)],
+    message:
+        "Split the sequences of {wildcards.sample} into chunks"
+    shell:
+        "python {input.program:q} --fasta {input.fasta:q} --chunk-length {params.chunk_length}"
+        " --duplicate-ids {params.duplicate_ids}"
+        " --chunks {params.chunks:q} --sequences {output.sequences:q} 2> {log:q}"
+
+
+rule translate_frames:
+    input:
+        chunks="work/{sample}/chunks",
+        program=program("translate_frames"),
+        library=library("translate_frames"),
+    output:
+        frames="work/{sample}/frames/{shard}.parquet",
+    log:
+        "logs/translate_frames/{sample}/{shard}.log",
+    conda:
+        "../../envs/programs.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 8000 * attempt,
+        runtime=lambda wildcards, attempt: 60 * attempt,
+    message:
+        "Translate shard {wildcards.shard} of {wildcards.sample} in six frames"
+    shell:
+        "python {input.program:q} --chunks {input.chunks:q}/{wildcards.shard}.fa"
+        " --frames {output.frames:q} 2> {log:q}"

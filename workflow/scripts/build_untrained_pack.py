@@ -1,0 +1,116 @@
+"""Build a model pack with seeded random weights, to try the workflow and to test it.
+
+The pack has the architecture and the file formats of a real one, and its scores mean nothing. It names itself
+`untrained`. The same arguments give the same bytes.
+"""
+
+import argparse
+from dataclasses import asdict
+from itertools import product
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer
+from tokenizers.models import BPE
+from tokenizers.pre_tokenizers import Whitespace
+from tokenizers.processors import TemplateProcessing
+
+from virnucflow import classifier, dnabert_s, esm2
+from virnucflow.cli import InputError, log, run, staged
+from virnucflow.embeddings import save_tensors
+from virnucflow.frames import stop_free_frames
+from virnucflow.model_pack import FILES, DnabertSShape, Esm2Shape, describe
+
+SPECIAL_TOKENS = ["[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]"]  # in the published tokenizer's order
+HIDDEN = 512  # the published classifier's hidden layer
+CALIBRATION_CHUNKS = 400
+SPREAD = 4.0  # standard deviation of the logits' difference over random frames, so that scores use the whole range
+
+
+def parse_arguments() -> argparse.Namespace:
+    shape = {"type": int, "nargs": 3, "metavar": ("LAYERS", "WIDTH", "HEADS")}
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=Path, required=True, help="directory of the pack, to be written")
+    parser.add_argument("--chunk-length", type=int, default=500, help="chunk length that the pack says it is for")
+    parser.add_argument("--seed", type=int, default=0, help="of the random weights")
+    parser.add_argument("--esm2", **shape, default=[3, 64, 4], help="shape of ESM-2; published: 36 2560 40")
+    parser.add_argument("--dnabert-s", **shape, default=[2, 48, 6], help="shape of DNABERT-S; published: 12 768 12")
+    arguments = parser.parse_args()
+    for _, width, heads in (arguments.esm2, arguments.dnabert_s):
+        if width % (2 * heads):
+            raise InputError(f"width {width} and {heads} heads: the width must be a multiple of twice the heads")
+    return arguments
+
+
+def build_tokenizer() -> Tokenizer:
+    """A byte-pair tokenizer that knows all DNA words of one to three letters."""
+    words = ["".join(letters) for length in (1, 2, 3) for letters in product("ACGT", repeat=length)]
+    vocabulary = {token: index for index, token in enumerate(SPECIAL_TOKENS + words)}
+    merges = [(word[:-1], word[-1]) for word in words if len(word) > 1]
+    tokenizer = Tokenizer(BPE(vocab=vocabulary, merges=merges, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = Whitespace()
+    ends = [(token, vocabulary[token]) for token in ("[CLS]", "[SEP]")]
+    tokenizer.post_processor = TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=ends)
+    return tokenizer
+
+
+def random_features(
+    protein_encoder: esm2.ESM2, nucleotide_encoder: dnabert_s.DnabertS, tokenizer: Tokenizer
+) -> torch.Tensor:
+    """(frames, features) of the frames of random chunks."""
+    letters = torch.randint(4, (CALIBRATION_CHUNKS, 60)).tolist()
+    frames = [frame for chunk in letters for frame in stop_free_frames("".join("ACGT"[i] for i in chunk))]
+    nucleotides = dnabert_s.embed_flash(nucleotide_encoder, tokenizer, [frame.nucleotide for frame in frames], 2048)
+    model = esm2.flash_model(protein_encoder, torch.float32, torch.device("cpu"))
+    return torch.cat([nucleotides, esm2.embed_flash(model, [frame.protein for frame in frames], 2048)], dim=1)
+
+
+@torch.inference_mode()
+def build_classifier(features: torch.Tensor) -> classifier.MLPClassifier:
+    """A random classifier with the batch statistics of `features`, which calls half of them viral."""
+    module = classifier.MLPClassifier(features.shape[1], HIDDEN).eval()
+    hidden = module.hidden_layer(features)
+    module.bn1.running_mean.copy_(hidden.mean(0))
+    module.bn1.running_var.copy_(hidden.var(0))
+    difference = module(features).diff(dim=1)
+    module.output_layer.weight.mul_(SPREAD / difference.std())
+    module.output_layer.bias[classifier.VIRUS] -= module(features).diff(dim=1).median()
+    return module
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    torch.manual_seed(arguments.seed)
+    layers, width, heads = arguments.esm2
+    esm2_shape = Esm2Shape(num_layers=layers, embed_dim=width, attention_heads=heads)
+    tokenizer = build_tokenizer()
+    layers, width, heads = arguments.dnabert_s
+    dnabert_s_shape = DnabertSShape(tokenizer.get_vocab_size(), layers, width, heads, 4 * width, layer_norm_eps=1e-12)
+    protein_encoder = esm2.fair_esm_model(esm2_shape, device="cpu").eval()
+    # Half precision is what the published checkpoint is in, its rotary frequencies included.
+    protein_encoder.half().float()
+    nucleotide_encoder = dnabert_s.DnabertS(dnabert_s_shape).eval()
+    mlp = build_classifier(random_features(protein_encoder, nucleotide_encoder, tokenizer))
+    description = {
+        "name": "untrained",
+        "trained": False,
+        "chunk_length": arguments.chunk_length,
+        "esm2": asdict(esm2_shape),
+        "dnabert_s": asdict(dnabert_s_shape),
+        "provenance": f"random weights, seed {arguments.seed}, of build_untrained_pack.py",
+        "licence": "MIT",
+        "quality": None,
+    }
+    paths = [arguments.model / name for name in (*FILES, "pack.json")]
+    with staged(*paths) as (esm2_file, dnabert_s_file, tokenizer_file, classifier_file, description_file):
+        save_tensors(protein_encoder.half().state_dict(), esm2_file, {})
+        save_tensors(nucleotide_encoder.state_dict(), dnabert_s_file, {})
+        tokenizer.save(str(tokenizer_file))
+        save_tensors(mlp.state_dict(), classifier_file, {})
+        files = dict(zip(FILES, (esm2_file, dnabert_s_file, tokenizer_file, classifier_file), strict=True))
+        description_file.write_text(describe(description, files), encoding="utf-8")
+    log.info("untrained pack in %s", arguments.model)
+
+
+if __name__ == "__main__":
+    run(main)

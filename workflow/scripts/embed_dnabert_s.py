@@ -1,0 +1,10 @@
+"""Embed the nucleotides of a frames table with DNABERT-S.
+
+Writes the tensor `embedding`, one float32 row a frame, in the table's order.
+"""
+
+from virnucflow.dnabert_s import FILE, KERNEL, load_dnabert_s
+from virnucflow.embed_program import embed_program
+
+if __name__ == "__main__":
+    embed_program(__doc__, "dnabert_s", "nucleotide", FILE, KERNEL, load_dnabert_s)

@@ -1,0 +1,10 @@
+"""Embed the proteins of a frames table with ESM-2.
+
+Writes the tensor `embedding`, one float32 row a frame, in the table's order.
+"""
+
+from virnucflow.embed_program import embed_program
+from virnucflow.esm2 import FILE, KERNEL, load_esm2
+
+if __name__ == "__main__":
+    embed_program(__doc__, "esm2", "protein", FILE, KERNEL, load_esm2)

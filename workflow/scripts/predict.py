@@ -1,0 +1,58 @@
+"""Score every frame with the model pack's classifier.
+
+Writes one row a frame, in the table's order: name, sequence_id, chunk, frame, score_others, score_virus, prediction.
+A tie is `others`, as in VirNucPro v1.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from virnucflow.classifier import LABELS, VIRUS, load_classifier, score
+from virnucflow.cli import InputError, log, run, staged
+from virnucflow.embeddings import load_tensor
+from virnucflow.model_pack import read_model_pack
+from virnucflow.tables import FRAMES, SCORES, digest, read_parquet, write_parquet
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--frames", type=Path, required=True, help="parquet table of translate_frames.py")
+    parser.add_argument("--features", type=Path, required=True, help="safetensors file of concat_features.py")
+    parser.add_argument("--model", type=Path, required=True, help="directory of a model pack")
+    parser.add_argument("--scores", type=Path, required=True, help="parquet table, to be written")
+    return parser.parse_args()
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    frames = read_parquet(arguments.frames, FRAMES)
+    features, metadata = load_tensor(arguments.features, "features")
+    if metadata.get("names_sha256") != digest(frames["name"].to_pylist()):
+        raise InputError(f"{arguments.features}: not of the frames in {arguments.frames}; embed these frames")
+    pack = read_model_pack(arguments.model)
+    if metadata["model"] != pack.name:
+        raise InputError(f"{arguments.features}: embedded with model {metadata['model']!r}, not {pack.name!r}")
+    scores = score(load_classifier(pack), features).numpy()
+    others, virus = scores[:, 1 - VIRUS], scores[:, VIRUS]
+    identity = [frames[name] for name in SCORES.names[:4]]
+    prediction = np.array(LABELS)[(virus > others).astype(int)]
+    table = pa.table([*identity, others, virus, prediction], schema=SCORES)
+    provenance = {
+        "model": pack.name,
+        "trained": pack.trained,
+        "attention": metadata["attention"],
+        "classifier_sha256": pack.sha256["classifier.safetensors"],
+        "dnabert_s": json.loads(metadata["dnabert_s"]),
+        "esm2": json.loads(metadata["esm2"]),
+    }
+    with staged(arguments.scores) as (partial,):
+        write_parquet(table, partial, provenance)
+    log.info("%d frames, %d of them predicted viral", table.num_rows, int((virus > others).sum()))
+
+
+if __name__ == "__main__":
+    run(main)

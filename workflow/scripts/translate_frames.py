@@ -1,0 +1,63 @@
+"""Translate chunks in six frames and keep the frames without a stop codon.
+
+Writes one row a kept frame, in the chunks' order: name, sequence_id, chunk, frame, nucleotide, protein. The FASTA files
+are those that VirNucPro v1 wrote of the same frames.
+"""
+
+import argparse
+from pathlib import Path
+
+import pyarrow as pa
+
+from virnucflow.chunks import chunk_identity
+from virnucflow.cli import InputError, log, run, staged
+from virnucflow.fasta import read_fasta
+from virnucflow.frames import stop_free_frames
+from virnucflow.tables import FRAMES, write_parquet
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--chunks", type=Path, required=True, help="FASTA file of chunks, as split_fasta.py writes it")
+    parser.add_argument("--frames", type=Path, required=True, help="parquet table of the kept frames, to be written")
+    parser.add_argument("--nucleotide-fasta", type=Path, help="the frames' nucleotides, to be written")
+    parser.add_argument("--protein-fasta", type=Path, help="the frames' proteins, to be written")
+    return parser.parse_args()
+
+
+def translate(chunks: Path) -> pa.Table:
+    """The kept frames of a FASTA file of chunks, in order."""
+    columns: dict[str, list] = {column: [] for column in FRAMES.names}
+    for record in read_fasta(chunks, check_letters=False):
+        try:
+            sequence_id, chunk = chunk_identity(record.name)
+        except ValueError as error:
+            raise InputError(f"{chunks}, line {record.line}: {error}; make chunks with split_fasta.py") from None
+        for frame in stop_free_frames(record.sequence):
+            row = (record.name + frame.frame, sequence_id, chunk, *frame)
+            for column, value in zip(columns.values(), row, strict=True):
+                column.append(value)
+    return pa.table(columns, schema=FRAMES)
+
+
+def write_fasta(frames: pa.Table, column: str, path: Path) -> None:
+    """Write one column of the frames as v1 did: one line a sequence."""
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        for name, sequence in zip(frames["name"].to_pylist(), frames[column].to_pylist(), strict=True):
+            file.write(f">{name}\n{sequence}\n")
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    frames = translate(arguments.chunks)
+    fasta = {"nucleotide": arguments.nucleotide_fasta, "protein": arguments.protein_fasta}
+    fasta = {column: path for column, path in fasta.items() if path}
+    with staged(arguments.frames, *fasta.values()) as (partial_frames, *partial_fasta):
+        write_parquet(frames, partial_frames)
+        for column, path in zip(fasta, partial_fasta, strict=True):
+            write_fasta(frames, column, path)
+    log.info("%d frames without a stop codon", frames.num_rows)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,47 @@
+"""VirNucPro's classifier: a perceptron with one hidden layer over the concatenated embeddings."""
+
+import torch
+from torch import nn
+
+from virnucflow.cli import InputError
+from virnucflow.model_pack import ModelPack, load_weights
+
+FILE = "classifier.safetensors"
+LABELS = ("others", "virus")
+VIRUS = LABELS.index("virus")
+
+
+class MLPClassifier(nn.Module):
+    """Linear, batch norm, ReLU, dropout 0.5, linear; its parameters have the names of the published modules."""
+
+    def __init__(self, features: int, hidden: int) -> None:
+        super().__init__()
+        self.hidden_layer = nn.Linear(features, hidden)
+        self.bn1 = nn.BatchNorm1d(hidden)
+        self.dropout = nn.Dropout(0.5)
+        self.output_layer = nn.Linear(hidden, len(LABELS))
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """(batch, features) to (batch, 2) logits."""
+        return self.output_layer(self.dropout(torch.relu(self.bn1(self.hidden_layer(features)))))
+
+
+def load_classifier(pack: ModelPack) -> MLPClassifier:
+    """The pack's classifier in float32 on the CPU; its input must be as wide as the two encoders together."""
+    tensors = pack.tensors(FILE)
+    path = pack.directory / FILE
+    try:
+        hidden, features = tensors["hidden_layer.weight"].shape
+    except KeyError:
+        raise InputError(f"{path}: missing hidden_layer.weight; restore the pack") from None
+    if features != pack.feature_width:
+        raise InputError(f"{path}: takes {features} features, the encoders give {pack.feature_width}; restore the pack")
+    with torch.device("meta"):
+        classifier = MLPClassifier(features, hidden)
+    return load_weights(classifier, tensors, path).float()
+
+
+@torch.inference_mode()
+def score(classifier: MLPClassifier, features: torch.Tensor, batch: int = 8192) -> torch.Tensor:
+    """(frames, features) to (frames, 2) float32 probabilities, in the order of LABELS."""
+    return torch.cat([classifier(part).softmax(dim=1) for part in features.float().split(batch)])

@@ -1,0 +1,63 @@
+"""What every program shares: exit codes, one-line errors, and outputs that are whole or absent."""
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+log = logging.getLogger("virnucflow")
+
+
+class InputError(Exception):
+    """Bad input or arguments. The message names file, line, what is wrong and what to do; exit code 2."""
+
+
+class Failure(Exception):
+    """The work could not be done although the input is good; exit code 1."""
+
+
+def run(main: Callable[[], None]) -> None:
+    """Run a program's main function: 0 when it returns, 2 for InputError, 1 for Failure and system errors.
+
+    A missing input file counts as bad input. SIGTERM, which a cluster sends at the time limit, is turned into an
+    exit, so that unfinished outputs are removed.
+    """
+    program = Path(sys.argv[0]).name
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format=f"{program}: %(levelname)s: %(message)s")
+    for level in (logging.INFO, logging.WARNING):
+        logging.addLevelName(level, logging.getLevelName(level).lower())
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    try:
+        main()
+    except FileNotFoundError as error:
+        sys.exit(_complain(program, f"{error.filename}: no such file; check the path", 2))
+    except InputError as error:
+        sys.exit(_complain(program, str(error), 2))
+    except (Failure, OSError) as error:
+        sys.exit(_complain(program, str(error), 1))
+
+
+def _complain(program: str, message: str, code: int) -> int:
+    print(f"{program}: error: {message}", file=sys.stderr)
+    return code
+
+
+@contextmanager
+def staged(*outputs: Path) -> Iterator[list[Path]]:
+    """Yield a path beside each output to write to; move them into place together once the block has ended well.
+
+    The paths are the same for every attempt, so what a killed process left is written over by the next.
+    """
+    partial = [output.with_name(output.name + ".partial") for output in outputs]
+    for path in partial:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield partial
+        for path, output in zip(partial, outputs, strict=True):
+            os.replace(path, output)
+    finally:
+        for path in partial:
+            path.unlink(missing_ok=True)

@@ -1,0 +1,107 @@
+"""The body of the two embed programs: one row of an embedding for each row of a frames table."""
+
+import argparse
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from virnucflow import __version__
+from virnucflow.cli import Failure, InputError, log, run, staged
+from virnucflow.embeddings import save_tensors
+from virnucflow.model_pack import ModelPack, read_model_pack
+from virnucflow.tables import FRAMES, digest, read_parquet
+
+DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+PRECISIONS = {"flash": ("auto", "fp32", "fp16", "bf16"), "standard": ("fp32", "fp16")}
+TOKEN_BUDGET = {"flash": 16384, "standard": 2048}  # standard: what v1 puts into one batch
+
+# (pack, attention, dtype, device, token budget) -> (N sequences -> (N, width) float32 on the CPU)
+Load = Callable[[ModelPack, str, torch.dtype, torch.device, int], Callable[[list[str]], torch.Tensor]]
+
+
+def embed_program(
+    description: str, encoder: str, column: str, weights: str, kernels: dict[str, str], load: Load
+) -> None:
+    """Run a program that embeds one column of a frames table with one encoder of a model pack."""
+    run(lambda: embed(parse_arguments(description), encoder, column, weights, kernels, load))
+
+
+def parse_arguments(description: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--frames", type=Path, required=True, help="parquet table of translate_frames.py")
+    parser.add_argument("--model", type=Path, required=True, help="directory of a model pack")
+    parser.add_argument("--attention", choices=list(PRECISIONS), required=True, help="fast path, or v1's computation")
+    parser.add_argument(
+        "--precision",
+        choices=PRECISIONS["flash"],
+        required=True,
+        help="of weights and arithmetic; auto is fp16 on a GPU and fp32 on the CPU; standard knows fp32 and fp16",
+    )
+    parser.add_argument("--embeddings", type=Path, required=True, help="safetensors file, to be written")
+    parser.add_argument("--device", default="auto", help="auto (a GPU where there is one), cpu, cuda or cuda:N")
+    parser.add_argument("--token-budget", type=int, help=f"tokens a batch; default {TOKEN_BUDGET}")
+    parser.add_argument("--threads", type=int, help="CPU threads; default all cores")
+    return parser.parse_args()
+
+
+def embed(
+    arguments: argparse.Namespace, encoder: str, column: str, weights: str, kernels: dict[str, str], load: Load
+) -> None:
+    attention, precision = arguments.attention, arguments.precision
+    if precision not in PRECISIONS[attention]:
+        known = ", ".join(PRECISIONS[attention])
+        raise InputError(f"--precision {precision}: --attention {attention} knows {known}; choose one of these")
+    token_budget = TOKEN_BUDGET[attention] if arguments.token_budget is None else arguments.token_budget
+    if token_budget < 1:
+        raise InputError(f"--token-budget {token_budget}: give a positive number")
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    torch.set_float32_matmul_precision("highest")  # no TF32: fp32 is the reference of every comparison
+    device = choose_device(arguments.device)
+    if precision == "auto":
+        precision = "fp16" if device.type == "cuda" else "fp32"
+    pack = read_model_pack(arguments.model)
+    frames = read_parquet(arguments.frames, FRAMES)
+    names = frames["name"].to_pylist()
+    log.info("%d frames, %s, attention %s, %s on %s", len(names), encoder, attention, precision, device)
+    embedding = load(pack, attention, DTYPES[precision], device, token_budget)(frames[column].to_pylist())
+    if not (finite := embedding.isfinite().all(1)).all():
+        frame = names[int(finite.int().argmin())]
+        raise Failure(f"{arguments.frames}: the embedding of frame {frame!r} is not finite; try --precision fp32")
+    metadata = {
+        "encoder": encoder,
+        "model": pack.name,
+        "trained": str(pack.trained).lower(),
+        "weights_sha256": pack.sha256[weights],
+        "attention": attention,
+        "kernel": kernels[attention],
+        "precision": precision,
+        "names_sha256": digest(names),
+        "virnucflow": __version__,
+        "torch": torch.__version__,
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+    }
+    with staged(arguments.embeddings) as (partial,):
+        save_tensors({"embedding": embedding}, partial, metadata)
+
+
+def choose_device(name: str) -> torch.device:
+    """The device to compute on. `auto` never goes to the CPU on a machine that was given a GPU which does not work."""
+    if name != "auto":
+        try:
+            device = torch.device(name)
+        except RuntimeError:
+            raise InputError(f"--device {name}: unknown; give auto, cpu, cuda or cuda:N") from None
+        if device.type == "cuda" and not torch.cuda.is_available():
+            raise Failure(f"--device {name}: this PyTorch ({torch.__version__}) sees no GPU here; choose cpu or auto")
+        return device
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    if given := os.environ.get("CUDA_VISIBLE_DEVICES"):
+        raise Failure(
+            f"--device auto: this job was given GPU {given} (CUDA_VISIBLE_DEVICES), but PyTorch {torch.__version__} "
+            "cannot use it; repair driver or installation, or choose --device cpu"
+        )
+    return torch.device("cpu")

@@ -1,0 +1,164 @@
+"""Write what users read: VirNucPro v1's two tables, the summaries of chunks and sequences, and the viral sequences.
+
+A chunk is viral when the largest score_virus of its frames is at least the largest score_others, as in VirNucPro v1.
+A sequence is called `virus` when at least half of its chunks that have a frame are viral, else `others`; without any
+frame it has no call.
+"""
+
+import argparse
+import csv
+import json
+from collections.abc import Callable
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from virnucflow.chunks import chunk_coordinates, chunk_name
+from virnucflow.cli import InputError, log, run, staged
+from virnucflow.fasta import read_fasta, write_record
+from virnucflow.tables import SCORES, TSV, read_parquet, read_provenance, read_sequences
+
+V1_COLUMNS = {"name": "Sequence_ID", "prediction": "Prediction", "score_others": "score1", "score_virus": "score2"}
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--scores", type=Path, nargs="+", required=True, help="tables of predict.py, in shard order")
+    parser.add_argument("--sequences", type=Path, required=True, help="table of split_fasta.py")
+    parser.add_argument("--fasta", type=Path, nargs="+", help="the input of split_fasta.py; for --viral-fasta")
+    parser.add_argument("--chunk-length", type=int, help="bases a chunk; for --chunk-summary")
+    outputs = parser.add_argument_group("outputs")
+    outputs.add_argument("--predictions", type=Path, required=True, help="v1's table of frames")
+    outputs.add_argument("--consensus", type=Path, required=True, help="v1's table of chunks")
+    outputs.add_argument("--summary", type=Path, required=True, help="table with one row a sequence, in input order")
+    outputs.add_argument("--chunk-summary", type=Path, help="table with one row a chunk, in input order")
+    outputs.add_argument("--viral-fasta", type=Path, help="the sequences called virus")
+    outputs.add_argument("--provenance", type=Path, help="JSON that names model, attention, kernels and versions")
+    arguments = parser.parse_args()
+    for output, needed in (("viral_fasta", "fasta"), ("chunk_summary", "chunk_length")):
+        if getattr(arguments, output) and not getattr(arguments, needed):
+            parser.error(f"--{output.replace('_', '-')} needs --{needed.replace('_', '-')}")
+    return arguments
+
+
+def call_chunks(scores: pd.DataFrame) -> pd.DataFrame:
+    """One row a chunk that has a frame: sequence_id, chunk, frames, best_score, viral."""
+    chunks = scores.groupby(["sequence_id", "chunk"], sort=False).agg(
+        frames=("name", "size"), best_others=("score_others", "max"), best_score=("score_virus", "max")
+    )
+    chunks["viral"] = chunks["best_score"] >= chunks["best_others"]
+    return chunks.drop(columns="best_others").reset_index()
+
+
+def summarize_sequences(sequences: pd.DataFrame, chunks: pd.DataFrame) -> pd.DataFrame:
+    """The table of results: every input sequence, in input order."""
+    calls = chunks.groupby("sequence_id", sort=False).agg(
+        frames=("frames", "sum"),
+        scored_chunks=("chunk", "size"),
+        viral_chunks=("viral", "sum"),
+        best_score=("best_score", "max"),
+    )
+    table = sequences.join(calls, on="sequence_id")
+    counts = ["frames", "scored_chunks", "viral_chunks"]
+    table[counts] = table[counts].fillna(0).astype(int)
+    viral = 2 * table["viral_chunks"] >= table["scored_chunks"]
+    scored = table["scored_chunks"] > 0
+    table["call"] = np.where(scored, np.where(viral, "virus", "others"), "")
+    table["status"] = np.where(scored, "ok", np.where(table["length"] > 0, "no_frame", "empty"))
+    return table[["sequence_id", "length", "chunks", "frames", "viral_chunks", "best_score", "call", "status"]]
+
+
+def summarize_chunks(sequences: pd.DataFrame, chunks: pd.DataFrame, chunk_length: int) -> pd.DataFrame:
+    """Every chunk of every sequence, in input order, with its 1-based first and last base."""
+    rows = [
+        (sequence_id, number, start + 1, end)
+        for sequence_id, length in zip(sequences["sequence_id"], sequences["length"], strict=True)
+        for number, (start, end) in enumerate(chunk_coordinates(length, chunk_length), start=1)
+    ]
+    every = pd.DataFrame(rows, columns=["sequence_id", "chunk", "start", "end"])
+    table = every.merge(chunks, how="left", on=["sequence_id", "chunk"])
+    scored = table["frames"].notna()
+    table["frames"] = table["frames"].fillna(0).astype(int)
+    table["call"] = np.where(scored, np.where(table["viral"].eq(True), "virus", "others"), "")
+    table["status"] = np.where(scored, "ok", "no_frame")
+    return table[["sequence_id", "chunk", "start", "end", "frames", "best_score", "call", "status"]]
+
+
+def v1_consensus(chunks: pd.DataFrame) -> pd.DataFrame:
+    """v1's table of chunks, sorted by name as text."""
+    names = [chunk_name(*identity) for identity in zip(chunks["sequence_id"], chunks["chunk"], strict=True)]
+    return pd.DataFrame({"Modified_ID": names, "Is_Virus": chunks["viral"]}).sort_values("Modified_ID")
+
+
+def write_table(table: pd.DataFrame, path: Path) -> None:
+    table.to_csv(path, index=False, sep=TSV["delimiter"], lineterminator=TSV["lineterminator"], quoting=csv.QUOTE_NONE)
+
+
+def write_viral(fasta: list[Path], summary: pd.DataFrame, note: str, path: Path) -> None:
+    """The records called virus, with their whole header followed by the best score."""
+    records = (record for part in fasta for record in read_fasta(part))
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        for record, row in zip_longest(records, summary.itertuples()):
+            if record is None or row is None or len(record.sequence) != row.length:
+                raise InputError(
+                    f"{fasta[0]}: not what was split into chunks; give the input of split_fasta.py, in order"
+                )
+            if row.call == "virus":
+                description = record.header[len(record.name) :]
+                header = f"{row.sequence_id}{description} best_score={row.best_score:.6f}{note}"
+                write_record(file, header, record.sequence)
+
+
+def collect_provenance(paths: list[Path]) -> dict[str, Any]:
+    """What made the scores; shards must agree on model and attention, and may have run on different devices."""
+    found = [read_provenance(path) for path in paths]
+    shared = {key: found[0].get(key) for key in ("model", "trained", "attention", "classifier_sha256")}
+    for path, provenance in zip(paths, found, strict=True):
+        if differing := [key for key, value in shared.items() if provenance.get(key) != value]:
+            raise InputError(f"{path}: {', '.join(differing)} differ from {paths[0]}; score all shards alike")
+    for encoder in ("dnabert_s", "esm2"):
+        runs = [provenance.get(encoder, {}) for provenance in found]
+        distinct = {json.dumps(run | {"names_sha256": None}, sort_keys=True): run for run in runs}
+        shared[encoder] = [{k: v for k, v in run.items() if k != "names_sha256"} for run in distinct.values()]
+    return shared
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    sequences = read_sequences(arguments.sequences)
+    scores = pd.concat([read_parquet(path, SCORES).to_pandas() for path in arguments.scores], ignore_index=True)
+    if strangers := set(scores["sequence_id"]) - set(sequences["sequence_id"]):
+        raise InputError(
+            f"{arguments.sequences}: no sequence {min(strangers)!r}, which has scores; use one run's files"
+        )
+    if scores.empty:
+        log.warning("%s: no frame without a stop codon in any of %d sequences", arguments.sequences, len(sequences))
+    provenance = collect_provenance(arguments.scores)
+    untrained = provenance["trained"] is False
+    if untrained:
+        log.warning("model %r is untrained: these results mean nothing", provenance["model"])
+    chunks = call_chunks(scores)
+    summary = summarize_sequences(sequences, chunks)
+    note = f" model={provenance['model']}" if untrained else ""
+    writers: dict[Path | None, Callable[[Path], None]] = {
+        arguments.predictions: lambda path: write_table(scores[list(V1_COLUMNS)].rename(columns=V1_COLUMNS), path),
+        arguments.consensus: lambda path: write_table(v1_consensus(chunks), path),
+        arguments.summary: lambda path: write_table(summary, path),
+        arguments.chunk_summary: lambda path: write_table(
+            summarize_chunks(sequences, chunks, arguments.chunk_length), path
+        ),
+        arguments.viral_fasta: lambda path: write_viral(arguments.fasta, summary, note, path),
+        arguments.provenance: lambda path: path.write_text(json.dumps(provenance, indent=2) + "\n"),
+    }
+    writers.pop(None, None)
+    with staged(*writers) as partial:
+        for path, write in zip(partial, writers.values(), strict=True):
+            write(path)
+    log.info("%d of %d sequences called virus", int((summary["call"] == "virus").sum()), len(summary))
+
+
+if __name__ == "__main__":
+    run(main)
