@@ -135,6 +135,8 @@ def closing_words():
     """What to tell the user after a run: where the results are, and which of them mean nothing."""
     words = []
     for sample in SAMPLES:
+        if not os.path.exists(f"results/{sample}/run.json"):
+            continue  # another target was asked for
         run = json.loads(Path(f"results/{sample}/run.json").read_text())
         warning = "" if run["trained"] else f" (model {run['model']} is untrained: these results mean nothing)"
         words.append(f"Results of {sample}: results/{sample}/{warning}")

@@ -21,7 +21,8 @@ rule split_fasta:
     params:
         chunk_length=config["chunk_length"],
         duplicate_ids=config["duplicate_ids"],
-        chunks=lambda wildcards, output: [f"{output.chunks}/{shard}.fa" for shard in shards(wildcards.sample)],
+        # Not by way of output: a change of what is derived from it is no reason for Snakemake to run the rule again.
+        chunks=lambda wildcards: [f"work/{wildcards.sample}/chunks/{shard}.fa" for shard in shards(wildcards.sample)],
     message:
         "Split the sequences of {wildcards.sample} into chunks"
     shell:

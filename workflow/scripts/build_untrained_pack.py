@@ -9,6 +9,7 @@ from dataclasses import asdict
 from itertools import product
 from pathlib import Path
 
+import numpy as np
 import torch
 from tokenizers import Tokenizer
 from tokenizers.models import BPE
@@ -78,6 +79,11 @@ def build_classifier(features: torch.Tensor) -> classifier.MLPClassifier:
     return module
 
 
+def arrays(module: torch.nn.Module) -> dict[str, np.ndarray]:
+    """A module's tensors, by name."""
+    return {name: tensor.numpy() for name, tensor in module.state_dict().items()}
+
+
 def main() -> None:
     arguments = parse_arguments()
     torch.manual_seed(arguments.seed)
@@ -103,10 +109,10 @@ def main() -> None:
     }
     paths = [arguments.model / name for name in (*FILES, "pack.json")]
     with staged(*paths) as (esm2_file, dnabert_s_file, tokenizer_file, classifier_file, description_file):
-        save_tensors(protein_encoder.half().state_dict(), esm2_file, {})
-        save_tensors(nucleotide_encoder.state_dict(), dnabert_s_file, {})
+        save_tensors(arrays(protein_encoder.half()), esm2_file, {})
+        save_tensors(arrays(nucleotide_encoder), dnabert_s_file, {})
         tokenizer.save(str(tokenizer_file))
-        save_tensors(mlp.state_dict(), classifier_file, {})
+        save_tensors(arrays(mlp), classifier_file, {})
         files = dict(zip(FILES, (esm2_file, dnabert_s_file, tokenizer_file, classifier_file), strict=True))
         description_file.write_text(describe(description, files), encoding="utf-8")
     log.info("untrained pack in %s", arguments.model)

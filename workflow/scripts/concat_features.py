@@ -4,7 +4,7 @@ import argparse
 import json
 from pathlib import Path
 
-import torch
+import numpy as np
 
 from virnucflow.cli import InputError, run, staged
 from virnucflow.embeddings import load_tensor, save_tensors
@@ -40,7 +40,7 @@ def main() -> None:
     combined = {key: first[key] for key in SHARED}
     combined |= {encoder: json.dumps(values, sort_keys=True) for encoder, values in metadata.items()}
     with staged(arguments.features) as (partial,):
-        save_tensors({"features": torch.cat(parts, dim=1)}, partial, combined)
+        save_tensors({"features": np.concatenate(parts, axis=1)}, partial, combined)
 
 
 if __name__ == "__main__":

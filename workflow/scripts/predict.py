@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import torch
 
 from virnucflow.classifier import LABELS, VIRUS, load_classifier, score
 from virnucflow.cli import InputError, log, run, staged
@@ -36,7 +37,7 @@ def main() -> None:
     pack = read_model_pack(arguments.model)
     if metadata["model"] != pack.name:
         raise InputError(f"{arguments.features}: embedded with model {metadata['model']!r}, not {pack.name!r}")
-    scores = score(load_classifier(pack), features).numpy()
+    scores = score(load_classifier(pack), torch.from_numpy(features)).numpy()
     others, virus = scores[:, 1 - VIRUS], scores[:, VIRUS]
     identity = [frames[name] for name in SCORES.names[:4]]
     prediction = np.array(LABELS)[(virus > others).astype(int)]

@@ -94,6 +94,11 @@ def v1_consensus(chunks: pd.DataFrame) -> pd.DataFrame:
 
 
 def write_table(table: pd.DataFrame, path: Path) -> None:
+    """Write a table; a number has the fewest digits that read back as the same float32, in every version of pandas."""
+    numbers = {column: map(str, table[column].to_numpy()) for column in table.select_dtypes("floating")}
+    table = table.assign(
+        **{column: ["" if text == "nan" else text for text in texts] for column, texts in numbers.items()}
+    )
     table.to_csv(path, index=False, sep=TSV["delimiter"], lineterminator=TSV["lineterminator"], quoting=csv.QUOTE_NONE)
 
 

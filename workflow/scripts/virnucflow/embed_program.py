@@ -84,7 +84,7 @@ def embed(
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
     }
     with staged(arguments.embeddings) as (partial,):
-        save_tensors({"embedding": embedding}, partial, metadata)
+        save_tensors({"embedding": embedding.numpy()}, partial, metadata)
 
 
 def choose_device(name: str) -> torch.device:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
-import zstandard
+from backports import zstd
 
 from virnucflow.cli import InputError, log
 
@@ -28,9 +28,7 @@ OPENERS = {
     b"\x1f\x8b": gzip.open,  # bgzip writes gzip members
     b"BZh": bz2.open,
     b"\xfd7zXZ\x00": lzma.open,
-    b"\x28\xb5\x2f\xfd": lambda path: zstandard.ZstdDecompressor().stream_reader(
-        path.open("rb"), read_across_frames=True, closefd=True
-    ),
+    b"\x28\xb5\x2f\xfd": zstd.open,
 }
 
 
@@ -65,7 +63,7 @@ def read_fasta(path: Path, check_letters: bool = True) -> Iterator[Record]:
         with open_decompressed(path) as stream:
             # Latin-1 keeps every byte, so that a line that is not UTF-8 can still be counted and named.
             yield from _records(path, io.TextIOWrapper(stream, encoding="latin-1", newline=None), check_letters)
-    except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, zstandard.ZstdError) as error:
+    except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, zstd.ZstdError) as error:
         raise InputError(f"{path}: the compressed file is cut or damaged ({error}); copy it again") from None
     except OSError as error:
         if error.errno is not None:

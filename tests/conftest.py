@@ -1,0 +1,37 @@
+import random
+from pathlib import Path
+
+import pytest
+from helpers import run_program
+
+from virnucflow.model_pack import ModelPack, read_model_pack
+
+
+@pytest.fixture(scope="session")
+def pack_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("pack") / "untrained"
+    run_program("build_untrained_pack", "--model", directory)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def pack(pack_directory: Path) -> ModelPack:
+    return read_model_pack(pack_directory)
+
+
+@pytest.fixture(scope="session")
+def proteins() -> list[str]:
+    """Proteins of mixed lengths, from one residue to 170, some of them equal."""
+    letters = random.Random(1)
+    lengths = [1, 1, 2, 3, 166, 166, 165, 170, *(letters.randint(1, 170) for _ in range(60))]
+    sequences = ["".join(letters.choices("ACDEFGHIKLMNPQRSTVWY", k=length)) for length in lengths]
+    return [*sequences, sequences[4], sequences[4]]
+
+
+@pytest.fixture(scope="session")
+def nucleotides() -> list[str]:
+    """Nucleotide sequences of mixed lengths, some of them equal, some with letters outside A, C, G, T."""
+    letters = random.Random(2)
+    lengths = [4, 4, 5, 499, 499, 498, *(letters.randint(4, 499) for _ in range(60))]
+    sequences = ["".join(letters.choices("ACGT", k=length)) for length in lengths]
+    return [*sequences, sequences[3], "ACGTNNACGTRYK-ACGUACG", "NNNN"]

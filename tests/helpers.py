@@ -1,0 +1,85 @@
+"""What several tests share: running the programs and the workflow as a user would."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import yaml
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+SCRIPTS = REPOSITORY / "workflow" / "scripts"
+GOLDEN = REPOSITORY / "tests" / "data" / "golden"
+EXAMPLE = REPOSITORY / "resources" / "example"
+
+# Sequences without a base, without a frame, with names that look like chunks and with letters other than A, C, G, T.
+ODD = {
+    "empty": "", "stops": "TTAA" * 30, "short": "AC", "aF1": "GCCGCAGCTGCG" * 20, "x_chunk_1": "ATGGCCNNNGCGRYK" * 30,
+}  # fmt: skip
+
+
+def run_program(name: str, *arguments: object, code: int = 0) -> str:
+    """Run a program of the workflow, check its exit code, and return what it said."""
+    command = [sys.executable, SCRIPTS / f"{name}.py", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8")
+    assert done.returncode == code, done.stderr
+    assert done.stdout == ""
+    if code:
+        assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+def error_line(stderr: str) -> str:
+    """The one line that a program says before it stops."""
+    lines = [line for line in stderr.splitlines() if ": error: " in line]
+    assert len(lines) == 1 and stderr.splitlines()[-1] == lines[0], stderr
+    return lines[0]
+
+
+def snakemake(
+    directory: Path, *arguments: str, code: int | None = 0, environment: dict[str, str] | None = None, **config: object
+) -> str:
+    """Run the workflow in a directory that holds `samples.tsv`, and return what Snakemake said."""
+    settings = {"samples": "samples.tsv", "device": "cpu"} | config
+    configfile = directory / "config.yaml"
+    configfile.write_text(yaml.safe_dump(settings))
+    command = [sys.executable, "-m", "snakemake", "--snakefile", REPOSITORY / "Snakefile", "--directory", directory]
+    command += ["--configfile", configfile, "--cores", "2", "--show-failed-logs", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=directory, env=os.environ | (environment or {}))
+    said = done.stdout + done.stderr
+    assert code is None or done.returncode == code, said
+    return said
+
+
+def planned_jobs(said: str) -> dict[str, int]:
+    """Jobs a rule from the first table of Snakemake's output; empty when nothing is to be done."""
+    if "Nothing to be done" in said:
+        return {}
+    _, _, table = said.partition("-\n")
+    rows = (line.split() for line in table.split("\n\n")[0].splitlines())
+    return {rule: int(count) for rule, count in rows if rule not in ("all", "total")}
+
+
+def write_fasta(path: Path, records: dict[str, str]) -> Path:
+    path.write_text("".join(f">{name}\n{sequence}\n" for name, sequence in records.items()))
+    return path
+
+
+def tree(directory: Path) -> dict[str, bytes]:
+    """The content of every file below a directory."""
+    return {str(p.relative_to(directory)): p.read_bytes() for p in sorted(directory.rglob("*")) if p.is_file()}
+
+
+def rehash(directory: Path) -> None:
+    """Make a changed model pack consistent again."""
+    description = json.loads((directory / "pack.json").read_text())
+    for name in description["sha256"]:
+        description["sha256"][name] = hashlib.sha256((directory / name).read_bytes()).hexdigest()
+    (directory / "pack.json").write_text(json.dumps(description))
+
+
+def scores(folder: Path, sample: str = "mixed") -> pd.DataFrame:
+    return pd.read_csv(folder / "results" / sample / "prediction_results.txt", sep="\t", keep_default_na=False)

@@ -1,0 +1,115 @@
+"""Model packs: the same arguments give the same bytes, and nothing but an intact pack is used."""
+
+import json
+import pickle
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from helpers import error_line, rehash, run_program, tree, write_fasta
+from safetensors.torch import load_file, save_file
+
+
+@pytest.fixture
+def copy(pack_directory: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(pack_directory, tmp_path / "pack"))
+
+
+@pytest.fixture
+def frames(tmp_path: Path) -> Path:
+    chunks = write_fasta(tmp_path / "chunks.fa", {"a_chunk_1": "GCCGCAGCTGCG" * 4})
+    run_program("translate_frames", "--chunks", chunks, "--frames", tmp_path / "frames.parquet")
+    return tmp_path / "frames.parquet"
+
+
+def embed(program: str, frames: Path, pack: Path, code: int) -> str:
+    out = frames.with_name("embeddings.safetensors")
+    arguments = ["--frames", frames, "--model", pack, "--attention", "flash", "--precision", "fp32", "--device", "cpu"]
+    said = run_program(program, *arguments, "--embeddings", out, code=code)
+    assert out.exists() == (code == 0)
+    return error_line(said) if code else said
+
+
+def test_same_arguments_give_the_same_bytes(pack_directory: Path, tmp_path: Path) -> None:
+    run_program("build_untrained_pack", "--model", tmp_path / "again")
+    assert tree(tmp_path / "again") == tree(pack_directory)
+    run_program("build_untrained_pack", "--model", tmp_path / "other", "--seed", 1)
+    assert tree(tmp_path / "other")["esm2.safetensors"] != tree(pack_directory)["esm2.safetensors"]
+
+
+def test_impossible_shape_is_refused(tmp_path: Path) -> None:
+    said = run_program("build_untrained_pack", "--model", tmp_path / "p", "--esm2", 2, 30, 4, code=2)
+    assert "the width must be a multiple of twice the heads" in error_line(said)
+
+
+def test_untrained_pack_says_so(copy: Path, frames: Path) -> None:
+    assert "model pack 'untrained' is untrained" in embed("embed_esm2", frames, copy, code=0)
+
+
+@pytest.mark.parametrize(
+    ("program", "file"),
+    [
+        ("embed_esm2", "esm2.safetensors"),
+        ("embed_dnabert_s", "dnabert_s.safetensors"),
+        ("embed_dnabert_s", "tokenizer.json"),
+    ],
+)
+def test_changed_file_is_refused(program: str, file: str, copy: Path, frames: Path) -> None:
+    content = bytearray((copy / file).read_bytes())
+    content[-2] ^= 1
+    (copy / file).write_bytes(content)
+    said = embed(program, frames, copy, code=2)
+    assert f"{copy / file}: SHA-256 " in said and "restore the pack" in said
+
+
+def test_missing_files_are_named(copy: Path, frames: Path) -> None:
+    (copy / "esm2.safetensors").unlink()
+    assert f"{copy / 'esm2.safetensors'}: no such file" in embed("embed_esm2", frames, copy, code=2)
+    (copy / "pack.json").unlink()
+    assert f"{copy / 'pack.json'}: no such file" in embed("embed_esm2", frames, copy, code=2)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"surprise": 1}, {"esm2": {"num_layers": 3}}, {"sha256": {}}, {"dnabert_s": 3}],
+    ids=lambda c: next(iter(c)),
+)
+def test_bad_description_is_refused(change: dict, copy: Path, frames: Path) -> None:
+    description = json.loads((copy / "pack.json").read_text())
+    (copy / "pack.json").write_text(json.dumps(description | change))
+    assert "pack.json: " in embed("embed_esm2", frames, copy, code=2)
+    (copy / "pack.json").write_text("{")
+    assert "not the description of a model pack" in embed("embed_esm2", frames, copy, code=2)
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda t: t.pop("layers.1.fc2.bias"), "missing layers.1.fc2.bias"),
+        (lambda t: t.update(extra=torch.zeros(1)), "unknown extra"),
+        (lambda t: t.update({"layers.0.fc1.bias": torch.zeros(3)}), "layers.0.fc1.bias is [3], not [256]"),
+    ],
+)
+def test_tensors_that_do_not_fit_are_named(edit, message: str, copy: Path, frames: Path) -> None:
+    tensors = load_file(copy / "esm2.safetensors")
+    edit(tensors)
+    save_file(tensors, copy / "esm2.safetensors")
+    rehash(copy)
+    assert message in embed("embed_esm2", frames, copy, code=2)
+
+
+class Payload:
+    def __reduce__(self):
+        return (open, (self.path, "w"))
+
+
+@pytest.mark.parametrize("writer", [pickle.dump, torch.save], ids=["pickle", "torch.save"])
+def test_pickles_are_never_executed(writer, copy: Path, frames: Path, tmp_path: Path) -> None:
+    payload, victim = Payload(), tmp_path / "victim"
+    payload.path = str(victim)
+    with (copy / "esm2.safetensors").open("wb") as file:
+        writer(payload, file)
+    rehash(copy)
+    assert "esm2.safetensors: not a safetensors file" in embed("embed_esm2", frames, copy, code=2)
+    assert not victim.exists()

@@ -1,0 +1,129 @@
+"""Settings and sample sheet: complete, in step with their schemas, and strict."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from helpers import EXAMPLE, REPOSITORY, planned_jobs, snakemake, write_fasta
+
+CONFIG = yaml.safe_load((REPOSITORY / "config" / "config.yaml").read_text())
+SCHEMA = yaml.safe_load((REPOSITORY / "workflow" / "schemas" / "config.schema.yaml").read_text())
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_fasta(tmp_path / "one.fa", {"one": "GCCGCAGCTGCG" * 30})
+    write_fasta(tmp_path / "two.fa", {"two": "GCCGCAGCTGCG" * 30})
+    (tmp_path / "samples.tsv").write_text("sample\tfasta\na\tone.fa\nb\ttwo.fa\n")
+    return tmp_path
+
+
+def defaults(schema: dict) -> dict:
+    found = {}
+    for name, setting in schema["properties"].items():
+        found[name] = defaults(setting) if "properties" in setting else setting["default"]
+    return found
+
+
+def test_config_and_schema_have_the_same_settings_and_defaults() -> None:
+    assert defaults(SCHEMA) == CONFIG
+
+
+def test_every_setting_is_explained() -> None:
+    text = (REPOSITORY / "config" / "config.yaml").read_text()
+    for setting in CONFIG:
+        assert re.search(rf"^# .+\n{setting}:", text, re.MULTILINE), f"no comment above {setting}"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"surprise": 1}, {"attention": "fast"}, {"chunk_length": 0}, {"shards": 0}, {"shards": "many"},
+        {"device": "tpu"}, {"precision": {"flash": "fp8"}}, {"precision": {"standard": "bf16"}},
+        {"duplicate_ids": "drop"}, {"model": "a/"},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_wrong_settings_are_refused(wrong: dict, folder: Path) -> None:
+    said = snakemake(folder, "-n", code=1, **wrong)
+    assert "Error validating config file" in said and next(iter(wrong)) in said
+
+
+@pytest.mark.parametrize(
+    ("sheet", "message"),
+    [
+        ("sample\tfasta\tsurprise\na\tone.fa\t1\n", "surprise"),
+        ("sample\na\n", "fasta"),
+        ("sample\tfasta\na b\tone.fa\n", "a b"),
+        ("sample\tfasta\n../a\tone.fa\n", "../a"),
+        ("sample\tfasta\tattention\na\tone.fa\tfast\n", "fast"),
+        (
+            "sample\tfasta\tattention\na\tone.fa\tflash\na\ttwo.fa\tstandard\n",
+            "sample a has several values of attention",
+        ),
+        ("sample\tfasta\na\tone.fa\na\tone.fa\n", "sample a names a file twice"),
+        ("sample\tfasta\n", "no sample"),
+        ("", "give a tab-separated table"),
+    ],
+)
+def test_wrong_sample_sheets_are_refused(sheet: str, message: str, folder: Path) -> None:
+    (folder / "samples.tsv").write_text(sheet)
+    assert message in snakemake(folder, "-n", code=1)
+
+
+def test_missing_inputs_are_named(folder: Path) -> None:
+    assert "nowhere.tsv" in snakemake(folder, "-n", code=1, samples="nowhere.tsv")
+    assert "elsewhere/pack.json" in snakemake(folder, "-n", code=1, model="elsewhere")
+    (folder / "one.fa").unlink()
+    said = snakemake(folder, "-n", code=1)
+    assert "MissingInputException" in said and "one.fa" in said
+
+
+def chosen(said: str) -> dict[str, set[str]]:
+    """The attention of each sample's embeddings, as the dry run names it."""
+    found = re.findall(r"Embed the proteins of shard \d+ of (\w+) \((\w+)\)", said)
+    return {sample: {attention for other, attention in found if other == sample} for sample, _ in found}
+
+
+def test_environment_goes_before_sheet_goes_before_config(folder: Path) -> None:
+    assert chosen(snakemake(folder, "-n")) == {"a": {"flash"}, "b": {"flash"}}
+    assert chosen(snakemake(folder, "-n", attention="standard")) == {"a": {"standard"}, "b": {"standard"}}
+    (folder / "samples.tsv").write_text("sample\tfasta\tattention\na\tone.fa\tstandard\nb\ttwo.fa\t\n")
+    assert chosen(snakemake(folder, "-n")) == {"a": {"standard"}, "b": {"flash"}}
+    (folder / "samples.tsv").write_text("sample\tfasta\tattention\na\tone.fa\tflash\nb\ttwo.fa\t\n")
+
+    def forced(value: str, code: int = 0) -> str:
+        return snakemake(folder, "-n", code=code, environment={"VIRNUCPRO_V1_ATTENTION": value})
+
+    assert chosen(forced("true")) == chosen(forced("1")) == {"a": {"standard"}, "b": {"standard"}}
+    assert chosen(forced("false")) == chosen(forced("")) == {"a": {"flash"}, "b": {"flash"}}
+    assert "VIRNUCPRO_V1_ATTENTION=maybe: unknown" in forced("maybe", code=1)
+
+
+def test_shards_follow_from_the_size_of_the_input(folder: Path) -> None:
+    write_fasta(folder / "one.fa", {"one": "GCCGCAGCTGCG" * 5000})
+    jobs = planned_jobs(snakemake(folder, "-n", shard_megabases=0.02))
+    assert jobs["split_fasta"] == 2 and jobs["translate_frames"] == 3 + 1
+    assert planned_jobs(snakemake(folder, "-n", shards=17))["embed_esm2"] == 34
+
+
+def test_dry_run_lists_every_job_of_the_full_config(tmp_path: Path) -> None:
+    """The config and sample sheet of the repository, on a machine with nothing yet computed."""
+    (tmp_path / "resources").symlink_to(EXAMPLE.parent)
+    samples = str(REPOSITORY / "config" / "samples.tsv")
+    for shards in (1, 3):
+        jobs = planned_jobs(snakemake(tmp_path, "-n", **CONFIG | {"samples": samples, "shards": shards}))
+        each = ["translate_frames", "embed_dnabert_s", "embed_esm2", "concat_features", "predict"]
+        assert jobs == dict.fromkeys(each, 2 * shards) | {
+            "build_untrained_pack": 1, "split_fasta": 2, "write_results": 2
+        }  # fmt: skip
+    assert not (tmp_path / "work").exists()
+
+
+def test_conda_environment_and_requirements_agree() -> None:
+    pins = dict(re.findall(r"^([\w.-]+)==(\S+)$", (REPOSITORY / "envs" / "run.txt").read_text(), re.MULTILINE))
+    *_, pip = yaml.safe_load((REPOSITORY / "envs" / "programs.yaml").read_text())["dependencies"]
+    programs = dict(line.split(" ==") for line in pip["pip"])
+    assert programs and programs.items() <= pins.items()
+    assert set(pins) - set(programs) == {"snakemake", "snakemake-executor-plugin-slurm"}

@@ -1,0 +1,48 @@
+"""Every rule says what a cluster and a reader need to know of it."""
+
+import re
+
+import pytest
+from helpers import REPOSITORY
+
+RULES = {
+    match[1]: match[2]
+    for file in sorted((REPOSITORY / "workflow" / "rules").glob("*.smk"))
+    for match in re.finditer(r"^(?:use )?rule (\w+(?: as \w+ with)?):\n(.*?)(?=^\S|\Z)", file.read_text(), re.M | re.S)
+}
+INHERITED = {name.split()[2]: name.split()[0] for name in RULES if " as " in name}
+NAMES = [name.split()[-2] if " as " in name else name for name in RULES]
+
+
+def text(rule: str) -> str:
+    """What a rule says, with what it takes over from another."""
+    own = next(body for name, body in RULES.items() if rule in name.split(" as ")[-1].split())
+    return own + (text(INHERITED[rule]) if rule in INHERITED else "")
+
+
+@pytest.mark.parametrize("rule", NAMES)
+def test_rule_has_all_directives(rule: str) -> None:
+    body = text(rule)
+    for directive in ("input", "output", "log", "conda", "threads", "resources", "message", "shell"):
+        assert re.search(rf"^    {directive}:", body, re.MULTILINE), f"{rule} lacks {directive}"
+    for resource in ("mem_mb=", "runtime="):
+        assert resource in body, f"{rule} lacks {resource}"
+    if rule.startswith("embed_"):
+        assert "gpu=" in body and re.search(r"^    benchmark:", body, re.MULTILINE)
+
+
+@pytest.mark.parametrize("rule", NAMES)
+def test_rule_program_and_inputs_share_the_rules_name(rule: str) -> None:
+    own = text(rule)
+    assert (REPOSITORY / "workflow" / "scripts" / f"{rule}.py").exists()
+    assert f'program=program("{rule}")' in own and f'library=library("{rule}")' in own
+
+
+def test_no_program_without_a_rule() -> None:
+    programs = {path.stem for path in (REPOSITORY / "workflow" / "scripts").glob("*.py")}
+    assert programs == set(NAMES)
+
+
+def test_only_common_has_functions() -> None:
+    for file in (REPOSITORY / "workflow" / "rules").glob("*.smk"):
+        assert file.name == "common.smk" or not re.search(r"^def ", file.read_text(), re.MULTILINE)

@@ -1,0 +1,127 @@
+"""The workflow as a whole: nothing is lost, and what is computed again is what depends on the change."""
+
+import json
+import os
+from pathlib import Path
+
+import pandas as pd
+from helpers import ODD, planned_jobs, scores, snakemake, write_fasta
+
+from virnucflow.fasta import read_fasta
+
+EMBED = ["embed_dnabert_s", "embed_esm2"]
+AFTER_EMBED = [*EMBED, "concat_features", "predict"]
+
+
+def test_no_sequence_is_lost(base: Path) -> None:
+    table = pd.read_csv(base / "results" / "mixed" / "sequences.tsv", sep="\t", keep_default_na=False).set_index(
+        "sequence_id"
+    )
+    assert list(table.index) == [*(f"lambda_{i}" for i in range(15)), *ODD, "coli_1", "coli_2"]
+    assert table.loc["empty", ["status", "call", "chunks", "best_score"]].to_list() == ["empty", "", 0, ""]
+    assert table.loc["stops", ["status", "call", "chunks"]].to_list() == ["no_frame", "", 1]
+    assert table.loc["short", "status"] == "no_frame"
+    assert set(table.loc[["aF1", "x_chunk_1", "coli_1"], "status"]) == {"ok"}
+    assert set(table["call"]) == {"virus", "others", ""}, "the test's sequences show too little"
+    chunks = pd.read_csv(base / "results" / "mixed" / "chunks.tsv", sep="\t", keep_default_na=False)
+    assert chunks.groupby("sequence_id").size().to_dict() == {k: v for k, v in table["chunks"].items() if v}
+    assert chunks["frames"].sum() == table["frames"].sum() == len(scores(base))
+    viral = [record.name for record in read_fasta(base / "results" / "mixed" / "viral.fasta")]
+    assert viral == list(table.index[table["call"] == "virus"])
+
+
+def test_both_attentions_run_from_one_set_of_rules(base: Path) -> None:
+    for sample, attention, kernels in (
+        ("mixed", "flash", ["sdpa", "sdpa"]),
+        ("v1", "standard", ["softmax", "fair-esm"]),
+    ):
+        run = json.loads((base / "results" / sample / "run.json").read_text())
+        assert (run["model"], run["trained"], run["attention"]) == ("untrained", False, attention)
+        assert [run[encoder][0]["kernel"] for encoder in ("dnabert_s", "esm2")] == kernels
+
+
+def test_running_again_does_nothing(copy: Path) -> None:
+    # A copy elsewhere: paths below the working directory are relative.
+    assert planned_jobs(snakemake(copy, "-n", shards=3)) == {}
+
+
+def reruns(folder: Path, **config: object) -> dict[str, int]:
+    return planned_jobs(snakemake(folder, "-n", **{"shards": 3} | config))
+
+
+def test_a_setting_reruns_exactly_what_depends_on_it(copy: Path) -> None:
+    everything = {"split_fasta": 2, "translate_frames": 6, **dict.fromkeys(AFTER_EMBED, 6), "write_results": 2}
+    assert reruns(copy, duplicate_ids="rename") == everything
+    assert reruns(copy, chunk_length=300) == everything | {"build_untrained_pack": 1}
+    fewer = {rule: 2 if count == 6 else count for rule, count in everything.items()}
+    assert reruns(copy, shards=1) == fewer
+    flash_only = {**dict.fromkeys(AFTER_EMBED, 3), "write_results": 1}
+    assert reruns(copy, precision={"flash": "bf16"}) == flash_only
+    assert reruns(copy, precision={"standard": "fp16"}) == flash_only
+    # The other attention path of `mixed` has to be computed; `v1` has its own.
+    assert reruns(copy, attention="standard") == flash_only
+    assert reruns(copy) == {}
+
+
+def test_changed_input_is_computed_again(copy: Path) -> None:
+    write_fasta(copy / "v1.fa", {"v1": "GCCGCAGCTGCG" * 50})
+    one_sample = {"split_fasta": 1, "translate_frames": 3, **dict.fromkeys(AFTER_EMBED, 3), "write_results": 1}
+    assert reruns(copy) == one_sample
+    snakemake(copy, shards=3)
+    assert set(scores(copy, "v1")["Sequence_ID"].str[:4]) == {"v1_c"}
+    assert (pd.read_csv(copy / "results" / "v1" / "sequences.tsv", sep="\t")["length"] == 600).all()
+
+
+def test_changed_weights_rerun_their_encoder(copy: Path) -> None:
+    for file, expected in (
+        ("classifier.safetensors", {"predict": 6, "write_results": 2}),
+        ("esm2.safetensors", {"embed_esm2": 6, "concat_features": 6, "predict": 6, "write_results": 2}),
+        ("pack.json", {}),
+    ):
+        path = copy / "models" / "untrained" / file
+        content, status = path.read_bytes(), path.stat()
+        path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        assert reruns(copy) == expected, file
+        path.write_bytes(content)
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert reruns(copy) == {}
+
+
+def test_no_frame_in_the_whole_file(tmp_path: Path) -> None:
+    for name, records in (("stops", {"a": "TTAA" * 100, "b": ""}), ("nothing", {})):
+        write_fasta(tmp_path / f"{name}.fa", records)
+    (tmp_path / "samples.tsv").write_text("sample\tfasta\nstops\tstops.fa\nnothing\tnothing.fa\n")
+    snakemake(tmp_path)
+    assert "no frame without a stop codon" in (tmp_path / "logs" / "write_results" / "stops.log").read_text()
+    results = tmp_path / "results"
+    assert (results / "stops" / "prediction_results.txt").read_text() == "Sequence_ID\tPrediction\tscore1\tscore2\n"
+    lines = (results / "stops" / "sequences.tsv").read_text().splitlines()[1:]
+    assert [line.split("\t")[-1] for line in lines] == ["no_frame", "empty"]
+    assert len((results / "nothing" / "sequences.tsv").read_text().splitlines()) == 1
+
+
+def test_bad_input_stops_with_its_line_and_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "bad.fa").write_text(">a\nACGT\n>b\nAC!GT\n")
+    (tmp_path / "samples.tsv").write_text("sample\tfasta\nbad\tbad.fa\n")
+    said = snakemake(tmp_path, code=1)
+    assert "split_fasta.py: error: bad.fa, line 4: '!' is not a nucleotide" in said
+    assert not (tmp_path / "results").exists()
+    assert not list((tmp_path / "work").rglob("*.*"))
+
+
+def test_duplicates_renamed(tmp_path: Path) -> None:
+    (tmp_path / "d.fa").write_text(">d one\nGCCGCAGCTGCG\n>d two\nGCCGCAGCTGCGGCC\n")
+    (tmp_path / "samples.tsv").write_text("sample\tfasta\nd\td.fa\n")
+    snakemake(tmp_path, duplicate_ids="rename")
+    lines = (tmp_path / "results" / "d" / "sequences.tsv").read_text().splitlines()[1:]
+    assert [line.split("\t")[:2] for line in lines] == [["d", "12"], ["d_2", "15"]]
+    assert "'d' is renamed to 'd_2'" in (tmp_path / "logs" / "split_fasta" / "d.log").read_text()
+
+
+def test_paths_with_blanks(tmp_path: Path) -> None:
+    folder = tmp_path / "a folder"
+    folder.mkdir()
+    write_fasta(folder / "my reads.fa", {"a": "GCCGCAGCTGCG" * 10})
+    (folder / "samples.tsv").write_text("sample\tfasta\na\tmy reads.fa\n")
+    snakemake(folder)
+    assert len(scores(folder, "a")) > 0
