@@ -127,3 +127,11 @@ def test_conda_environment_and_requirements_agree() -> None:
     programs = dict(line.split(" ==") for line in pip["pip"])
     assert programs and programs.items() <= pins.items()
     assert set(pins) - set(programs) == {"snakemake", "snakemake-executor-plugin-slurm"}
+
+
+def test_requirements_are_pinned_once() -> None:
+    files = ["run.txt", "test.txt", "constraints.txt"]
+    texts = [(REPOSITORY / "envs" / file).read_text() for file in files]
+    lines = [line for text in texts for line in text.splitlines() if line and line[0] not in "#-"]
+    names = [re.fullmatch(r"([\w.-]+)==[\w.]+", line)[1].lower() for line in lines]
+    assert len(names) == len(set(names))
