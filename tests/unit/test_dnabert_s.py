@@ -1,6 +1,7 @@
 """DNABERT-S against an independent evaluation of its formulas in float64."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from safetensors.numpy import load_file
 from tokenizers import Tokenizer
 
 from virnucflow import dnabert_s
+from virnucflow.cli import InputError
 from virnucflow.model_pack import DnabertSShape, ModelPack
 
 CPU = torch.device("cpu")
@@ -76,6 +78,19 @@ def test_flash_agrees_with_standard(pack: ModelPack, nucleotides: list[str]) -> 
 def test_flash_in_half_precision(pack: ModelPack, nucleotides: list[str], dtype: torch.dtype) -> None:
     half, standard = embed(pack, "flash", nucleotides, dtype), embed(pack, "standard", nucleotides)
     assert F.cosine_similarity(half.double(), standard.double(), dim=1).min() >= 0.999
+
+
+def test_padding_and_truncation_of_the_tokenizer_file_are_not_applied(pack: ModelPack, tmp_path: Path) -> None:
+    tokenizer = Tokenizer.from_file(str(pack.directory / "tokenizer.json"))
+    sequence = "ACGTTGCA" * 30
+    whole = tokenizer.encode(sequence).ids
+    tokenizer.enable_padding(length=300)
+    tokenizer.enable_truncation(16)
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    assert dnabert_s.load_tokenizer(tmp_path / "tokenizer.json").encode(sequence).ids == whole
+    (tmp_path / "tokenizer.json").write_text("{}")
+    with pytest.raises(InputError, match="not a tokenizer"):
+        dnabert_s.load_tokenizer(tmp_path / "tokenizer.json")
 
 
 def test_slopes_of_the_published_twelve_heads() -> None:

@@ -20,7 +20,7 @@ REFUSED = {
     "fastq": "line 1: this looks like FASTQ",
     "latin1_header": "line 1: the header is not UTF-8",
 }
-READ = {"empty_seq_between": "status empty", "gzipped": "decompressed"}
+READ = {"empty_seq_between", "gzipped"}
 
 
 def read_bytes(*paths: Path) -> list[bytes]:

@@ -11,7 +11,7 @@ from backports import zstd
 from helpers import error_line, run_program, write_fasta
 
 from virnucflow.cli import InputError
-from virnucflow.fasta import read_fasta
+from virnucflow.fasta import BGZF_END, read_fasta
 
 TWO = b">one first\nGCCGCCGCAGCC\nGCCGCC\n>two\nGCCGCAGCAGCC\n"
 HALVES = (TWO[:20], TWO[20:])
@@ -34,13 +34,31 @@ def sequences(tmp_path: Path) -> list[list[str]]:
     return [line.split("\t") for line in table.splitlines()[1:]]
 
 
+def bgzip(*blocks: bytes, end: bytes = BGZF_END) -> bytes:
+    """Blocks as bgzip writes them: gzip members that state their size in an extra field."""
+    members = b""
+    for block in blocks:
+        member = gzip.compress(block)
+        size = (len(member) + 8 - 1).to_bytes(2, "little")
+        members += member[:3] + b"\4" + member[4:10] + b"\6\0BC\2\0" + size + member[10:]
+    return members + end
+
+
+def damaged(codec) -> bytes:
+    """Two streams with one bit of the second's first byte turned."""
+    second = codec.compress(HALVES[1])
+    return codec.compress(HALVES[0]) + bytes([second[0] ^ 1]) + second[1:]
+
+
 READABLE = {
     "plain": TWO,
     "gzip": gzip.compress(TWO),
     "bgzip, several members and an empty one": b"".join(map(gzip.compress, (*HALVES, b""))),
+    "bgzip with its last block": bgzip(*HALVES),
     "bzip2": bz2.compress(TWO),
     "bzip2, several streams": b"".join(map(bz2.compress, HALVES)),
     "xz": lzma.compress(TWO),
+    "xz, several streams and padding": b"\0\0\0\0".join(map(lzma.compress, HALVES)) + bytes(8),
     "zstd": zstd.compress(TWO),
     "zstd, several frames": b"".join(map(zstd.compress, HALVES)),
     "byte-order mark": b"\xef\xbb\xbf" + TWO,
@@ -80,6 +98,15 @@ REFUSED = {
     "a cut xz file": (lzma.compress(TWO)[:-9], "in.fa: the compressed file is cut or damaged"),
     "a damaged zstd file": (zstd.compress(TWO)[:8] + b"\xff" * 20, "in.fa: the compressed file is cut or damaged"),
     "a cut zstd file": (zstd.compress(TWO)[:-9], "in.fa: the compressed file is cut or damaged"),
+    "bzip2 with a damaged second stream": (damaged(bz2), "in.fa: the compressed file is cut or damaged"),
+    "xz with a damaged second stream": (damaged(lzma), "in.fa: the compressed file is cut or damaged"),
+    "bzip2 with something behind": (bz2.compress(TWO) + b"more", "in.fa: the compressed file is cut or damaged"),
+    "bgzip cut between blocks": (
+        bgzip(HALVES[0], end=b""),
+        "in.fa: the compressed file is cut or damaged (it ends bef",
+    ),
+    "a comment line that looks like a header": (b">a\nACGT\n;x>y\n", "in.fa, line 3: ';' is not a nucleotide"),
+    "a comment line with a control character": (b">a\nACGT\n;\x01\n", "in.fa, line 3: ';' is not a nucleotide"),
     "duplicate names": (
         b">a\nACGT\n>b\nACGT\n>a other\nACGT\n>b\nAC\n>a\nAC\n",
         "duplicate sequence names: 'a' in in.fa line 1, in.fa line 5, in.fa line 9; 'b' in in.fa line 3, in.fa line 7; "
@@ -115,9 +142,22 @@ def test_duplicates_are_renamed_and_reported(tmp_path: Path) -> None:
 
 
 def test_comment_line_is_sequence_as_in_v1_but_not_silently(tmp_path: Path) -> None:
-    said = split(tmp_path, b">r1\n;comment\nGCC\n")
+    said = split(tmp_path, b">r1\n;comment\nGCC\n;more\n")
     assert "in.fa, line 2: a line that begins with ';' is read as sequence" in said
-    assert sequences(tmp_path) == [["r1", "11", "1", "ok"]]
+    assert said.count("is read as sequence") == 1, "once a file is enough"
+    assert sequences(tmp_path) == [["r1", "16", "1", "ok"]]
+
+
+def test_rna_is_read_but_not_silently(tmp_path: Path) -> None:
+    said = split(tmp_path, b">r1\nGCU\n>r2\nGCT\n>r3\nacu\n")
+    assert "in.fa: U in 2 sequences; a codon with U gives no residue: replace U by T" in said
+
+
+def test_input_is_never_written_over(tmp_path: Path) -> None:
+    fasta = write_fasta(tmp_path / "in.fa", {"a": "ACGT"})
+    arguments = ["--fasta", fasta, "--chunk-length", 500, "--chunks", fasta, "--sequences", tmp_path / "s.tsv"]
+    assert "also named as an output" in error_line(run_program("split_fasta", *arguments, code=2))
+    assert fasta.read_text() == ">a\nACGT\n"
 
 
 @pytest.mark.parametrize("content", [b"", b"\n\n \n", gzip.compress(b"")], ids=["empty", "blank", "empty gzip"])

@@ -102,6 +102,40 @@ def test_classifier_of_another_width_is_refused(run: Path, pack_directory: Path,
     assert "takes 7 features, the encoders give 112" in error_line(said)
 
 
+@pytest.mark.parametrize("encoder", ["esm2", "dnabert_s"])
+def test_embeddings_of_another_pack_of_the_same_name_are_refused(
+    encoder: str, run: Path, pack_directory: Path, tmp_path: Path
+) -> None:
+    run_program("build_untrained_pack", "--model", tmp_path, "--seed", 1)
+    for name in ("esm2.safetensors", "dnabert_s.safetensors"):
+        if not name.startswith(encoder):
+            (tmp_path / name).write_bytes((pack_directory / name).read_bytes())
+    rehash(tmp_path)
+    said = predict(run, tmp_path, "1.frames", "1.features", "x", code=2)
+    assert f"1.features: not made with {encoder}.safetensors of " in error_line(said)
+
+
+def test_scores_that_are_not_finite_stop_the_program(run: Path, pack_directory: Path, tmp_path: Path) -> None:
+    for file in pack_directory.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    classifier = load_file(tmp_path / "classifier.safetensors")
+    classifier["output_layer.bias"] = classifier["output_layer.bias"] * np.float32("nan")
+    save_file(classifier, tmp_path / "classifier.safetensors")
+    rehash(tmp_path)
+    assert "a score is not finite" in error_line(predict(run, tmp_path, "1.frames", "1.features", "x", code=1))
+
+
+@pytest.mark.parametrize("program", ["embed_esm2", "predict"])
+def test_pack_for_another_chunk_length_is_refused(program: str, run: Path, pack_directory: Path) -> None:
+    outputs = {
+        "embed_esm2": ["--attention", "flash", "--precision", "fp32", "--embeddings", run / "x"],
+        "predict": ["--features", run / "1.features", "--scores", run / "x"],
+    }
+    common = ["--frames", run / "1.frames", "--model", pack_directory, "--chunk-length", 300]
+    said = run_program(program, *common, *outputs[program], code=2)
+    assert "the pack is for chunks of 500 bases, not of 300" in error_line(said)
+
+
 def test_scores_do_not_depend_on_the_batch() -> None:
     torch.manual_seed(0)
     classifier, features = MLPClassifier(20, 8).eval(), torch.randn(100, 20)

@@ -134,6 +134,15 @@ def test_scores_of_other_sequences_are_refused(tmp_path: Path) -> None:
     assert "no sequence 'NA', which has scores" in error_line(said)
 
 
+def test_missing_and_doubled_shards_are_refused(tmp_path: Path) -> None:
+    made = {"model": "m", "trained": True, "attention": "flash", "classifier_sha256": "c", "chunks": 4}
+    _, first, second, *rest = write_inputs(tmp_path, made)
+    run_program("write_results", "--scores", first, second, *rest, *outputs(tmp_path))
+    for shards in ([first], [first, second, second]):
+        said = run_program("write_results", "--scores", *shards, *rest, *outputs(tmp_path), code=2)
+        assert "sequences.tsv: 8 chunks, but the scores are of" in error_line(said)
+
+
 def test_no_frame_at_all(tmp_path: Path) -> None:
     inputs = write_inputs(tmp_path)
     for shard in (0, 1):

@@ -63,13 +63,32 @@ def test_wrong_settings_are_refused(wrong: dict, folder: Path) -> None:
             "sample a has several values of attention",
         ),
         ("sample\tfasta\na\tone.fa\na\tone.fa\n", "sample a names a file twice"),
-        ("sample\tfasta\n", "no sample"),
-        ("", "give a tab-separated table"),
+        ("sample\tfasta\n", "no sample;"),
+        ("", "no column fasta, sample; give a tab-separated table"),
+        ("sample\tfasta\n# a comment\na\tone.fa\tstandard\n", "line 3: 3 fields under 2 columns"),
     ],
 )
 def test_wrong_sample_sheets_are_refused(sheet: str, message: str, folder: Path) -> None:
     (folder / "samples.tsv").write_text(sheet)
     assert message in snakemake(folder, "-n", code=1)
+
+
+def test_paths_may_hold_what_tables_and_comments_use(folder: Path) -> None:
+    for name in ("run#1.fa", 'a "quoted.fa', "it's.fa"):
+        (folder / name).write_text(">x\nGCC\n")
+    (folder / "run").write_text(">other\nGCC\n")
+    sheet = "\ufeff# comment\r\nsample\tfasta\r\na\trun#1.fa\r\na\ta \"quoted.fa\r\n#b\trun\r\na\tit's.fa\r\n"
+    (folder / "samples.tsv").write_text(sheet, encoding="utf-8", newline="")
+    said = snakemake(folder, "-n", "--printshellcmds")
+    assert planned_jobs(said)["split_fasta"] == 1
+    for name in ("'run#1.fa'", "'a \"quoted.fa'", "it"):
+        assert name in said
+
+
+def test_number_of_shards_is_capped(folder: Path) -> None:
+    assert planned_jobs(snakemake(folder, "-n", "work/a/frames/02000.parquet", shard_megabases=1e-7))
+    said = snakemake(folder, "-n", "--printshellcmds", "work/a/frames/02000.parquet", shard_megabases=1e-7)
+    assert "02000.fa" in said and "02001.fa" not in said
 
 
 def test_missing_inputs_are_named(folder: Path) -> None:
@@ -104,7 +123,7 @@ def test_environment_goes_before_sheet_goes_before_config(folder: Path) -> None:
 def test_shards_follow_from_the_size_of_the_input(folder: Path) -> None:
     write_fasta(folder / "one.fa", {"one": "GCCGCAGCTGCG" * 5000})
     jobs = planned_jobs(snakemake(folder, "-n", shard_megabases=0.02))
-    assert jobs["split_fasta"] == 2 and jobs["translate_frames"] == 3 + 1
+    assert jobs["split_fasta"] == 2 and jobs["translate_frames"] == 4 + 1
     assert planned_jobs(snakemake(folder, "-n", shards=17))["embed_esm2"] == 34
 
 

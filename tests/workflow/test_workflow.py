@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -70,6 +71,22 @@ def test_changed_input_is_computed_again(copy: Path) -> None:
     snakemake(copy, shards=3)
     assert set(scores(copy, "v1")["Sequence_ID"].str[:4]) == {"v1_c"}
     assert (pd.read_csv(copy / "results" / "v1" / "sequences.tsv", sep="\t")["length"] == 600).all()
+
+
+def test_older_file_in_the_place_of_the_input_is_noticed(copy: Path) -> None:
+    write_fasta(copy / "v1.fa", {"v1": "GCCGCAGCTGCG" * 50})
+    os.utime(copy / "v1.fa", (1, 1))
+    assert reruns(copy)["split_fasta"] == 1
+
+
+def test_another_pack_in_the_place_of_the_pack_is_noticed(copy: Path) -> None:
+    shutil.copytree(copy / "models" / "untrained", copy / "mine")
+    target = "work/v1/scores/standard/00001.parquet"
+    snakemake(copy, target, shards=3, model="mine")
+    assert planned_jobs(snakemake(copy, "-n", target, shards=3, model="mine")) == {}
+    os.utime(copy / "mine" / "esm2.safetensors", (1, 1))
+    planned = planned_jobs(snakemake(copy, "-n", target, shards=3, model="mine"))
+    assert planned == {"embed_esm2": 1, "concat_features": 1, "predict": 1}
 
 
 def test_changed_weights_rerun_their_encoder(copy: Path) -> None:

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import math
 import os
 import re
 from functools import cache
@@ -14,7 +15,8 @@ from snakemake.utils import validate
 WORKFLOW = Path(str(workflow.current_basedir)).parent
 SCRIPTS = WORKFLOW / "scripts"
 V1_ATTENTION = "VIRNUCPRO_V1_ATTENTION"
-TOKEN_BUDGET = {"flash": 16384, "standard": 2048}
+MOST_SHARDS = 2000
+UNTRAINED = "models/untrained"  # the model pack that a rule builds
 COMPRESSION = 4  # bases a byte of a compressed FASTA file, about
 RESULTS = [
     "prediction_results.txt",
@@ -29,9 +31,19 @@ RESULTS = [
 def read_samples(path):
     """The sample sheet: a row a FASTA file; the rows of one sample are its files, in order."""
     try:
-        sheet = pd.read_csv(path, sep="\t", dtype=str, comment="#", keep_default_na=False, na_values=[""])
-    except (OSError, ValueError) as error:
-        raise WorkflowError(f"samples: {path}: {error}; give a tab-separated table")
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise WorkflowError(f"samples: {path}: {error}; give a tab-separated table in UTF-8")
+    lines = {number: line for number, line in enumerate(text.splitlines(), start=1) if line and line[0] != "#"}
+    header, *rows = [line.split("\t") for line in lines.values()] or [[]]
+    if missing := {"sample", "fasta"} - set(header):
+        raise WorkflowError(f"samples: {path}: no column {', '.join(sorted(missing))}; give a tab-separated table")
+    for number, row in zip(list(lines)[1:], rows):
+        if len(row) != len(header):
+            raise WorkflowError(
+                f"samples: {path}, line {number}: {len(row)} fields under {len(header)} columns; separate them with tabs"
+            )
+    sheet = pd.DataFrame(rows, columns=header, dtype=str).replace("", pd.NA)
     validate(sheet, str(WORKFLOW / "schemas" / "samples.schema.yaml"))
     samples = {}
     for name, rows in sheet.groupby("sample", sort=False):
@@ -68,7 +80,7 @@ def shards(sample):
     number = config["shards"]
     if number == "auto":
         bases = sum(map(estimated_bases, SAMPLES[sample]["fasta"]))
-        number = max(1, round(bases / (config["shard_megabases"] * 1e6)))
+        number = min(MOST_SHARDS, math.ceil(bases / (config["shard_megabases"] * 1e6)) or 1)
     return [f"{shard:05d}" for shard in range(1, number + 1)]
 
 
@@ -77,6 +89,17 @@ def estimated_bases(fasta):
     size = os.stat(fasta).st_size if os.path.exists(fasta) else 0
     compressed = Path(fasta).suffix in (".gz", ".bgz", ".bz2", ".xz", ".zst")
     return size * COMPRESSION if compressed else size
+
+
+def stamps(paths):
+    """Size and time of files from outside, as a parameter, so that also an older file in a newer's place is noticed."""
+    found = [os.stat(path) for path in paths if os.path.exists(path)]
+    return [(status.st_size, int(status.st_mtime)) for status in found]
+
+
+def pack_stamps(*names):
+    """The stamps of files of a model pack that the workflow does not build itself."""
+    return [] if config["model"] == UNTRAINED else stamps(f"{config['model']}/{name}" for name in names)
 
 
 def portable(path):
@@ -117,13 +140,18 @@ def scores(wildcards):
 
 
 def token_budget(wildcards, attempt):
-    """Tokens a batch: v1's number for standard; halved with each attempt, for a GPU that ran out of memory."""
-    return TOKEN_BUDGET[wildcards.attention] // 2 ** (attempt - 1)
+    """Tokens a batch: v1's number for standard; for flash halved with each attempt, if a GPU ran out of memory."""
+    return 2048 if wildcards.attention == "standard" else 16384 // 2 ** (attempt - 1)
 
 
 def embed_memory(wildcards, input, attempt):
     """Megabytes: three copies of the weights at worst, and the frames with their embeddings."""
     return int((6000 + 3 * os.path.getsize(input.weights) / 1e6 + 60 * os.path.getsize(input.frames) / 1e6) * attempt)
+
+
+def table_memory(wildcards, input, attempt):
+    """Megabytes for a program that holds its input and as much again."""
+    return int((2000 + 3 * input.size_mb) * attempt)
 
 
 def embed_runtime(wildcards, attempt):

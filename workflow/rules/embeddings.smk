@@ -28,11 +28,13 @@ rule embed_dnabert_s:
         model=lambda wildcards, input: os.path.dirname(input.pack),
         precision=lambda wildcards: config["precision"][wildcards.attention],
         device=config["device"],
+        chunk_length=config["chunk_length"],
+        stamps=pack_stamps("dnabert_s.safetensors", "tokenizer.json"),
     message:
         "Embed the nucleotides of shard {wildcards.shard} of {wildcards.sample} ({wildcards.attention})"
     shell:
         "python {input.program:q} --frames {input.frames:q} --model {params.model:q}"
-        " --attention {wildcards.attention} --precision {params.precision}"
+        " --chunk-length {params.chunk_length} --attention {wildcards.attention} --precision {params.precision}"
         " --device {params.device} --token-budget {resources.token_budget} --threads {threads}"
         " --embeddings {output.embeddings:q} 2> {log:q}"
 
@@ -50,6 +52,12 @@ use rule embed_dnabert_s as embed_esm2 with:
         "logs/embed_esm2/{sample}/{attention}/{shard}.log",
     benchmark:
         "logs/embed_esm2/{sample}/{attention}/{shard}.benchmark.tsv"
+    params:
+        model=lambda wildcards, input: os.path.dirname(input.pack),
+        precision=lambda wildcards: config["precision"][wildcards.attention],
+        device=config["device"],
+        chunk_length=config["chunk_length"],
+        stamps=pack_stamps("esm2.safetensors"),
     message:
         "Embed the proteins of shard {wildcards.shard} of {wildcards.sample} ({wildcards.attention})"
 
@@ -68,7 +76,7 @@ rule concat_features:
         "../../envs/programs.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: 8000 * attempt,
+        mem_mb=table_memory,
         runtime=lambda wildcards, attempt: 30 * attempt,
     message:
         "Concatenate both embeddings of shard {wildcards.shard} of {wildcards.sample} ({wildcards.attention})"

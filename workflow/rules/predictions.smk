@@ -17,15 +17,17 @@ rule predict:
         "../../envs/programs.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: 8000 * attempt,
+        mem_mb=table_memory,
         runtime=lambda wildcards, attempt: 30 * attempt,
     params:
         model=lambda wildcards, input: os.path.dirname(input.pack),
+        chunk_length=config["chunk_length"],
+        stamps=pack_stamps("classifier.safetensors"),
     message:
         "Score the frames of shard {wildcards.shard} of {wildcards.sample} ({wildcards.attention})"
     shell:
         "python {input.program:q} --frames {input.frames:q} --features {input.features:q}"
-        " --model {params.model:q} --scores {output.scores:q} 2> {log:q}"
+        " --model {params.model:q} --chunk-length {params.chunk_length} --scores {output.scores:q} 2> {log:q}"
 
 
 rule write_results:

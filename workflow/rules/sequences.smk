@@ -21,6 +21,7 @@ rule split_fasta:
     params:
         chunk_length=config["chunk_length"],
         duplicate_ids=config["duplicate_ids"],
+        stamps=lambda wildcards: stamps(SAMPLES[wildcards.sample]["fasta"]),
         # Not by way of output: a change of what is derived from it is no reason for Snakemake to run the rule again.
         chunks=lambda wildcards: [f"work/{wildcards.sample}/chunks/{shard}.fa" for shard in shards(wildcards.sample)],
     message:

@@ -13,10 +13,10 @@ import pyarrow as pa
 import torch
 
 from virnucflow.classifier import LABELS, VIRUS, load_classifier, score
-from virnucflow.cli import InputError, log, run, staged
+from virnucflow.cli import Failure, InputError, log, run, staged
 from virnucflow.embeddings import load_tensor
-from virnucflow.model_pack import read_model_pack
-from virnucflow.tables import FRAMES, SCORES, digest, read_parquet, write_parquet
+from virnucflow.model_pack import HASHES, read_model_pack
+from virnucflow.tables import FRAMES, SCORES, digest, read_parquet, read_provenance, write_parquet
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -24,6 +24,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--frames", type=Path, required=True, help="parquet table of translate_frames.py")
     parser.add_argument("--features", type=Path, required=True, help="safetensors file of concat_features.py")
     parser.add_argument("--model", type=Path, required=True, help="directory of a model pack")
+    parser.add_argument("--chunk-length", type=int, help="bases a chunk; a pack for another length is refused")
     parser.add_argument("--scores", type=Path, required=True, help="parquet table, to be written")
     return parser.parse_args()
 
@@ -34,10 +35,17 @@ def main() -> None:
     features, metadata = load_tensor(arguments.features, "features")
     if metadata.get("names_sha256") != digest(frames["name"].to_pylist()):
         raise InputError(f"{arguments.features}: not of the frames in {arguments.frames}; embed these frames")
-    pack = read_model_pack(arguments.model)
-    if metadata["model"] != pack.name:
-        raise InputError(f"{arguments.features}: embedded with model {metadata['model']!r}, not {pack.name!r}")
+    pack = read_model_pack(arguments.model, arguments.chunk_length)
+    encoders = {encoder: json.loads(metadata[encoder]) for encoder in HASHES}
+    for encoder, files in HASHES.items():
+        for key, file in files.items():
+            if encoders[encoder][key] != pack.sha256[file]:
+                raise InputError(
+                    f"{arguments.features}: not made with {file} of {arguments.model}; embed with this pack"
+                )
     scores = score(load_classifier(pack), torch.from_numpy(features)).numpy()
+    if not np.isfinite(scores).all():
+        raise Failure(f"{arguments.features}: a score is not finite; restore the model pack")
     others, virus = scores[:, 1 - VIRUS], scores[:, VIRUS]
     identity = [frames[name] for name in SCORES.names[:4]]
     prediction = np.array(LABELS)[(virus > others).astype(int)]
@@ -47,9 +55,8 @@ def main() -> None:
         "trained": pack.trained,
         "attention": metadata["attention"],
         "classifier_sha256": pack.sha256["classifier.safetensors"],
-        "dnabert_s": json.loads(metadata["dnabert_s"]),
-        "esm2": json.loads(metadata["esm2"]),
-    }
+        **encoders,
+    } | read_provenance(arguments.frames)
     with staged(arguments.scores) as (partial,):
         write_parquet(table, partial, provenance)
     log.info("%d frames, %d of them predicted viral", table.num_rows, int((virus > others).sum()))

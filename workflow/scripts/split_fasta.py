@@ -33,11 +33,9 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def read_records(paths: list[Path]) -> Iterator[tuple[Path, Record]]:
+def read_records(paths: list[Path], check_letters: bool) -> Iterator[tuple[Path, Record]]:
     for path in paths:
-        if not path.is_file() and path.exists():
-            raise InputError(f"{path}: not a regular file; the input is read twice, so give a file and not a pipe")
-        for record in read_fasta(path):
+        for record in read_fasta(path, check_letters):
             yield path, record
 
 
@@ -69,7 +67,7 @@ def split(fasta: list[Path], ids: list[str], chunk_length: int, total: int, outp
     """Write the chunks; the shard of a chunk is where its first base lies among all `total` bases of all chunks."""
     done, shard = 0, 0
     file = outputs[0].open("w", encoding="utf-8", newline="\n")
-    for sequence_id, (_, record) in zip(ids, read_records(fasta), strict=True):
+    for sequence_id, (_, record) in zip(ids, read_records(fasta, check_letters=False), strict=True):
         for number, (start, end) in enumerate(chunk_coordinates(len(record.sequence), chunk_length), start=1):
             while shard < done * len(outputs) // total:
                 file.close()
@@ -86,12 +84,22 @@ def main() -> None:
     arguments = parse_arguments()
     if arguments.chunk_length < 3:
         raise InputError(f"--chunk-length {arguments.chunk_length}: a chunk holds at least one codon, 3 bases")
+    outputs = {path.resolve() for path in (*arguments.chunks, arguments.sequences)}
+    for path in arguments.fasta:
+        if path.exists() and not path.is_file():
+            raise InputError(f"{path}: not a regular file; the input is read twice, so give a file and not a pipe")
+        if path.resolve() in outputs:
+            raise InputError(f"{path}: the input is also named as an output; give another output")
     # First pass: everything that can be wrong with the input comes out here, before anything is written.
-    places, names, lengths = [], [], []
-    for path, record in read_records(arguments.fasta):
+    places, names, lengths, rna = [], [], [], Counter()
+    for path, record in read_records(arguments.fasta, check_letters=True):
+        rna[path] += "U" in record.sequence or "u" in record.sequence
         places.append((path, record.line))
         names.append(record.name)
         lengths.append(len(record.sequence))
+    for path, number in rna.items():
+        if number:
+            log.warning("%s: U in %d sequences; a codon with U gives no residue: replace U by T", path, number)
     ids = unique_ids(places, names, arguments.duplicate_ids)
     chunks, total = [], 0
     for length in lengths:

@@ -25,10 +25,12 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def translate(chunks: Path) -> pa.Table:
-    """The kept frames of a FASTA file of chunks, in order."""
+def translate(chunks: Path) -> tuple[pa.Table, int]:
+    """The kept frames of a FASTA file of chunks, in order, and the number of chunks."""
     columns: dict[str, list] = {column: [] for column in FRAMES.names}
+    number = 0
     for record in read_fasta(chunks, check_letters=False):
+        number += 1
         try:
             sequence_id, chunk = chunk_identity(record.name)
         except ValueError as error:
@@ -37,7 +39,7 @@ def translate(chunks: Path) -> pa.Table:
             row = (record.name + frame.frame, sequence_id, chunk, *frame)
             for column, value in zip(columns.values(), row, strict=True):
                 column.append(value)
-    return pa.table(columns, schema=FRAMES)
+    return pa.table(columns, schema=FRAMES), number
 
 
 def write_fasta(frames: pa.Table, column: str, path: Path) -> None:
@@ -49,14 +51,14 @@ def write_fasta(frames: pa.Table, column: str, path: Path) -> None:
 
 def main() -> None:
     arguments = parse_arguments()
-    frames = translate(arguments.chunks)
+    frames, chunks = translate(arguments.chunks)
     fasta = {"nucleotide": arguments.nucleotide_fasta, "protein": arguments.protein_fasta}
     fasta = {column: path for column, path in fasta.items() if path}
     with staged(arguments.frames, *fasta.values()) as (partial_frames, *partial_fasta):
-        write_parquet(frames, partial_frames)
+        write_parquet(frames, partial_frames, {"chunks": chunks})
         for column, path in zip(fasta, partial_fasta, strict=True):
             write_fasta(frames, column, path)
-    log.info("%d frames without a stop codon", frames.num_rows)
+    log.info("%d frames without a stop codon in %d chunks", frames.num_rows, chunks)
 
 
 if __name__ == "__main__":

@@ -126,6 +126,8 @@ def collect_provenance(paths: list[Path]) -> dict[str, Any]:
             raise InputError(f"{path}: {', '.join(differing)} differ from {paths[0]}; score all shards alike")
     for encoder in ("dnabert_s", "esm2"):
         runs = [provenance.get(encoder, {}) for provenance in found]
+        if len({(run.get("precision"), run.get("kernel")) for run in runs}) > 1:
+            log.warning("%s ran with different precisions or kernels in different shards; run.json has them", encoder)
         distinct = {json.dumps(run | {"names_sha256": None}, sort_keys=True): run for run in runs}
         shared[encoder] = [{k: v for k, v in run.items() if k != "names_sha256"} for run in distinct.values()]
     return shared
@@ -138,6 +140,12 @@ def main() -> None:
     if strangers := set(scores["sequence_id"]) - set(sequences["sequence_id"]):
         raise InputError(
             f"{arguments.sequences}: no sequence {min(strangers)!r}, which has scores; use one run's files"
+        )
+    scored = [read_provenance(path).get("chunks") for path in arguments.scores]
+    if None not in scored and sum(scored) != sequences["chunks"].sum():
+        raise InputError(
+            f"{arguments.sequences}: {sequences['chunks'].sum()} chunks, but the scores are of {sum(scored)}; "
+            "give the scores of every shard once"
         )
     if scores.empty:
         log.warning("%s: no frame without a stop codon in any of %d sequences", arguments.sequences, len(sequences))

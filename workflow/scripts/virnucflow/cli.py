@@ -33,7 +33,7 @@ def run(main: Callable[[], None]) -> None:
     try:
         main()
     except FileNotFoundError as error:
-        sys.exit(_complain(program, f"{error.filename}: no such file; check the path", 2))
+        sys.exit(_complain(program, f"{error.filename or error}: no such file; check the path", 2))
     except InputError as error:
         sys.exit(_complain(program, str(error), 2))
     except (Failure, OSError) as error:

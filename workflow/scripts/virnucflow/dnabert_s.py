@@ -8,6 +8,7 @@ equal length.
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from tokenizers import Tokenizer
 from torch import nn
 
 from virnucflow.batches import equal_length_batches
+from virnucflow.cli import InputError
 from virnucflow.model_pack import DnabertSShape, ModelPack, load_weights
 
 FILE = "dnabert_s.safetensors"
@@ -34,10 +36,21 @@ def load_dnabert_s(
     with torch.device("meta"):
         model = DnabertS(pack.dnabert_s)
     load_weights(model, pack.tensors(FILE), pack.directory / FILE).to(device=device, dtype=dtype)
-    tokenizer = Tokenizer.from_file(str(pack.file(TOKENIZER)))
+    tokenizer = load_tokenizer(pack.file(TOKENIZER))
     if attention == "standard":
         return lambda sequences: embed_standard(model, tokenizer, sequences)
     return lambda sequences: embed_flash(model, tokenizer, sequences, token_budget)
+
+
+def load_tokenizer(path: Path) -> Tokenizer:
+    """The tokenizer without the padding and truncation that its file may ask for: v1 encodes whole sequences alone."""
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises nothing more special
+        raise InputError(f"{path}: not a tokenizer ({error}); restore the pack") from None
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return tokenizer
 
 
 @torch.inference_mode()

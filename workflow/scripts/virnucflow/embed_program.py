@@ -10,7 +10,7 @@ import torch
 from virnucflow import __version__
 from virnucflow.cli import Failure, InputError, log, run, staged
 from virnucflow.embeddings import save_tensors
-from virnucflow.model_pack import ModelPack, read_model_pack
+from virnucflow.model_pack import HASHES, ModelPack, read_model_pack
 from virnucflow.tables import FRAMES, digest, read_parquet
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -21,17 +21,16 @@ TOKEN_BUDGET = {"flash": 16384, "standard": 2048}  # standard: what v1 puts into
 Load = Callable[[ModelPack, str, torch.dtype, torch.device, int], Callable[[list[str]], torch.Tensor]]
 
 
-def embed_program(
-    description: str, encoder: str, column: str, weights: str, kernels: dict[str, str], load: Load
-) -> None:
+def embed_program(description: str, encoder: str, column: str, kernels: dict[str, str], load: Load) -> None:
     """Run a program that embeds one column of a frames table with one encoder of a model pack."""
-    run(lambda: embed(parse_arguments(description), encoder, column, weights, kernels, load))
+    run(lambda: embed(parse_arguments(description), encoder, column, kernels, load))
 
 
 def parse_arguments(description: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--frames", type=Path, required=True, help="parquet table of translate_frames.py")
     parser.add_argument("--model", type=Path, required=True, help="directory of a model pack")
+    parser.add_argument("--chunk-length", type=int, help="bases a chunk; a pack for another length is refused")
     parser.add_argument("--attention", choices=list(PRECISIONS), required=True, help="fast path, or v1's computation")
     parser.add_argument(
         "--precision",
@@ -46,9 +45,7 @@ def parse_arguments(description: str) -> argparse.Namespace:
     return parser.parse_args()
 
 
-def embed(
-    arguments: argparse.Namespace, encoder: str, column: str, weights: str, kernels: dict[str, str], load: Load
-) -> None:
+def embed(arguments: argparse.Namespace, encoder: str, column: str, kernels: dict[str, str], load: Load) -> None:
     attention, precision = arguments.attention, arguments.precision
     if precision not in PRECISIONS[attention]:
         known = ", ".join(PRECISIONS[attention])
@@ -62,7 +59,7 @@ def embed(
     device = choose_device(arguments.device)
     if precision == "auto":
         precision = "fp16" if device.type == "cuda" else "fp32"
-    pack = read_model_pack(arguments.model)
+    pack = read_model_pack(arguments.model, arguments.chunk_length)
     frames = read_parquet(arguments.frames, FRAMES)
     names = frames["name"].to_pylist()
     log.info("%d frames, %s, attention %s, %s on %s", len(names), encoder, attention, precision, device)
@@ -74,7 +71,7 @@ def embed(
         "encoder": encoder,
         "model": pack.name,
         "trained": str(pack.trained).lower(),
-        "weights_sha256": pack.sha256[weights],
+        **{name: pack.sha256[file] for name, file in HASHES[encoder].items()},
         "attention": attention,
         "kernel": kernels[attention],
         "precision": precision,
@@ -94,12 +91,14 @@ def choose_device(name: str) -> torch.device:
             device = torch.device(name)
         except RuntimeError:
             raise InputError(f"--device {name}: unknown; give auto, cpu, cuda or cuda:N") from None
+        if device.type not in ("cpu", "cuda"):
+            raise InputError(f"--device {name}: unknown; give auto, cpu, cuda or cuda:N")
         if device.type == "cuda" and not torch.cuda.is_available():
             raise Failure(f"--device {name}: this PyTorch ({torch.__version__}) sees no GPU here; choose cpu or auto")
         return device
     if torch.cuda.is_available():
         return torch.device("cuda")
-    if given := os.environ.get("CUDA_VISIBLE_DEVICES"):
+    if (given := os.environ.get("CUDA_VISIBLE_DEVICES", "")) not in ("", "-1", "NoDevFiles"):  # ways to say: none
         raise Failure(
             f"--device auto: this job was given GPU {given} (CUDA_VISIBLE_DEVICES), but PyTorch {torch.__version__} "
             "cannot use it; repair driver or installation, or choose --device cpu"

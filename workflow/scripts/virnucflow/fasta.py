@@ -19,17 +19,14 @@ LINE_WIDTH = 60  # letters a line, as Biopython writes and v1 therefore has it
 
 # The nucleotide codes of IUPAC (Nucleic Acids Res 1985, 13:3021), U for RNA and '-' for a gap, in either case.
 NOT_A_NUCLEOTIDE = re.compile(r"[^ACGTURYSWKMBDHVN-]", re.IGNORECASE | re.ASCII)
+OLD_COMMENT = re.compile(r";[!-=?-~]*")  # printable and without '>'
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 BLANKS = " \t\v\f"
 DROP_BLANKS = str.maketrans("", "", BLANKS)
 UTF8_BYTE_ORDER_MARK = "\xef\xbb\xbf"  # its three bytes read as Latin-1
 
-OPENERS = {
-    b"\x1f\x8b": gzip.open,  # bgzip writes gzip members
-    b"BZh": bz2.open,
-    b"\xfd7zXZ\x00": lzma.open,
-    b"\x28\xb5\x2f\xfd": zstd.open,
-}
+BGZF_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
+BUFFER = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +37,52 @@ class Record:
     header: str
     sequence: str
     line: int
+
+
+class _Streams(io.RawIOBase):
+    """Streams of bzip2 or xz, one after another. The library's own files end silently at a damaged second stream."""
+
+    def __init__(self, path: Path, new: type[bz2.BZ2Decompressor] | type[lzma.LZMADecompressor]) -> None:
+        self.file, self.new, self.decompressor = path.open("rb"), new, new()
+
+    def readable(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        self.file.close()
+        super().close()
+
+    def readinto(self, buffer: memoryview) -> int:
+        while True:
+            given = b""
+            if self.decompressor.eof:
+                given = (self.decompressor.unused_data or self.file.read(BUFFER)).lstrip(b"\0")  # xz may be padded
+                if not given:
+                    return 0
+                self.decompressor = self.new()
+            elif self.decompressor.needs_input and not (given := self.file.read(BUFFER)):
+                raise EOFError("it ends within a stream")
+            if data := self.decompressor.decompress(given, len(buffer)):
+                buffer[: len(data)] = data
+                return len(data)
+
+
+def _open_gzip(path: Path) -> BinaryIO:
+    """gzip, of one or several members. bgzip ends a file with an empty block, without which it was cut."""
+    with path.open("rb") as file:
+        bgzip = file.read(14)[12:] == b"BC"
+        file.seek(-min(len(BGZF_END), path.stat().st_size), io.SEEK_END)
+        if bgzip and file.read() != BGZF_END:
+            raise EOFError("it ends before the block that bgzip writes last")
+    return gzip.open(path)
+
+
+OPENERS = {
+    b"\x1f\x8b": _open_gzip,
+    b"BZh": lambda path: io.BufferedReader(_Streams(path, bz2.BZ2Decompressor)),
+    b"\xfd7zXZ\x00": lambda path: io.BufferedReader(_Streams(path, lzma.LZMADecompressor)),
+    b"\x28\xb5\x2f\xfd": zstd.open,
+}
 
 
 def open_decompressed(path: Path) -> BinaryIO:
@@ -72,7 +115,7 @@ def read_fasta(path: Path, check_letters: bool = True) -> Iterator[Record]:
 
 
 def _records(path: Path, lines: TextIO, check_letters: bool) -> Iterator[Record]:
-    header, header_line, parts = None, 0, []
+    header, header_line, parts, commented = None, 0, [], False
     for number, line in enumerate(lines, start=1):
         if number == 1:
             line = line.removeprefix(UTF8_BYTE_ORDER_MARK)
@@ -85,8 +128,16 @@ def _records(path: Path, lines: TextIO, check_letters: bool) -> Iterator[Record]
             raise InputError(f"{path}, line {number}: {_describe_start(line)}")
         elif line:
             sequence = line.translate(DROP_BLANKS)
-            if check_letters:
-                _check_letters(path, number, sequence)
+            if check_letters and OLD_COMMENT.fullmatch(sequence):
+                # v1 takes an old-style comment line for sequence, and v1's results are the reference.
+                if not commented:
+                    log.warning("%s, line %d: a line that begins with ';' is read as sequence", path, number)
+                commented = True
+            elif check_letters and (wrong := NOT_A_NUCLEOTIDE.search(sequence)):
+                raise InputError(
+                    f"{path}, line {number}: {wrong.group()!r} is not a nucleotide; "
+                    "give DNA or RNA in IUPAC letters, with N for an unknown one"
+                )
             parts.append(sequence)
     if header is not None:
         yield _record(header, parts, header_line)
@@ -116,17 +167,6 @@ def _describe_start(line: str) -> str:
     if line.startswith("@"):
         return "this looks like FASTQ; convert it to FASTA, for example with 'seqtk seq -a'"
     return f"text before the first header: {line[:40]!r}; a FASTA file begins with '>'"
-
-
-def _check_letters(path: Path, number: int, sequence: str) -> None:
-    if sequence.startswith(";") and sequence.isascii():
-        # v1 takes an old-style comment line for sequence, and v1's results are the reference.
-        log.warning("%s, line %d: a line that begins with ';' is read as sequence; remove comments", path, number)
-    elif wrong := NOT_A_NUCLEOTIDE.search(sequence):
-        raise InputError(
-            f"{path}, line {number}: {wrong.group()!r} is not a nucleotide; "
-            "give DNA or RNA in IUPAC letters, with N for an unknown one"
-        )
 
 
 def write_record(file: TextIO, header: str, sequence: str, width: int = LINE_WIDTH) -> None:

@@ -14,6 +14,12 @@ from virnucflow.cli import InputError, log
 
 FILES = ("esm2.safetensors", "dnabert_s.safetensors", "tokenizer.json", "classifier.safetensors")
 
+# What the metadata of an encoder's embeddings says about the pack's files.
+HASHES = {
+    "esm2": {"weights_sha256": "esm2.safetensors"},
+    "dnabert_s": {"weights_sha256": "dnabert_s.safetensors", "tokenizer_sha256": "tokenizer.json"},
+}
+
 
 @dataclass(frozen=True)
 class Esm2Shape:
@@ -74,8 +80,8 @@ class ModelPack:
             raise InputError(f"{path}: not a safetensors file ({error}); restore the pack") from None
 
 
-def read_model_pack(directory: Path) -> ModelPack:
-    """Read a pack's description, and warn when its weights are random."""
+def read_model_pack(directory: Path, chunk_length: int | None = None) -> ModelPack:
+    """Read a pack's description; refuse one for another chunk length, and warn when its weights are random."""
     path = directory / "pack.json"
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -86,6 +92,11 @@ def read_model_pack(directory: Path) -> ModelPack:
         raise InputError(f"{path}: not the description of a model pack ({error}); restore the pack") from None
     if missing := set(FILES) - pack.sha256.keys():
         raise InputError(f"{path}: no SHA-256 of {', '.join(sorted(missing))}; restore the pack")
+    if chunk_length not in (None, pack.chunk_length):
+        raise InputError(
+            f"{path}: the pack is for chunks of {pack.chunk_length} bases, not of {chunk_length}; "
+            "change chunk_length, or use a pack for it"
+        )
     if not pack.trained:
         log.warning("model pack %r is untrained: its weights are random and its scores mean nothing", pack.name)
     return pack

@@ -30,7 +30,12 @@ PROVENANCE = b"virnucflow"  # key of the JSON in a parquet file's metadata that 
 def read_sequences(path: Path) -> pd.DataFrame:
     """Read a `sequences.tsv` of split_fasta: one row an input sequence, in input order."""
     types = {"sequence_id": str, "length": int, "chunks": int, "status": str}
-    table = pd.read_csv(path, sep="\t", dtype=types, keep_default_na=False, quoting=csv.QUOTE_NONE, encoding="utf-8")
+    try:
+        table = pd.read_csv(
+            path, sep="\t", dtype=types, keep_default_na=False, quoting=csv.QUOTE_NONE, encoding="utf-8"
+        )
+    except ValueError as error:
+        raise InputError(f"{path}: not a table of sequences ({error}); make it again with split_fasta.py") from None
     _check_columns(path, list(table.columns), SEQUENCE_COLUMNS)
     return table
 
@@ -53,7 +58,7 @@ def write_parquet(table: pa.Table, path: Path, provenance: dict[str, Any] | None
 
 
 def read_provenance(path: Path) -> dict[str, Any]:
-    """What made the rows of a scores table; empty when the file does not say."""
+    """What is known about the rows of a table of frames or scores; empty when the file does not say."""
     metadata = pq.read_schema(path).metadata or {}
     return json.loads(metadata.get(PROVENANCE, b"{}"))
 
