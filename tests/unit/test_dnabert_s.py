@@ -59,7 +59,7 @@ def reference(pack: ModelPack, sequence: str) -> np.ndarray:
 
 
 def embed(pack: ModelPack, attention: str, sequences: list[str], dtype=torch.float32) -> torch.Tensor:
-    return dnabert_s.load_dnabert_s(pack, attention, dtype, CPU, 2048)(sequences)
+    return dnabert_s.load_dnabert_s(pack, attention, "auto", dtype, CPU, 2048)[0](sequences)
 
 
 def test_standard_agrees_with_the_formulas(pack: ModelPack, nucleotides: list[str]) -> None:

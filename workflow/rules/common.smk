@@ -113,20 +113,25 @@ def program(name):
     return portable(SCRIPTS / f"{name}.py")
 
 
+@cache
 def library(name):
     """The modules that a program imports, directly or not: inputs of its rule, so that an edit reruns what it must."""
-    return sorted(portable(path) for path in imports(SCRIPTS / f"{name}.py"))
+    found, unread = set(), [SCRIPTS / f"{name}.py"]
+    while unread:
+        new = imports(unread.pop()) - found
+        found |= new
+        unread += new
+    return sorted(map(portable, found))
 
 
-@cache
 def imports(path):
-    package, found = SCRIPTS / "virnucflow", set()
+    """The modules of the library that a file imports by name."""
+    package, modules = SCRIPTS / "virnucflow", set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.module.split(".")[0] == package.name:
             _, *names = node.module.split(".")
-            found |= {package / f"{name}.py" for name in names or [alias.name for alias in node.names]}
-    found = {module for module in found if module.exists()}
-    return found.union(*(imports(module) for module in found))
+            modules |= {package / f"{name}.py" for name in names or [alias.name for alias in node.names]}
+    return {module for module in modules if module.exists()}
 
 
 def scores(wildcards):
@@ -141,7 +146,7 @@ def scores(wildcards):
 
 def token_budget(wildcards, attempt):
     """Tokens a batch: v1's number for standard; for flash halved with each attempt, if a GPU ran out of memory."""
-    return 2048 if wildcards.attention == "standard" else 16384 // 2 ** (attempt - 1)
+    return 2048 if wildcards.attention == "standard" else 33792 // 2 ** (attempt - 1)
 
 
 def embed_memory(wildcards, input, attempt):

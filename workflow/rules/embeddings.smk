@@ -26,6 +26,7 @@ rule embed_dnabert_s:
         token_budget=token_budget,
     params:
         model=lambda wildcards, input: os.path.dirname(input.pack),
+        kernel="auto",
         precision=lambda wildcards: config["precision"][wildcards.attention],
         device=config["device"],
         chunk_length=config["chunk_length"],
@@ -34,7 +35,7 @@ rule embed_dnabert_s:
         "Embed the nucleotides of shard {wildcards.shard} of {wildcards.sample} ({wildcards.attention})"
     shell:
         "python {input.program:q} --frames {input.frames:q} --model {params.model:q}"
-        " --chunk-length {params.chunk_length} --attention {wildcards.attention} --precision {params.precision}"
+        " --chunk-length {params.chunk_length} --attention {wildcards.attention} --attention-kernel {params.kernel} --precision {params.precision}"
         " --device {params.device} --token-budget {resources.token_budget} --threads {threads}"
         " --embeddings {output.embeddings:q} 2> {log:q}"
 
@@ -54,6 +55,7 @@ use rule embed_dnabert_s as embed_esm2 with:
         "logs/embed_esm2/{sample}/{attention}/{shard}.benchmark.tsv"
     params:
         model=lambda wildcards, input: os.path.dirname(input.pack),
+        kernel=lambda wildcards: config["attention_kernel"] if wildcards.attention == "flash" else "auto",
         precision=lambda wildcards: config["precision"][wildcards.attention],
         device=config["device"],
         chunk_length=config["chunk_length"],

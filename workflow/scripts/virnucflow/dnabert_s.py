@@ -23,23 +23,25 @@ from virnucflow.model_pack import DnabertSShape, ModelPack, load_weights
 FILE = "dnabert_s.safetensors"
 TOKENIZER = "tokenizer.json"
 
-KERNEL = {"standard": "softmax", "flash": "sdpa"}
+KERNELS = {"standard": "softmax", "flash": "sdpa"}
 TOKEN_TYPES = 2  # the published model has two, and inference uses the first
 
 Attend = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 def load_dnabert_s(
-    pack: ModelPack, attention: str, dtype: torch.dtype, device: torch.device, token_budget: int
-) -> Callable[[list[str]], torch.Tensor]:
-    """The function that embeds nucleotide sequences: a list of N to (N, hidden_size) float32 on the CPU."""
+    pack: ModelPack, attention: str, kernel: str, dtype: torch.dtype, device: torch.device, token_budget: int
+) -> tuple[Callable[[list[str]], torch.Tensor], str]:
+    """The function that embeds nucleotides, N sequences to (N, hidden_size) float32 on the CPU, and its kernel."""
+    if kernel not in ("auto", KERNELS[attention]):
+        raise InputError(f"--attention-kernel {kernel}: DNABERT-S has {KERNELS[attention]} alone; choose auto")
     with torch.device("meta"):
         model = DnabertS(pack.dnabert_s)
     load_weights(model, pack.tensors(FILE), pack.directory / FILE).to(device=device, dtype=dtype)
     tokenizer = load_tokenizer(pack.file(TOKENIZER))
     if attention == "standard":
-        return lambda sequences: embed_standard(model, tokenizer, sequences)
-    return lambda sequences: embed_flash(model, tokenizer, sequences, token_budget)
+        return lambda sequences: embed_standard(model, tokenizer, sequences), KERNELS[attention]
+    return lambda sequences: embed_flash(model, tokenizer, sequences, token_budget), KERNELS[attention]
 
 
 def load_tokenizer(path: Path) -> Tokenizer:

@@ -15,15 +15,18 @@ from virnucflow.tables import FRAMES, digest, read_parquet
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 PRECISIONS = {"flash": ("auto", "fp32", "fp16", "bf16"), "standard": ("fp32", "fp16")}
-TOKEN_BUDGET = {"flash": 16384, "standard": 2048}  # standard: what v1 puts into one batch
+TOKEN_BUDGET = {"flash": 33792, "standard": 2048}  # standard: what v1 puts into one batch
 
-# (pack, attention, dtype, device, token budget) -> (N sequences -> (N, width) float32 on the CPU)
-Load = Callable[[ModelPack, str, torch.dtype, torch.device, int], Callable[[list[str]], torch.Tensor]]
+KERNELS = ("auto", "triton", "varlen", "flash_attn", "sdpa")
+
+# (pack, attention, kernel, dtype, device, token budget) -> (N sequences -> (N, width) float32 on the CPU), kernel
+Embed = Callable[[list[str]], torch.Tensor]
+Load = Callable[[ModelPack, str, str, torch.dtype, torch.device, int], tuple[Embed, str]]
 
 
-def embed_program(description: str, encoder: str, column: str, kernels: dict[str, str], load: Load) -> None:
+def embed_program(description: str, encoder: str, column: str, load: Load) -> None:
     """Run a program that embeds one column of a frames table with one encoder of a model pack."""
-    run(lambda: embed(parse_arguments(description), encoder, column, kernels, load))
+    run(lambda: embed(parse_arguments(description), encoder, column, load))
 
 
 def parse_arguments(description: str) -> argparse.Namespace:
@@ -32,6 +35,7 @@ def parse_arguments(description: str) -> argparse.Namespace:
     parser.add_argument("--model", type=Path, required=True, help="directory of a model pack")
     parser.add_argument("--chunk-length", type=int, help="bases a chunk; a pack for another length is refused")
     parser.add_argument("--attention", choices=list(PRECISIONS), required=True, help="fast path, or v1's computation")
+    parser.add_argument("--attention-kernel", choices=KERNELS, default="auto", help="of flash; auto: the fastest here")
     parser.add_argument(
         "--precision",
         choices=PRECISIONS["flash"],
@@ -45,7 +49,7 @@ def parse_arguments(description: str) -> argparse.Namespace:
     return parser.parse_args()
 
 
-def embed(arguments: argparse.Namespace, encoder: str, column: str, kernels: dict[str, str], load: Load) -> None:
+def embed(arguments: argparse.Namespace, encoder: str, column: str, load: Load) -> None:
     attention, precision = arguments.attention, arguments.precision
     if precision not in PRECISIONS[attention]:
         known = ", ".join(PRECISIONS[attention])
@@ -63,7 +67,9 @@ def embed(arguments: argparse.Namespace, encoder: str, column: str, kernels: dic
     frames = read_parquet(arguments.frames, FRAMES)
     names = frames["name"].to_pylist()
     log.info("%d frames, %s, attention %s, %s on %s", len(names), encoder, attention, precision, device)
-    embedding = load(pack, attention, DTYPES[precision], device, token_budget)(frames[column].to_pylist())
+    run_encoder, kernel = load(pack, attention, arguments.attention_kernel, DTYPES[precision], device, token_budget)
+    sequences = frames[column].to_pylist()
+    embedding = embed_once(run_encoder, sequences) if attention == "flash" else run_encoder(sequences)
     if not (finite := embedding.isfinite().all(1)).all():
         frame = names[int(finite.int().argmin())]
         raise Failure(f"{arguments.frames}: the embedding of frame {frame!r} is not finite; try --precision fp32")
@@ -73,7 +79,7 @@ def embed(arguments: argparse.Namespace, encoder: str, column: str, kernels: dic
         "trained": str(pack.trained).lower(),
         **{name: pack.sha256[file] for name, file in HASHES[encoder].items()},
         "attention": attention,
-        "kernel": kernels[attention],
+        "kernel": kernel,
         "precision": precision,
         "names_sha256": digest(names),
         "virnucflow": __version__,
@@ -82,6 +88,12 @@ def embed(arguments: argparse.Namespace, encoder: str, column: str, kernels: dic
     }
     with staged(arguments.embeddings) as (partial,):
         save_tensors({"embedding": embedding.numpy()}, partial, metadata)
+
+
+def embed_once(run_encoder: Embed, sequences: list[str]) -> torch.Tensor:
+    """Embed each distinct sequence once; equal frames have equal rows."""
+    number = {sequence: row for row, sequence in enumerate(dict.fromkeys(sequences))}
+    return run_encoder(list(number))[[number[sequence] for sequence in sequences]]
 
 
 def choose_device(name: str) -> torch.device:

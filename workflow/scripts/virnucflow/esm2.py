@@ -1,10 +1,9 @@
 """ESM-2 (Lin et al., Science 2023, 379:1123): mean of the last layer over the residues of each protein.
 
 `standard` is fair-esm's own model on padded batches, as VirNucPro v1 ran it. `flash` computes the same numbers without
-padding, from the same tensors.
+padding, from the same tensors: here in batches of equal length, on any device; packed, for GPUs, in esm2_packed.py.
 """
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -15,10 +14,8 @@ from esm.model.esm2 import ESM2
 
 from virnucflow.batches import equal_length_batches
 from virnucflow.cli import InputError
-from virnucflow.model_pack import Esm2Shape, ModelPack, load_weights
+from virnucflow.model_pack import Esm2Shape
 
-FILE = "esm2.safetensors"
-KERNEL = {"standard": "fair-esm", "flash": "sdpa"}
 ALPHABET = Alphabet.from_architecture("ESM-1b")
 LAYER_NORM_EPS = 1e-5
 TOKEN_DROPOUT = 1 - 0.15 * 0.8  # fair-esm scales embeddings by this at inference, when no token is masked
@@ -27,19 +24,6 @@ TOKEN = np.full(256, ALPHABET.unk_idx, dtype=np.int64)
 TOKEN[[ord(token) for token in ALPHABET.tok_to_idx if len(token) == 1]] = [
     index for token, index in ALPHABET.tok_to_idx.items() if len(token) == 1
 ]
-
-
-def load_esm2(
-    pack: ModelPack, attention: str, dtype: torch.dtype, device: torch.device, token_budget: int
-) -> Callable[[list[str]], torch.Tensor]:
-    """The function that embeds proteins: a list of N sequences to (N, embed_dim) float32 on the CPU."""
-    tensors = pack.tensors(FILE)
-    standard = load_weights(fair_esm_model(pack.esm2), tensors, pack.directory / FILE)
-    if attention == "standard":
-        standard.to(device=device, dtype=dtype)
-        return lambda proteins: embed_standard(standard, proteins, token_budget)
-    flash = flash_model(standard, dtype, device)
-    return lambda proteins: embed_flash(flash, proteins, token_budget)
 
 
 def fair_esm_model(shape: Esm2Shape, device: str = "meta") -> ESM2:
@@ -109,7 +93,7 @@ def flash_model(model: ESM2, dtype: torch.dtype, device: torch.device) -> FlashM
     # Every layer has its own copy of the frequencies, and a checkpoint in half precision has them rounded.
     inv_freq = [layer.self_attn.rot_emb.inv_freq for layer in model.layers]
     if any(not torch.equal(inv_freq[0], other) for other in inv_freq):
-        raise InputError(f"{FILE}: the rotary frequencies differ between layers; restore the pack")
+        raise InputError("esm2.safetensors: the rotary frequencies differ between layers; restore the pack")
     return FlashModel(
         embed_tokens=model.embed_tokens.weight.to(device=device, dtype=dtype),
         layers=layers,
