@@ -93,7 +93,7 @@ def main() -> None:
     for size in (2048, 16384):
         rate = tokens / seconds(lambda size=size: esm2.embed_standard(standard, proteins, size))
         rows.append((f"fair-esm fp16, {size} tokens a batch", rate, esm2.embed_standard(standard, few, size)))
-    del standard
+    standard = None
     for kernel in ("sdpa", "triton", "varlen", "flash_attn"):
         if kernel == "flash_attn" and find_spec("flash_attn") is None:
             continue
