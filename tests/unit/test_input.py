@@ -59,6 +59,7 @@ READABLE = {
     "bzip2, several streams": b"".join(map(bz2.compress, HALVES)),
     "xz": lzma.compress(TWO),
     "xz, several streams and padding": b"\0\0\0\0".join(map(lzma.compress, HALVES)) + bytes(8),
+    "xz, much padding": bytes(1 << 21).join(map(lzma.compress, HALVES)),
     "zstd": zstd.compress(TWO),
     "zstd, several frames": b"".join(map(zstd.compress, HALVES)),
     "byte-order mark": b"\xef\xbb\xbf" + TWO,

@@ -93,7 +93,10 @@ def embed(arguments: argparse.Namespace, encoder: str, column: str, load: Load) 
 def embed_once(run_encoder: Embed, sequences: list[str]) -> torch.Tensor:
     """Embed each distinct sequence once; equal frames have equal rows."""
     number = {sequence: row for row, sequence in enumerate(dict.fromkeys(sequences))}
-    return run_encoder(list(number))[[number[sequence] for sequence in sequences]]
+    distinct = run_encoder(list(number))
+    if len(number) == len(sequences):
+        return distinct
+    return distinct[[number[sequence] for sequence in sequences]]
 
 
 def choose_device(name: str) -> torch.device:

@@ -56,9 +56,11 @@ class _Streams(io.RawIOBase):
         while True:
             given = b""
             if self.decompressor.eof:
-                given = (self.decompressor.unused_data or self.file.read(BUFFER)).lstrip(b"\0")  # xz may be padded
-                if not given:
-                    return 0
+                given = self.decompressor.unused_data.lstrip(b"\0")  # xz may be padded
+                while not given:
+                    if not (more := self.file.read(BUFFER)):
+                        return 0
+                    given = more.lstrip(b"\0")
                 self.decompressor = self.new()
             elif self.decompressor.needs_input and not (given := self.file.read(BUFFER)):
                 raise EOFError("it ends within a stream")
