@@ -19,7 +19,7 @@ include: "workflow/rules/predictions.smk"
 rule all:
     default_target: True
     input:
-        results(),
+        expand(rules.write_results.output, sample=SAMPLES),
 
 
 onsuccess:

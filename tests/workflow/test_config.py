@@ -7,6 +7,8 @@ import pytest
 import yaml
 from helpers import EXAMPLE, REPOSITORY, planned_jobs, snakemake, write_fasta
 
+from virnucflow.embed_program import TOKEN_BUDGET
+
 CONFIG = yaml.safe_load((REPOSITORY / "config" / "config.yaml").read_text())
 SCHEMA = yaml.safe_load((REPOSITORY / "workflow" / "schemas" / "config.schema.yaml").read_text())
 
@@ -89,6 +91,12 @@ def test_number_of_shards_is_capped(folder: Path) -> None:
     assert planned_jobs(snakemake(folder, "-n", "work/a/frames/02000.parquet", shard_megabases=1e-7))
     said = snakemake(folder, "-n", "--printshellcmds", "work/a/frames/02000.parquet", shard_megabases=1e-7)
     assert "02000.fa" in said and "02001.fa" not in said
+
+
+@pytest.mark.parametrize("attention", TOKEN_BUDGET)
+def test_rules_and_programs_have_the_same_token_budget(attention: str, folder: Path) -> None:
+    said = snakemake(folder, "-n", "--printshellcmds", attention=attention)
+    assert set(re.findall(r"--token-budget (\d+)", said)) == {str(TOKEN_BUDGET[attention])}
 
 
 def test_missing_inputs_are_named(folder: Path) -> None:

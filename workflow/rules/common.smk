@@ -18,14 +18,6 @@ V1_ATTENTION = "VIRNUCPRO_V1_ATTENTION"
 MOST_SHARDS = 2000
 UNTRAINED = "models/untrained"  # the model pack that a rule builds
 COMPRESSION = 4  # bases a byte of a compressed FASTA file, about
-RESULTS = [
-    "prediction_results.txt",
-    "prediction_results_highestscore.csv",
-    "sequences.tsv",
-    "chunks.tsv",
-    "viral.fasta",
-    "run.json",
-]
 
 
 def read_samples(path):
@@ -174,10 +166,6 @@ def closing_words():
         warning = "" if run["trained"] else f" (model {run['model']} is untrained: these results mean nothing)"
         words.append(f"Results of {sample}: results/{sample}/{warning}")
     return "\n".join(words)
-
-
-def results():
-    return expand("results/{sample}/{file}", sample=SAMPLES, file=RESULTS)
 
 
 validate(config, str(WORKFLOW / "schemas" / "config.schema.yaml"))
