@@ -1,13 +1,14 @@
-"""ESM-2 on one GPU: fair-esm and every kernel of the flash path, as tokens a second, in one run with random weights.
+"""Both encoders on one GPU: v1's way, Hugging Face's and every kernel and precision of the flash path, in one run.
 
-The yardstick is the rate of the model's matrix products alone, one after another as the model runs them. Tokens are
-residues with <cls> and <eos>, without padding. Prints a table in Markdown.
+Weights are random. Tokens are residues with <cls> and <eos>, without padding. The yardstick for ESM-2 is the rate of
+its matrix products alone, in fp16, one after another as the model runs them. Prints two tables in Markdown.
 """
 
 import argparse
 import random
 import sys
 from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -16,101 +17,190 @@ import torch.nn.functional as F
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow" / "scripts"))
 
-from virnucflow import esm2
+from build_untrained_pack import build_tokenizer
+from virnucflow import dnabert_s, dnabert_s_packed, esm2, esm2_packed
+from virnucflow.arithmetic import Liberties, allow
+from virnucflow.batches import equal_length_batches
 from virnucflow.embed_program import TOKEN_BUDGET
-from virnucflow.esm2_packed import embed_packed
-from virnucflow.model_pack import Esm2Shape
+from virnucflow.model_pack import DnabertSShape, Esm2Shape
 
 GPU = torch.device("cuda")
 RUNS = 3
+BUDGET = TOKEN_BUDGET["flash"]
+Embed = Callable[[list[str]], torch.Tensor]
 
 
 def parse_arguments() -> argparse.Namespace:
     shape = {"type": int, "nargs": 3, "metavar": ("LAYERS", "WIDTH", "HEADS")}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--esm2", **shape, default=[36, 2560, 40], help="shape; default: ESM-2 3B")
-    parser.add_argument("--frames", type=int, default=3000, help="proteins for the flash path")
-    parser.add_argument("--few", type=int, default=200, help="proteins for fair-esm in fp32, and for the cosines")
+    parser.add_argument("--dnabert-s", **shape, default=[12, 768, 12], help="shape; default: the published one")
+    parser.add_argument("--batches", type=int, default=14, help="full batches of proteins, as in the midst of a shard")
+    parser.add_argument("--few", type=int, default=200, help="frames for the slow ways, and for the cosines")
     return parser.parse_args()
 
 
-def random_proteins(number: int) -> list[str]:
+def random_length(letters: random.Random) -> int:
     """80 % of 165 or 166 residues, the rest from 20 to 166: about what chunks of 500 bases give."""
-    letters = random.Random(0)
-    lengths = [
-        letters.choice((165, 166)) if letters.random() < 0.8 else letters.randint(20, 166) for _ in range(number)
-    ]
-    return ["".join(letters.choices("ACDEFGHIKLMNPQRSTVWY", k=length)) for length in lengths]
+    return letters.choice((165, 166)) if letters.random() < 0.8 else letters.randint(20, 166)
 
 
-def seconds(work: Callable[[], object]) -> float:
+def random_proteins(batches: int) -> list[str]:
+    """As many as fill this many batches, which is how all but the last batch of a shard are."""
+    letters, proteins, room = random.Random(0), [], 0
+    while True:
+        length = random_length(letters)
+        if room < length + 2:
+            if batches == 0:
+                return proteins
+            batches, room = batches - 1, BUDGET
+        room -= length + 2
+        proteins.append("".join(letters.choices("ACDEFGHIKLMNPQRSTVWY", k=length)))
+
+
+def count_tokens(proteins: list[str]) -> int:
+    return sum(len(protein) + 2 for protein in proteins)
+
+
+def seconds(work: Callable[[], object], runs: int = RUNS) -> float:
     """The median of some runs, after one to warm up."""
     work()
     times = []
-    for _ in range(RUNS):
+    for _ in range(runs):
         start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
         start.record()
         work()
         end.record()
         torch.cuda.synchronize()
         times.append(start.elapsed_time(end) / 1000)
-    return sorted(times)[RUNS // 2]
+    return sorted(times)[runs // 2]
 
 
 def matrix_products(model: esm2.FlashModel, tokens: int) -> Callable[[], None]:
     """All matrix products of one pass, without anything between them."""
-    x, qkv, hidden = (
-        torch.randn(tokens, times * model.embed_tokens.shape[1], device=GPU).half() for times in (1, 3, 4)
+    x, qkv, hidden, out = (
+        torch.randn(tokens, times * model.letters.shape[1], device=GPU).half() for times in (1, 3, 4, 1)
     )
 
     def run() -> None:
         for layer in model.layers:
             torch.mm(x, layer.qkv[0].t(), out=qkv)
-            torch.mm(x, layer.out[0].t())
+            torch.mm(x, layer.out[0].t(), out=out)
             torch.mm(x, layer.fc1[0].t(), out=hidden)
-            torch.mm(hidden, layer.fc2[0].t())
+            torch.mm(hidden, layer.fc2[0].t(), out=out)
 
     return run
+
+
+def hugging_face(shape: Esm2Shape) -> Embed:
+    """`EsmModel` with scaled_dot_product_attention, in batches of equal length, so that it pads nothing."""
+    from transformers import EsmConfig, EsmModel
+
+    config = EsmConfig(
+        vocab_size=33, mask_token_id=32, pad_token_id=1, position_embedding_type="rotary",
+        num_hidden_layers=shape.num_layers, hidden_size=shape.embed_dim, intermediate_size=4 * shape.embed_dim,
+        num_attention_heads=shape.attention_heads, token_dropout=False, attn_implementation="sdpa",
+    )  # fmt: skip
+    with GPU:
+        model = EsmModel(config, add_pooling_layer=False).half().eval()
+
+    def embed(proteins: list[str]) -> torch.Tensor:
+        lengths = esm2.np.array([len(protein) + 2 for protein in proteins])
+        for batch in equal_length_batches(lengths, BUDGET):
+            model(input_ids=esm2.tokenize(proteins, batch).to(GPU)).last_hidden_state[:, 1:-1].mean(1).cpu()
+
+    return embed
+
+
+def benchmark_esm2(shape: Esm2Shape, batches: int, number: int) -> float:
+    """Print the table of ESM-2; gives the tokens a second of the default kernel."""
+    standard = esm2.fair_esm_model(shape, device="cuda").eval()
+    flash = esm2.flash_model(standard, torch.float16, GPU)
+    proteins = random_proteins(batches)
+    few = proteins[:number]
+    flop = 2 * 12 * shape.num_layers * shape.embed_dim**2  # a token, in the matrix products
+    rows = []
+
+    def measure(label: str, embed: Embed, some: list[str], compare: bool = True) -> float:
+        torch.cuda.reset_peak_memory_stats()
+        rate = count_tokens(some) / seconds(lambda: embed(some))
+        rows.append((label, rate, torch.cuda.max_memory_allocated() / 1e9, embed(few) if compare else None))
+        return rate
+
+    products = BUDGET / seconds(matrix_products(flash, BUDGET))
+    reference = esm2.embed_standard(standard, few, 2048)
+    measure("fair-esm fp32 (v1)", lambda some: esm2.embed_standard(standard, some, 2048), few)
+    standard.half()
+    for size in (2048, 16384):
+        embed = partial(esm2.embed_standard, standard, token_budget=size)
+        measure(f"fair-esm fp16, {size} tokens a batch", embed, proteins)
+    embed = standard = None
+    if find_spec("transformers"):
+        measure("Hugging Face fp16, sdpa, nothing padded", hugging_face(shape), proteins, compare=False)
+    measure("flash fp16, sdpa", lambda some: esm2.embed_flash(flash, some, BUDGET), proteins)
+    packed = esm2_packed.packed_model(flash, fp8=False)
+    kernels = ["varlen", *(["flash_attn"] if find_spec("flash_attn") else []), "triton"]
+    for kernel in kernels:
+        label = f"flash fp16, {kernel}" + (" (the default)" if kernel == "triton" else "")
+        embed = partial(esm2_packed.embed_esm2, packed, kernel, token_budget=BUDGET)
+        default = measure(label, embed, proteins)
+    if torch.cuda.get_device_capability() >= (8, 9):
+        packed = esm2_packed.packed_model(flash, fp8=True)
+        measure("flash fp8, triton", lambda some: esm2_packed.embed_esm2(packed, "triton", some, BUDGET), proteins)
+    again = BUDGET / seconds(matrix_products(flash, BUDGET))
+
+    print(f"\nESM-2 of {shape}, {count_tokens(proteins)} tokens in {len(proteins)} proteins\n")
+    print("| | tokens/s | TFLOP/s | of the products' rate | memory, GB | least cosine to fp32 |")
+    print("| --- | --: | --: | --: | --: | --: |")
+    yardstick = (products + again) / 2
+    print(f"| matrix products alone, fp16 | {yardstick:,.0f} | {yardstick * flop / 1e12:.0f} | 100.0% | | |")
+    for label, rate, memory, result in rows:
+        cosine = "" if result is None else f"{F.cosine_similarity(result.double(), reference.double()).min():.7f}"
+        figures = f"{rate:,.0f} | {rate * flop / 1e12:.0f} | {rate / yardstick:.1%} | {memory:.1f}"
+        print(f"| {label} | {figures} | {cosine} |")
+    print(
+        f"\nThe products took {BUDGET / products:.4f} s a batch at the beginning and {BUDGET / again:.4f} s at the end."
+    )
+    return default
+
+
+def benchmark_dnabert_s(layers: int, width: int, heads: int, number: int, esm2_rate: float) -> None:
+    """Print the table of DNABERT-S, tokenization included."""
+    tokenizer = build_tokenizer(4096)
+    shape = DnabertSShape(4096, layers, width, heads, 4 * width, 1e-12)
+    letters = random.Random(1)
+    proteins = random_proteins(100)
+    frames = ["".join(letters.choices("ACGT", k=3 * len(protein) + 1)) for protein in proteins]
+    few = frames[:number]
+    with GPU:
+        standard = dnabert_s.DnabertS(shape).eval()
+    reference = dnabert_s.embed_standard(standard, tokenizer, few)
+    one_by_one = len(few) / seconds(lambda: dnabert_s.embed_standard(standard, tokenizer, few))
+    rows = [("one by one, fp32 (v1)", one_by_one, None)]
+    half = standard.half()
+    embedders = {"sdpa": partial(dnabert_s.embed_flash, half, tokenizer, token_budget=BUDGET)}
+    for kernel in (*(["flash_attn"] if find_spec("flash_attn") else []), "triton"):
+        embedders[kernel] = partial(dnabert_s_packed.embed_dnabert_s, half, kernel, tokenizer, token_budget=BUDGET)
+    for kernel, embed in embedders.items():
+        label = f"flash fp16, {kernel}" + (" (the default)" if kernel == "triton" else "")
+        rows.append((label, len(frames) / seconds(lambda e=embed: e(frames)), embed(few)))
+    tokens = sum(len(encoding.ids) for encoding in tokenizer.encode_batch_fast(few)) / len(few)
+    esm2_seconds = count_tokens(proteins) / len(proteins) / esm2_rate
+    print(f"\nDNABERT-S of {shape}, {len(frames)} frames of {tokens:.0f} tokens\n")
+    print("| | frames/s | of ESM-2's time | least cosine to fp32 |\n| --- | --: | --: | --: |")
+    for label, rate, result in rows:
+        cosine = "" if result is None else f"{F.cosine_similarity(result.double(), reference.double()).min():.7f}"
+        print(f"| {label} | {rate:,.0f} | {1 / rate / esm2_seconds:.1%} | {cosine} |")
 
 
 @torch.inference_mode()
 def main() -> None:
     arguments = parse_arguments()
     torch.manual_seed(0)
-    shape = Esm2Shape(*arguments.esm2)
-    standard = esm2.fair_esm_model(shape, device="cuda").eval()
-    flash = esm2.flash_model(standard, torch.float16, GPU)
-    proteins, few = random_proteins(arguments.frames), random_proteins(arguments.few)
-    tokens, few_tokens = (sum(len(protein) + 2 for protein in some) for some in (proteins, few))
-    flop = 2 * 12 * shape.num_layers * shape.embed_dim**2  # a token, in the matrix products
-    budget = TOKEN_BUDGET["flash"]
-
-    products = budget / seconds(matrix_products(flash, budget))
-    rows = [("matrix products alone, fp16", products, None)]
-    reference = esm2.embed_standard(standard, few, 2048)
-    rows.append(("fair-esm fp32", few_tokens / seconds(lambda: esm2.embed_standard(standard, few, 2048)), reference))
-    standard.half()
-    for size in (2048, 16384):
-        rate = tokens / seconds(lambda size=size: esm2.embed_standard(standard, proteins, size))
-        rows.append((f"fair-esm fp16, {size} tokens a batch", rate, esm2.embed_standard(standard, few, size)))
-    standard = None
-    for kernel in ("sdpa", "triton", "varlen", "flash_attn"):
-        if kernel == "flash_attn" and find_spec("flash_attn") is None:
-            continue
-
-        def embed(some: list[str], kernel: str = kernel) -> torch.Tensor:
-            if kernel == "sdpa":
-                return esm2.embed_flash(flash, some, budget)
-            return embed_packed(flash, kernel, some, budget)
-
-        rows.append((f"flash fp16, {kernel}", tokens / seconds(lambda e=embed: e(proteins)), embed(few)))
-
-    name = torch.cuda.get_device_name()
-    print(f"\n{name}, torch {torch.__version__}, ESM-2 of {shape}, {tokens} tokens in {len(proteins)} proteins\n")
-    print("| | tokens/s | TFLOP/s | of the products' rate | least cosine to fp32 |\n| --- | --: | --: | --: | --: |")
-    for label, rate, result in rows:
-        cosine = "" if result is None else f"{F.cosine_similarity(result.double(), reference.double()).min():.7f}"
-        print(f"| {label} | {rate:,.0f} | {rate * flop / 1e12:.0f} | {rate / products:.1%} | {cosine} |")
+    allow(Liberties())
+    print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}")
+    rate = benchmark_esm2(Esm2Shape(*arguments.esm2), arguments.batches, arguments.few)
+    benchmark_dnabert_s(*arguments.dnabert_s, arguments.few, rate)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from helpers import run_program
 
-from virnucflow import esm2_kernels
+from virnucflow import esm2
+from virnucflow.attention_kernels import choose_kernel
 from virnucflow.model_pack import ModelPack, read_model_pack
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -27,14 +28,14 @@ def wide_pack(tmp_path_factory: pytest.TempPathFactory) -> ModelPack:
     return read_model_pack(directory)
 
 
-def embed(pack: ModelPack, proteins: list[str], kernel: str, budget: int = 4096, dtype=torch.float16) -> torch.Tensor:
-    encoder, used = esm2_kernels.load_esm2(pack, "flash", kernel, dtype, GPU, budget)
+def embed(pack: ModelPack, proteins: list[str], kernel: str, budget: int = 4096, precision="fp16") -> torch.Tensor:
+    encoder, used = esm2.load_esm2(pack, "flash", kernel, precision, GPU, budget)
     assert used == kernel
     return encoder(proteins)
 
 
 def standard(pack: ModelPack, proteins: list[str]) -> torch.Tensor:
-    return esm2_kernels.load_esm2(pack, "standard", "auto", torch.float32, GPU, 2048)[0](proteins)
+    return esm2.load_esm2(pack, "standard", "auto", "fp32", GPU, 2048)[0](proteins)
 
 
 def many(number: int) -> list[str]:
@@ -52,8 +53,21 @@ def test_agrees_with_standard(kernel: str, shape: str, request, proteins: list[s
     assert cosine.min() >= 0.9999
 
 
+def test_fused_product_is_the_product_and_its_gelu() -> None:
+    """Widths and depths that are no multiple of a tile; values that half precision can hold, and large ones."""
+    from virnucflow import triton_kernels as kernels
+
+    torch.manual_seed(0)
+    for tokens, depth, width in ((128, 320, 1280), (384, 480, 1920), (1024, 2560, 10240)):
+        x, weight = torch.randn(tokens, depth, device=GPU).half(), torch.randn(width, depth, device=GPU).half() * 0.1
+        bias, out = torch.randn(width, device=GPU).half(), torch.full((tokens, width), float("nan"), device=GPU).half()
+        kernels.linear_gelu(x, (weight, bias), out)
+        expected = F.gelu(x.float() @ weight.float().t() + bias.float())
+        assert ((out.float() - expected).abs() <= 1e-3 * expected.abs() + 2e-4).all()
+
+
 def test_bf16_agrees_with_standard(wide_pack: ModelPack, proteins: list[str]) -> None:
-    half = embed(wide_pack, proteins, "triton", dtype=torch.bfloat16)
+    half = embed(wide_pack, proteins, "triton", precision="bf16")
     assert F.cosine_similarity(half.double(), standard(wide_pack, proteins).double(), dim=1).min() >= 0.999
 
 
@@ -77,24 +91,36 @@ def test_sequences_longer_than_the_budget_and_no_sequences(wide_pack: ModelPack)
 
 
 def test_auto_takes_triton_and_says_so(wide_pack: ModelPack) -> None:
-    assert esm2_kernels.choose_kernel("auto", wide_pack.esm2, torch.float16, GPU) == "triton"
-    assert esm2_kernels.choose_kernel("auto", wide_pack.esm2, torch.float32, GPU) == "sdpa"
+    assert choose_kernel("auto", 64, torch.float16, GPU) == "triton"
+    assert choose_kernel("auto", 64, torch.float32, GPU) == "sdpa"
 
 
 def test_out_of_memory_halves_the_batch_and_goes_on(wide_pack: ModelPack, monkeypatch, caplog) -> None:
+    """Twice: before the first batch, and in the third, after which the embeddings that are there are kept."""
     from virnucflow import esm2_packed
 
-    real, frames = esm2_packed._embed, many(50)
+    frames, seen = many(200), []
+    real = esm2_packed.half_forward
 
-    def scarce(model, kernel, proteins, budget):
-        if budget > 2048:
+    def scarce(model, kernel, batch, cos, sin, buffers):
+        seen.append((len(batch.tokens), len(batch.cu_seqlens) - 1))
+        if len(batch.tokens) > 8192 or len(seen) == 4:
             raise torch.OutOfMemoryError("no")
-        return real(model, kernel, proteins, budget)
+        return real(model, kernel, batch, cos, sin, buffers)
 
-    monkeypatch.setattr(esm2_packed, "_embed", scarce)
-    result = embed(wide_pack, frames, "triton", 8192)
-    assert "going on with 2048 tokens a batch" in caplog.text
+    monkeypatch.setattr(esm2_packed, "half_forward", scarce)
+    result = embed(wide_pack, frames, "triton", 16384)
+    assert "going on with 8192" in caplog.text and "going on with 4096" in caplog.text
+    assert [rows for rows, _ in seen[:5]] == [16384, 8192, 8192, 8192, 4096]
+    assert sum(number for _, number in seen) < 2.5 * len(frames), "what was done is done again"
     assert F.cosine_similarity(result, standard(wide_pack, frames)).min() >= 0.9999
+
+
+def test_fp8(wide_pack: ModelPack) -> None:
+    frames = many(300)
+    whole = embed(wide_pack, frames, "triton", precision="fp8")
+    assert F.cosine_similarity(whole.double(), standard(wide_pack, frames).double(), dim=1).min() >= 0.99
+    assert torch.equal(embed(wide_pack, frames[40:50], "triton", precision="fp8"), whole[40:50])
 
 
 def test_program_on_the_gpu_names_kernel_and_device(wide_pack: ModelPack, tmp_path: Path) -> None:

@@ -1,13 +1,15 @@
 """Batches hold every row once, keep their limits, and equal sequences are embedded once."""
 
+from collections.abc import Iterator
 from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
 
-from virnucflow.batches import equal_length_batches, packed_batches
+from virnucflow.batches import equal_length_batches
 from virnucflow.embed_program import embed_once
+from virnucflow.packed import ahead, fill_batches
 
 LENGTHS = np.random.default_rng(0).integers(3, 173, size=500)
 
@@ -21,18 +23,37 @@ def test_batches_of_equal_length(budget: int) -> None:
         assert len(batch) == 1 or LENGTHS[batch].sum() <= budget
 
 
-@pytest.mark.parametrize("tokens", [172, 200, 4096, 10**6])
-def test_packed_batches(tokens: int) -> None:
-    batches = list(packed_batches(LENGTHS, tokens))
-    assert sorted(np.concatenate(batches)) == list(range(500))
-    assert all(LENGTHS[batch].sum() <= tokens for batch in batches)
-    for batch, following in pairwise(batches):
-        assert LENGTHS[batch].sum() + LENGTHS[following[0]] > tokens, "a batch could hold one more"
+@pytest.mark.parametrize("rows", [172, 200, 4096, 10**6])
+@pytest.mark.parametrize("size", [1, 7, 500])
+def test_packed_batches_hold_whole_sequences_in_order(rows: int, size: int) -> None:
+    tokens = np.arange(LENGTHS.sum())
+    ends = np.cumsum(LENGTHS)
+    slices = [
+        (tokens[ends[i] - LENGTHS[i] : ends[min(i + size, 500) - 1]], LENGTHS[i : i + size])
+        for i in range(0, 500, size)
+    ]
+    batches = list(fill_batches(iter(slices), rows))
+    assert np.array_equal(np.concatenate([lengths for _, lengths in batches]), LENGTHS)
+    assert np.array_equal(np.concatenate([tokens for tokens, _ in batches]), tokens)
+    for (batch, lengths), (_, following) in pairwise(batches):
+        assert len(batch) == lengths.sum() <= rows
+        assert lengths.sum() + following[0] > rows, "a batch could hold one more"
 
 
-@pytest.mark.parametrize("batches", [equal_length_batches, packed_batches])
-def test_nothing_gives_no_batches(batches) -> None:
-    assert list(batches(np.empty(0, dtype=np.int64), 100)) == []
+def test_nothing_gives_no_batches() -> None:
+    assert list(equal_length_batches(np.empty(0, dtype=np.int64), 100)) == []
+    assert list(fill_batches(iter([]), 100)) == []
+
+
+def test_ahead_keeps_order_and_passes_errors_on() -> None:
+    assert list(ahead(iter(range(1, 50)))) == list(range(1, 50))
+
+    def failing() -> Iterator[int]:
+        yield 1
+        raise ValueError("bad tokens")
+
+    with pytest.raises(ValueError, match="bad tokens"):
+        list(ahead(failing()))
 
 
 def test_equal_sequences_are_embedded_once() -> None:

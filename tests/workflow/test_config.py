@@ -43,7 +43,7 @@ def test_every_setting_is_explained() -> None:
     [
         {"surprise": 1}, {"attention": "fast"}, {"chunk_length": 0}, {"shards": 0}, {"shards": "many"},
         {"device": "tpu"}, {"precision": {"flash": "fp8"}}, {"precision": {"standard": "bf16"}},
-        {"duplicate_ids": "drop"}, {"model": "a/"},
+        {"duplicate_ids": "drop"}, {"model": "a/"}, {"standard_allows": ["bf16"]},
     ],
     ids=str,
 )  # fmt: skip

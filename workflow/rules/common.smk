@@ -136,6 +136,21 @@ def scores(wildcards):
     )
 
 
+def embed_options(encoder):
+    """What the settings ask of an embed program, as a function of a job's wildcards."""
+
+    def options(wildcards):
+        precision = config["precision"][wildcards.attention]
+        words = ["--chunk-length", config["chunk_length"], "--device", config["device"], "--precision", precision]
+        if wildcards.attention == "standard":
+            words += ["--allow", *config["standard_allows"]]
+        elif encoder == "esm2":
+            words += ["--attention-kernel", config["attention_kernel"]]
+        return " ".join(map(str, words))
+
+    return options
+
+
 def token_budget(wildcards, attempt):
     """Tokens a batch: v1's number for standard; for flash halved with each attempt, if a GPU ran out of memory."""
     return 2048 if wildcards.attention == "standard" else 33792 // 2 ** (attempt - 1)

@@ -25,18 +25,14 @@ rule embed_dnabert_s:
         runtime=embed_runtime,
         token_budget=token_budget,
     params:
-        model=lambda wildcards, input: os.path.dirname(input.pack),
-        kernel="auto",
-        precision=lambda wildcards: config["precision"][wildcards.attention],
-        device=config["device"],
-        chunk_length=config["chunk_length"],
+        options=embed_options("dnabert_s"),
         stamps=pack_stamps("dnabert_s.safetensors", "tokenizer.json"),
     message:
         "Embed the nucleotides of shard {wildcards.shard} of {wildcards.sample} ({wildcards.attention})"
     shell:
-        "python {input.program:q} --frames {input.frames:q} --model {params.model:q}"
-        " --chunk-length {params.chunk_length} --attention {wildcards.attention} --attention-kernel {params.kernel} --precision {params.precision}"
-        " --device {params.device} --token-budget {resources.token_budget} --threads {threads}"
+        'python {input.program:q} --frames {input.frames:q} --model "$(dirname {input.pack:q})"'
+        " --attention {wildcards.attention} {params.options}"
+        " --token-budget {resources.token_budget} --threads {threads}"
         " --embeddings {output.embeddings:q} 2> {log:q}"
 
 
@@ -54,11 +50,7 @@ use rule embed_dnabert_s as embed_esm2 with:
     benchmark:
         "logs/embed_esm2/{sample}/{attention}/{shard}.benchmark.tsv"
     params:
-        model=lambda wildcards, input: os.path.dirname(input.pack),
-        kernel=lambda wildcards: config["attention_kernel"] if wildcards.attention == "flash" else "auto",
-        precision=lambda wildcards: config["precision"][wildcards.attention],
-        device=config["device"],
-        chunk_length=config["chunk_length"],
+        options=embed_options("esm2"),
         stamps=pack_stamps("esm2.safetensors"),
     message:
         "Embed the proteins of shard {wildcards.shard} of {wildcards.sample} ({wildcards.attention})"

@@ -6,7 +6,6 @@ The pack has the architecture and the file formats of a real one, and its scores
 
 import argparse
 from dataclasses import asdict
-from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ from tokenizers import Tokenizer
 from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import TemplateProcessing
+from tokenizers.trainers import BpeTrainer
 
 from virnucflow import classifier, dnabert_s, esm2
 from virnucflow.cli import InputError, log, run, staged
@@ -25,6 +25,7 @@ from virnucflow.model_pack import FILES, DnabertSShape, Esm2Shape, describe
 SPECIAL_TOKENS = ["[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]"]  # in the published tokenizer's order
 HIDDEN = 512  # the published classifier's hidden layer
 CALIBRATION_CHUNKS = 400
+LEARNING_CHUNKS = 1000
 SPREAD = 4.0  # standard deviation of the logits' difference over random frames, so that scores use the whole range
 
 
@@ -36,6 +37,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="of the random weights")
     parser.add_argument("--esm2", **shape, default=[3, 64, 4], help="shape of ESM-2; published: 36 2560 40")
     parser.add_argument("--dnabert-s", **shape, default=[2, 48, 6], help="shape of DNABERT-S; published: 12 768 12")
+    parser.add_argument("--vocabulary", type=int, default=256, help="tokens of DNABERT-S; published: 4096")
     arguments = parser.parse_args()
     for _, width, heads in (arguments.esm2, arguments.dnabert_s):
         if width % (2 * heads):
@@ -43,14 +45,15 @@ def parse_arguments() -> argparse.Namespace:
     return arguments
 
 
-def build_tokenizer() -> Tokenizer:
-    """A byte-pair tokenizer that knows all DNA words of one to three letters."""
-    words = ["".join(letters) for length in (1, 2, 3) for letters in product("ACGT", repeat=length)]
-    vocabulary = {token: index for index, token in enumerate(SPECIAL_TOKENS + words)}
-    merges = [(word[:-1], word[-1]) for word in words if len(word) > 1]
-    tokenizer = Tokenizer(BPE(vocab=vocabulary, merges=merges, unk_token="[UNK]"))
+def build_tokenizer(size: int) -> Tokenizer:
+    """A byte-pair tokenizer of `size` tokens, learned from random DNA."""
+    tokenizer = Tokenizer(BPE(unk_token="[UNK]"))
     tokenizer.pre_tokenizer = Whitespace()
-    ends = [(token, vocabulary[token]) for token in ("[CLS]", "[SEP]")]
+    texts = ("".join("ACGT"[i] for i in row) for row in torch.randint(4, (LEARNING_CHUNKS, 500)).tolist())
+    tokenizer.train_from_iterator(
+        texts, BpeTrainer(vocab_size=size, special_tokens=SPECIAL_TOKENS, show_progress=False)
+    )
+    ends = [(token, tokenizer.token_to_id(token)) for token in ("[CLS]", "[SEP]")]
     tokenizer.post_processor = TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=ends)
     return tokenizer
 
@@ -89,7 +92,7 @@ def main() -> None:
     torch.manual_seed(arguments.seed)
     layers, width, heads = arguments.esm2
     esm2_shape = Esm2Shape(num_layers=layers, embed_dim=width, attention_heads=heads)
-    tokenizer = build_tokenizer()
+    tokenizer = build_tokenizer(arguments.vocabulary)
     layers, width, heads = arguments.dnabert_s
     dnabert_s_shape = DnabertSShape(tokenizer.get_vocab_size(), layers, width, heads, 4 * width, layer_norm_eps=1e-12)
     protein_encoder = esm2.fair_esm_model(esm2_shape, device="cpu").eval()

@@ -6,7 +6,6 @@ frame it has no call.
 """
 
 import argparse
-import csv
 import json
 from collections.abc import Callable
 from itertools import zip_longest
@@ -16,10 +15,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from virnucflow.calls import call_chunks, call_sequences
 from virnucflow.chunks import chunk_coordinates, chunk_name
 from virnucflow.cli import InputError, log, run, staged
 from virnucflow.fasta import read_fasta, write_record
-from virnucflow.tables import SCORES, TSV, read_parquet, read_provenance, read_sequences
+from virnucflow.tables import SCORES, read_parquet, read_provenance, read_sequences, write_tsv
 
 V1_COLUMNS = {"name": "Sequence_ID", "prediction": "Prediction", "score_others": "score1", "score_virus": "score2"}
 
@@ -30,6 +30,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--sequences", type=Path, required=True, help="table of split_fasta.py")
     parser.add_argument("--fasta", type=Path, nargs="+", help="the input of split_fasta.py; for --viral-fasta")
     parser.add_argument("--chunk-length", type=int, help="bases a chunk; for --chunk-summary")
+    parser.add_argument("--gate", type=Path, help="JSON of divergence_gate.py; noted in --provenance and --viral-fasta")
     outputs = parser.add_argument_group("outputs")
     outputs.add_argument("--predictions", type=Path, required=True, help="v1's table of frames")
     outputs.add_argument("--consensus", type=Path, required=True, help="v1's table of chunks")
@@ -44,29 +45,13 @@ def parse_arguments() -> argparse.Namespace:
     return arguments
 
 
-def call_chunks(scores: pd.DataFrame) -> pd.DataFrame:
-    """One row a chunk that has a frame: sequence_id, chunk, frames, best_score, viral."""
-    chunks = scores.groupby(["sequence_id", "chunk"], sort=False).agg(
-        frames=("name", "size"), best_others=("score_others", "max"), best_score=("score_virus", "max")
-    )
-    chunks["viral"] = chunks["best_score"] >= chunks["best_others"]
-    return chunks.drop(columns="best_others").reset_index()
-
-
 def summarize_sequences(sequences: pd.DataFrame, chunks: pd.DataFrame) -> pd.DataFrame:
     """The table of results: every input sequence, in input order."""
-    calls = chunks.groupby("sequence_id", sort=False).agg(
-        frames=("frames", "sum"),
-        scored_chunks=("chunk", "size"),
-        viral_chunks=("viral", "sum"),
-        best_score=("best_score", "max"),
-    )
-    table = sequences.join(calls, on="sequence_id")
-    counts = ["frames", "scored_chunks", "viral_chunks"]
+    table = sequences.join(call_sequences(chunks), on="sequence_id")
+    scored = table["frames"].notna()
+    counts = ["frames", "viral_chunks"]
     table[counts] = table[counts].fillna(0).astype(int)
-    viral = 2 * table["viral_chunks"] >= table["scored_chunks"]
-    scored = table["scored_chunks"] > 0
-    table["call"] = np.where(scored, np.where(viral, "virus", "others"), "")
+    table["call"] = table["call"].fillna("")
     table["status"] = np.where(scored, "ok", np.where(table["length"] > 0, "no_frame", "empty"))
     return table[["sequence_id", "length", "chunks", "frames", "viral_chunks", "best_score", "call", "status"]]
 
@@ -91,15 +76,6 @@ def v1_consensus(chunks: pd.DataFrame) -> pd.DataFrame:
     """v1's table of chunks, sorted by name as text."""
     names = [chunk_name(*identity) for identity in zip(chunks["sequence_id"], chunks["chunk"], strict=True)]
     return pd.DataFrame({"Modified_ID": names, "Is_Virus": chunks["viral"]}).sort_values("Modified_ID")
-
-
-def write_table(table: pd.DataFrame, path: Path) -> None:
-    """Write a table; a number has the fewest digits that read back as the same float32, in every version of pandas."""
-    numbers = {column: map(str, table[column].to_numpy()) for column in table.select_dtypes("floating")}
-    table = table.assign(
-        **{column: ["" if text == "nan" else text for text in texts] for column, texts in numbers.items()}
-    )
-    table.to_csv(path, index=False, sep=TSV["delimiter"], lineterminator=TSV["lineterminator"], quoting=csv.QUOTE_NONE)
 
 
 def write_viral(fasta: list[Path], summary: pd.DataFrame, note: str, path: Path) -> None:
@@ -156,11 +132,15 @@ def main() -> None:
     chunks = call_chunks(scores)
     summary = summarize_sequences(sequences, chunks)
     note = f" model={provenance['model']}" if untrained else ""
+    provenance["divergence"] = json.loads(arguments.gate.read_text(encoding="utf-8")) if arguments.gate else None
+    if arguments.gate and provenance["attention"] == "flash" and provenance["divergence"]["decision"] != "accept":
+        log.warning("the fast path needs validation: %s", provenance["divergence"]["message"])
+        note += f" divergence={provenance['divergence']['decision']}"
     writers: dict[Path | None, Callable[[Path], None]] = {
-        arguments.predictions: lambda path: write_table(scores[list(V1_COLUMNS)].rename(columns=V1_COLUMNS), path),
-        arguments.consensus: lambda path: write_table(v1_consensus(chunks), path),
-        arguments.summary: lambda path: write_table(summary, path),
-        arguments.chunk_summary: lambda path: write_table(
+        arguments.predictions: lambda path: write_tsv(scores[list(V1_COLUMNS)].rename(columns=V1_COLUMNS), path),
+        arguments.consensus: lambda path: write_tsv(v1_consensus(chunks), path),
+        arguments.summary: lambda path: write_tsv(summary, path),
+        arguments.chunk_summary: lambda path: write_tsv(
             summarize_chunks(sequences, chunks, arguments.chunk_length), path
         ),
         arguments.viral_fasta: lambda path: write_viral(arguments.fasta, summary, note, path),

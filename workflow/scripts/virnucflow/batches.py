@@ -16,15 +16,3 @@ def equal_length_batches(lengths: np.ndarray, token_budget: int) -> Iterator[np.
         rows = max(1, token_budget // int(lengths[group[0]]))
         for start in range(0, len(group), rows):
             yield group[start : start + rows]
-
-
-def packed_batches(lengths: np.ndarray, tokens: int) -> Iterator[np.ndarray]:
-    """Yield the row numbers of each batch: in ascending length, as many as fit into `tokens`."""
-    order = np.argsort(lengths, kind="stable")
-    ends = np.cumsum(lengths[order])
-    first = 0
-    while first < len(order):
-        before = ends[first - 1] if first else 0
-        last = int(np.searchsorted(ends, before + tokens, side="right"))
-        yield order[first:last]
-        first = last

@@ -2,8 +2,8 @@
 
 The architecture is MosaicBERT (Portes et al. 2023, arXiv:2312.17482): ALiBi attention (Press et al. 2022,
 arXiv:2108.12409) with the symmetric bias -slope * |i - j|, a gated linear unit with erf GELU, and norms after
-the residuals. `standard` runs one sequence at a time through one softmax, as VirNucPro v1 did; `flash` runs batches of
-equal length.
+the residuals. `standard` runs one sequence at a time through one softmax, as VirNucPro v1 did; `flash` runs batches
+without padding: here of equal length, on any device; packed, for GPUs, in dnabert_s_packed.py.
 """
 
 import math
@@ -16,6 +16,8 @@ import torch.nn.functional as F
 from tokenizers import Tokenizer
 from torch import nn
 
+from virnucflow.arithmetic import DTYPES
+from virnucflow.attention_kernels import choose_kernel
 from virnucflow.batches import equal_length_batches
 from virnucflow.cli import InputError
 from virnucflow.model_pack import DnabertSShape, ModelPack, load_weights
@@ -23,25 +25,33 @@ from virnucflow.model_pack import DnabertSShape, ModelPack, load_weights
 FILE = "dnabert_s.safetensors"
 TOKENIZER = "tokenizer.json"
 
-KERNELS = {"standard": "softmax", "flash": "sdpa"}
+STANDARD_KERNEL = "softmax"
 TOKEN_TYPES = 2  # the published model has two, and inference uses the first
 
 Attend = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 def load_dnabert_s(
-    pack: ModelPack, attention: str, kernel: str, dtype: torch.dtype, device: torch.device, token_budget: int
+    pack: ModelPack, attention: str, kernel: str, precision: str, device: torch.device, token_budget: int
 ) -> tuple[Callable[[list[str]], torch.Tensor], str]:
     """The function that embeds nucleotides, N sequences to (N, hidden_size) float32 on the CPU, and its kernel."""
-    if kernel not in ("auto", KERNELS[attention]):
-        raise InputError(f"--attention-kernel {kernel}: DNABERT-S has {KERNELS[attention]} alone; choose auto")
+    if precision == "fp8":
+        raise InputError("--precision fp8: ESM-2 alone has it; choose fp16 for DNABERT-S")
+    if kernel == "varlen":
+        raise InputError("--attention-kernel varlen: has no ALiBi, which DNABERT-S needs; choose auto or another")
     with torch.device("meta"):
         model = DnabertS(pack.dnabert_s)
+    dtype = DTYPES[precision]
     load_weights(model, pack.tensors(FILE), pack.directory / FILE).to(device=device, dtype=dtype)
     tokenizer = load_tokenizer(pack.file(TOKENIZER))
     if attention == "standard":
-        return lambda sequences: embed_standard(model, tokenizer, sequences), KERNELS[attention]
-    return lambda sequences: embed_flash(model, tokenizer, sequences, token_budget), KERNELS[attention]
+        return lambda sequences: embed_standard(model, tokenizer, sequences), STANDARD_KERNEL
+    kernel = choose_kernel(kernel, pack.dnabert_s.hidden_size // pack.dnabert_s.num_attention_heads, dtype, device)
+    if kernel == "sdpa":
+        return lambda sequences: embed_flash(model, tokenizer, sequences, token_budget), kernel
+    from virnucflow import dnabert_s_packed  # needs Triton, which PyTorch has for GPUs alone
+
+    return lambda sequences: dnabert_s_packed.embed_dnabert_s(model, kernel, tokenizer, sequences, token_budget), kernel
 
 
 def load_tokenizer(path: Path) -> Tokenizer:
@@ -71,7 +81,7 @@ def embed_flash(model: "DnabertS", tokenizer: Tokenizer, sequences: list[str], t
     """Embed in batches of equal token number, so that nothing is padded or masked."""
     device, width = model.device_and_width()
     result = torch.empty(len(sequences), width)
-    tokens = [encoding.ids for encoding in tokenizer.encode_batch(sequences)]
+    tokens = [encoding.ids for encoding in tokenizer.encode_batch_fast(sequences)]
     lengths = np.array([len(ids) for ids in tokens], dtype=np.int64)
     for batch in equal_length_batches(lengths, token_budget):
         hidden = model(torch.tensor([tokens[row] for row in batch], device=device), fused_attention)
@@ -100,12 +110,15 @@ class DnabertS(nn.Module):
         weight = self.embeddings["word_embeddings"].weight
         return weight.device, weight.shape[1]
 
+    def embed(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Tokens of any shape to (..., hidden_size): what the first layer is given."""
+        x = self.embeddings["word_embeddings"](tokens) + self.embeddings["token_type_embeddings"].weight[0]
+        return self.embeddings["LayerNorm"](x)
+
     def forward(self, tokens: torch.Tensor, attend: Attend) -> torch.Tensor:
         """(batch, length) tokens without padding to (batch, length, hidden_size)."""
-        bias = alibi_bias(self.heads, tokens.shape[1], tokens.device)
-        x = self.embeddings["word_embeddings"](tokens) + self.embeddings["token_type_embeddings"].weight[0]
-        x = self.embeddings["LayerNorm"](x)
-        bias = bias.to(x.dtype)
+        x = self.embed(tokens)
+        bias = alibi_bias(self.heads, tokens.shape[1], tokens.device).to(x.dtype)
         for layer in self.encoder["layer"]:
             x = layer(x, bias, self.heads, attend)
         return x

@@ -8,20 +8,19 @@ from pathlib import Path
 import torch
 
 from virnucflow import __version__
+from virnucflow.arithmetic import PRECISIONS, Liberties, allow, choose_precision
+from virnucflow.attention_kernels import KERNELS
 from virnucflow.cli import Failure, InputError, log, run, staged
 from virnucflow.embeddings import save_tensors
 from virnucflow.model_pack import HASHES, ModelPack, read_model_pack
 from virnucflow.tables import FRAMES, digest, read_parquet
 
-DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-PRECISIONS = {"flash": ("auto", "fp32", "fp16", "bf16"), "standard": ("fp32", "fp16")}
 TOKEN_BUDGET = {"flash": 33792, "standard": 2048}  # standard: what v1 puts into one batch
+CPU_TOKEN_BUDGET = 1024  # of flash: what stays in a processor's caches
 
-KERNELS = ("auto", "triton", "varlen", "flash_attn", "sdpa")
-
-# (pack, attention, kernel, dtype, device, token budget) -> (N sequences -> (N, width) float32 on the CPU), kernel
+# (pack, attention, kernel, precision, device, token budget) -> (N sequences -> (N, width) float32 on the CPU), kernel
 Embed = Callable[[list[str]], torch.Tensor]
-Load = Callable[[ModelPack, str, str, torch.dtype, torch.device, int], tuple[Embed, str]]
+Load = Callable[[ModelPack, str, str, str, torch.device, int], tuple[Embed, str]]
 
 
 def embed_program(description: str, encoder: str, column: str, load: Load) -> None:
@@ -42,6 +41,13 @@ def parse_arguments(description: str) -> argparse.Namespace:
         required=True,
         help="of weights and arithmetic; auto is fp16 on a GPU and fp32 on the CPU; standard knows fp32 and fp16",
     )
+    parser.add_argument(
+        "--allow",
+        nargs="*",
+        choices=Liberties._fields,
+        default=[],
+        help="of standard: what PyTorch may do to matrix products on a GPU; by default nothing",
+    )
     parser.add_argument("--embeddings", type=Path, required=True, help="safetensors file, to be written")
     parser.add_argument("--device", default="auto", help="auto (a GPU where there is one), cpu, cuda or cuda:N")
     parser.add_argument("--token-budget", type=int, help=f"tokens a batch; default {TOKEN_BUDGET}")
@@ -50,24 +56,25 @@ def parse_arguments(description: str) -> argparse.Namespace:
 
 
 def embed(arguments: argparse.Namespace, encoder: str, column: str, load: Load) -> None:
-    attention, precision = arguments.attention, arguments.precision
-    if precision not in PRECISIONS[attention]:
-        known = ", ".join(PRECISIONS[attention])
-        raise InputError(f"--precision {precision}: --attention {attention} knows {known}; choose one of these")
+    attention = arguments.attention
+    if arguments.allow and attention != "standard":
+        raise InputError(f"--allow {' '.join(arguments.allow)}: is for --attention standard; leave it out")
     token_budget = TOKEN_BUDGET[attention] if arguments.token_budget is None else arguments.token_budget
     if token_budget < 1:
         raise InputError(f"--token-budget {token_budget}: give a positive number")
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    torch.set_float32_matmul_precision("highest")  # no TF32: fp32 is the reference of every comparison
+    liberties = Liberties(**dict.fromkeys(arguments.allow, True))
+    allow(liberties)
     device = choose_device(arguments.device)
-    if precision == "auto":
-        precision = "fp16" if device.type == "cuda" else "fp32"
+    if attention == "flash" and device.type == "cpu":
+        token_budget = min(token_budget, CPU_TOKEN_BUDGET)
+    precision = choose_precision(arguments.precision, attention, device)
     pack = read_model_pack(arguments.model, arguments.chunk_length)
     frames = read_parquet(arguments.frames, FRAMES)
     names = frames["name"].to_pylist()
     log.info("%d frames, %s, attention %s, %s on %s", len(names), encoder, attention, precision, device)
-    run_encoder, kernel = load(pack, attention, arguments.attention_kernel, DTYPES[precision], device, token_budget)
+    run_encoder, kernel = load(pack, attention, arguments.attention_kernel, precision, device, token_budget)
     sequences = frames[column].to_pylist()
     embedding = embed_once(run_encoder, sequences) if attention == "flash" else run_encoder(sequences)
     if not (finite := embedding.isfinite().all(1)).all():
@@ -81,6 +88,7 @@ def embed(arguments: argparse.Namespace, encoder: str, column: str, load: Load) 
         "attention": attention,
         "kernel": kernel,
         "precision": precision,
+        "allowed": str(liberties),
         "names_sha256": digest(names),
         "virnucflow": __version__,
         "torch": torch.__version__,

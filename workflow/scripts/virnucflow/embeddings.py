@@ -34,6 +34,18 @@ def save_tensors(tensors: Mapping[str, np.ndarray], path: Path, metadata: dict[s
             tensor.tofile(file)
 
 
+def load_rows(path: Path, name: str, rows: np.ndarray) -> tuple[np.ndarray, dict[str, str]]:
+    """Some rows of the tensor `name`, (rows, width), and the file's metadata; nothing else is read."""
+    try:
+        with safe_open(path, framework="np") as file:
+            tensor = file.get_slice(name)
+            found = [tensor[int(row) : int(row) + 1] for row in rows]
+            empty = np.empty((0, tensor.get_shape()[1]), dtype=np.float32)
+            return np.concatenate([empty, *found]), file.metadata() or {}
+    except SafetensorError as error:
+        raise InputError(f"{path}: not a safetensors file of this workflow ({error}); make it again") from None
+
+
 def load_tensor(path: Path, name: str) -> tuple[np.ndarray, dict[str, str]]:
     """The tensor `name` of a safetensors file and the file's metadata."""
     try:

@@ -4,6 +4,7 @@
 padding, from the same tensors: here in batches of equal length, on any device; packed, for GPUs, in esm2_packed.py.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -12,9 +13,14 @@ import torch.nn.functional as F
 from esm.data import Alphabet, FastaBatchedDataset
 from esm.model.esm2 import ESM2
 
+from virnucflow.arithmetic import DTYPES
+from virnucflow.attention_kernels import choose_kernel
 from virnucflow.batches import equal_length_batches
 from virnucflow.cli import InputError
-from virnucflow.model_pack import Esm2Shape
+from virnucflow.model_pack import Esm2Shape, ModelPack, load_weights
+
+FILE = "esm2.safetensors"
+STANDARD_KERNEL = "fair-esm"
 
 ALPHABET = Alphabet.from_architecture("ESM-1b")
 LAYER_NORM_EPS = 1e-5
@@ -24,6 +30,27 @@ TOKEN = np.full(256, ALPHABET.unk_idx, dtype=np.int64)
 TOKEN[[ord(token) for token in ALPHABET.tok_to_idx if len(token) == 1]] = [
     index for token, index in ALPHABET.tok_to_idx.items() if len(token) == 1
 ]
+
+
+def load_esm2(
+    pack: ModelPack, attention: str, kernel: str, precision: str, device: torch.device, token_budget: int
+) -> tuple[Callable[[list[str]], torch.Tensor], str]:
+    """The function that embeds proteins, a list of N to (N, embed_dim) float32 on the CPU, and the kernel it uses."""
+    dtype = DTYPES[precision]
+    standard = load_weights(fair_esm_model(pack.esm2), pack.tensors(FILE), pack.directory / FILE)
+    if attention == "standard":
+        standard.to(device=device, dtype=dtype)
+        return lambda proteins: embed_standard(standard, proteins, token_budget), STANDARD_KERNEL
+    kernel = choose_kernel(kernel, pack.esm2.embed_dim // pack.esm2.attention_heads, dtype, device)
+    flash = flash_model(standard, dtype, device)
+    if kernel == "sdpa":
+        if precision == "fp8":
+            raise InputError("--attention-kernel sdpa: has no fp8; choose auto, or --precision fp16")
+        return lambda proteins: embed_flash(flash, proteins, token_budget), kernel
+    from virnucflow import esm2_packed  # needs Triton, which PyTorch has for GPUs alone
+
+    packed = esm2_packed.packed_model(flash, precision == "fp8")
+    return lambda proteins: esm2_packed.embed_esm2(packed, kernel, proteins, token_budget), kernel
 
 
 def fair_esm_model(shape: Esm2Shape, device: str = "meta") -> ESM2:
@@ -62,15 +89,21 @@ class FlashLayer(NamedTuple):
 
 
 class FlashModel(NamedTuple):
-    """All tensors of the flash path, on one device, in one precision but for the rotary frequencies in float32."""
+    """All tensors of the flash path, on one device, in one precision but for the rotary frequencies in float32.
 
-    embed_tokens: torch.Tensor
+    Before the first attention a token depends on nothing but its letter, so a table (letters, embed_dim) has what the
+    first layer is given, and another (letters, 3 * embed_dim) its projections, without bias.
+    """
+
+    letters: torch.Tensor
+    first_qkv: torch.Tensor
     layers: list[FlashLayer]
     final_norm: tuple[torch.Tensor, torch.Tensor]
     inv_freq: torch.Tensor
     attention_heads: int
 
 
+@torch.inference_mode()
 def flash_model(model: ESM2, dtype: torch.dtype, device: torch.device) -> FlashModel:
     """Arrange the tensors of fair-esm's model for the flash path."""
 
@@ -94,8 +127,10 @@ def flash_model(model: ESM2, dtype: torch.dtype, device: torch.device) -> FlashM
     inv_freq = [layer.self_attn.rot_emb.inv_freq for layer in model.layers]
     if any(not torch.equal(inv_freq[0], other) for other in inv_freq):
         raise InputError("esm2.safetensors: the rotary frequencies differ between layers; restore the pack")
+    letters = model.embed_tokens.weight.to(device=device, dtype=dtype) * TOKEN_DROPOUT
     return FlashModel(
-        embed_tokens=model.embed_tokens.weight.to(device=device, dtype=dtype),
+        letters=letters,
+        first_qkv=F.linear(layer_norm(letters, layers[0].attention_norm), layers[0].qkv[0]),
         layers=layers,
         final_norm=tensors(model.emb_layer_norm_after),
         inv_freq=inv_freq[0].to(device=device, dtype=torch.float32),
@@ -106,7 +141,7 @@ def flash_model(model: ESM2, dtype: torch.dtype, device: torch.device) -> FlashM
 @torch.inference_mode()
 def embed_flash(model: FlashModel, proteins: list[str], token_budget: int) -> torch.Tensor:
     """Embed proteins in batches of equal length, so that nothing is padded or masked."""
-    device, width = model.embed_tokens.device, model.embed_tokens.shape[1]
+    device, width = model.letters.device, model.letters.shape[1]
     result = torch.empty(len(proteins), width)
     lengths = np.array([len(protein) for protein in proteins], dtype=np.int64)
     for batch in equal_length_batches(lengths + 2, token_budget):
@@ -127,12 +162,15 @@ def tokenize(proteins: list[str], rows: np.ndarray) -> torch.Tensor:
 def flash_forward(model: FlashModel, tokens: torch.Tensor) -> torch.Tensor:
     """(batch, length) tokens without padding to (batch, length, embed_dim): the last layer after its norm."""
     batch, length = tokens.shape
-    width = model.embed_tokens.shape[1]
+    width = model.letters.shape[1]
     heads = (batch, length, model.attention_heads, width // model.attention_heads)
     cos, sin = rotary_table(model.inv_freq, length)
-    x = F.embedding(tokens, model.embed_tokens) * TOKEN_DROPOUT
-    for layer in model.layers:
-        qkv = F.linear(layer_norm(x, layer.attention_norm), *layer.qkv)
+    x = F.embedding(tokens, model.letters)
+    for index, layer in enumerate(model.layers):
+        if index == 0:
+            qkv = F.embedding(tokens, model.first_qkv + layer.qkv[1])
+        else:
+            qkv = F.linear(layer_norm(x, layer.attention_norm), *layer.qkv)
         q, k, v = (part.view(heads).transpose(1, 2) for part in qkv.chunk(3, dim=-1))
         attended = F.scaled_dot_product_attention(rotate(q, cos, sin), rotate(k, cos, sin), v)
         x = x + F.linear(attended.transpose(1, 2).reshape(batch, length, width), *layer.out)

@@ -1,8 +1,7 @@
-"""ESM-2's flash path on a GPU: packed sequences, fused kernels between the matrix products.
+"""ESM-2's flash path on a GPU: packed batches, fused kernels between the matrix products, fp8 where it is asked for.
 
-Every batch has the same number of rows, whatever is in it, so every matrix product is the same kernel and a frame's
-embedding does not depend on what shares its batch. Biases are never added to the residual stream: what they add up to
-is a vector a layer, `shift`, that the next norm adds.
+Biases are never added to the residual stream: what they add up to is a vector a layer, its `shift`, that the next norm
+adds.
 """
 
 from typing import NamedTuple
@@ -10,95 +9,64 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch.nn.functional import ScalingType
 
 from virnucflow import triton_kernels as kernels
-from virnucflow.batches import packed_batches
-from virnucflow.cli import log
 from virnucflow.esm2 import (
     ALPHABET,
     LAYER_NORM_EPS,
     TOKEN,
-    TOKEN_DROPOUT,
+    FlashLayer,
     FlashModel,
     rotary_table,
 )
+from virnucflow.packed import Batch, Forward, embed_packed
+
+FP8 = torch.float8_e4m3fn
+# Signs that no protein has stand for the first and the last token of a packed sequence.
+PACKED_TOKEN = TOKEN.copy()
+PACKED_TOKEN[[ord("<"), ord(">")]] = ALPHABET.cls_idx, ALPHABET.eos_idx
 
 
-class Batch(NamedTuple):
-    """Sequences one behind the other, and behind the last the unused rows: tokens and positions of each row."""
+class Scales(NamedTuple):
+    """float32 (1, outputs): a row of a layer's fp8 weight times its scale is the row of the weight."""
 
-    tokens: torch.Tensor
-    positions: torch.Tensor
-    cu_seqlens: torch.Tensor
-    max_length: int
-
-
-class Buffers(NamedTuple):
-    """What each layer writes over: (tokens, width), (tokens, 3 * width), (tokens, width), (tokens, 4 * width)."""
-
-    normed: torch.Tensor
     qkv: torch.Tensor
-    attended: torch.Tensor
-    hidden: torch.Tensor
+    out: torch.Tensor
+    fc1: torch.Tensor
+    fc2: torch.Tensor
 
 
-def embed_packed(model: FlashModel, kernel: str, proteins: list[str], token_budget: int) -> torch.Tensor:
-    """(N, embed_dim) float32 on the CPU. Out of memory halves the number of tokens a batch, and goes on."""
-    while True:
-        try:
-            return _embed(model, kernel, proteins, token_budget)
-        except torch.OutOfMemoryError:
-            if token_budget < 1024:
-                raise
-            token_budget //= 2
-            log.warning("out of GPU memory: going on with %d tokens a batch", token_budget)
-        torch.cuda.empty_cache()
+class PackedModel(NamedTuple):
+    """The flash path's tensors, FlashModel's, as packed batches need them."""
+
+    letters: torch.Tensor
+    first_qkv: torch.Tensor
+    layers: list[FlashLayer]
+    scales: list[Scales] | None
+    shifts: list[torch.Tensor]
+    final_norm: tuple[torch.Tensor, torch.Tensor]
+    inv_freq: torch.Tensor
+    attention_heads: int
 
 
 @torch.inference_mode()
-def _embed(model: FlashModel, kernel: str, proteins: list[str], token_budget: int) -> torch.Tensor:
-    device, width = model.embed_tokens.device, model.embed_tokens.shape[1]
-    lengths = np.array([len(protein) for protein in proteins], dtype=np.int64) + 2
-    if not len(lengths):
-        return torch.empty(0, width)
-    tokens = -(-max(token_budget, int(lengths.max())) // kernels.ROW_MULTIPLE) * kernels.ROW_MULTIPLE
-    buffers = Buffers(*(model.embed_tokens.new_zeros(tokens, times * width) for times in (1, 3, 1, 4)))
-    shifts = residual_shifts(model)
-    cos, sin = (table[:, : table.shape[1] // 2].contiguous() for table in rotary_table(model.inv_freq, lengths.max()))
-    result = torch.empty(len(proteins), width)
-    waiting: tuple[np.ndarray, torch.Tensor, torch.cuda.Event] | None = None
-    for rows in packed_batches(lengths, tokens):
-        batch = pack([proteins[row] for row in rows], lengths[rows], tokens, device)
-        means = packed_forward(model, kernel, batch, shifts, cos, sin, buffers)
-        arriving = torch.empty(means.shape, pin_memory=True).copy_(means, non_blocking=True)
-        done = torch.cuda.Event()
-        done.record()
-        if waiting:  # fetched while the GPU computes the next batch
-            _fetch(result, *waiting)
-        waiting = rows, arriving, done
-    _fetch(result, *waiting)
-    return result
-
-
-def _fetch(result: torch.Tensor, rows: np.ndarray, arriving: torch.Tensor, done: torch.cuda.Event) -> None:
-    done.synchronize()
-    result[rows] = arriving
-
-
-def pack(proteins: list[str], lengths: np.ndarray, tokens: int, device: torch.device) -> Batch:
-    """Lay sequences one behind the other: <cls>, the residues, <eos>; positions begin at 0 on each <cls>."""
-    ends = np.cumsum(lengths)
-    starts = ends - lengths
-    # <cls> and <eos> by the letters that stand for their tokens below.
-    letters = np.frombuffer("".join(f"^{protein}$" for protein in proteins).encode("ascii"), dtype=np.uint8)
-    packed = np.full(tokens, ALPHABET.padding_idx, dtype=np.int64)
-    packed[: len(letters)] = TOKEN[letters]
-    packed[starts], packed[ends - 1] = ALPHABET.cls_idx, ALPHABET.eos_idx
-    positions = np.zeros(tokens, dtype=np.int32)
-    positions[: len(letters)] = np.arange(len(letters)) - np.repeat(starts, lengths)
-    cu_seqlens = np.concatenate([[0], ends]).astype(np.int32)
-    arrays = (torch.from_numpy(array).pin_memory() for array in (packed, positions, cu_seqlens))
-    return Batch(*(array.to(device, non_blocking=True) for array in arrays), max_length=int(lengths.max()))
+def packed_model(model: FlashModel, fp8: bool) -> PackedModel:
+    """Prepare the flash path's model, in half precision, for packed batches; `fp8` quantizes the weights."""
+    layers, scales = model.layers, None
+    if fp8:
+        quantized = [quantize_weights(layer) for layer in layers]
+        layers, scales = [layer for layer, _ in quantized], [scale for _, scale in quantized]
+    return PackedModel(
+        letters=model.letters,
+        first_qkv=model.first_qkv,
+        layers=layers,
+        scales=scales,
+        shifts=residual_shifts(model),
+        final_norm=model.final_norm,
+        inv_freq=model.inv_freq,
+        attention_heads=model.attention_heads,
+    )
 
 
 def residual_shifts(model: FlashModel) -> list[torch.Tensor]:
@@ -116,34 +84,136 @@ def residual_shifts(model: FlashModel) -> list[torch.Tensor]:
     return [*shifts, shift]
 
 
-def packed_forward(
-    model: FlashModel,
-    kernel: str,
-    batch: Batch,
-    shifts: list[torch.Tensor],
-    cos: torch.Tensor,
-    sin: torch.Tensor,
-    buffers: Buffers,
+def quantize_weights(layer: FlashLayer) -> tuple[FlashLayer, Scales]:
+    """The layer with its four weights in fp8, and their scales."""
+    weights, scales = {}, {}
+    for name in Scales._fields:
+        weight, bias = getattr(layer, name)
+        scale = weight.float().abs().amax(1, keepdim=True).clamp(min=1e-12) / torch.finfo(FP8).max
+        weights[name], scales[name] = ((weight / scale).to(FP8), bias), scale.t().contiguous()
+    return layer._replace(**weights), Scales(**scales)
+
+
+def embed_esm2(model: PackedModel, kernel: str, proteins: list[str], token_budget: int) -> torch.Tensor:
+    """(N, embed_dim) float32 on the CPU."""
+    device, width = model.letters.device, model.letters.shape[1]
+    tables = rotary_table(model.inv_freq, max(map(len, proteins), default=0) + 2)
+    cos, sin = (table[:, : table.shape[1] // 2].contiguous() for table in tables)
+
+    def make_forward(rows: int) -> Forward:
+        buffers = Fp8Buffers.make(model, rows) if model.scales else Buffers.make(model, rows)
+        forward = fp8_forward if model.scales else half_forward
+        return lambda batch: forward(model, kernel, batch, cos, sin, buffers)
+
+    return embed_packed(proteins, tokenize, make_forward, width, token_budget, device)
+
+
+def tokenize(proteins: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Tokens of all proteins, each with <cls> and <eos>, one behind the other, and the number of each."""
+    letters = "".join(f"<{protein}>" for protein in proteins).encode("ascii")
+    lengths = np.array([len(protein) + 2 for protein in proteins])
+    return PACKED_TOKEN[np.frombuffer(letters, dtype=np.uint8)], lengths
+
+
+class Buffers(NamedTuple):
+    """What each layer writes over: (rows, width), (rows, 3 * width), (rows, width), (rows, 4 * width)."""
+
+    normed: torch.Tensor
+    qkv: torch.Tensor
+    attended: torch.Tensor
+    hidden: torch.Tensor
+
+    @classmethod
+    def make(cls, model: PackedModel, rows: int) -> "Buffers":
+        return cls(*(model.letters.new_zeros(rows, times * model.letters.shape[1]) for times in (1, 3, 1, 4)))
+
+
+def half_forward(
+    model: PackedModel, kernel: str, batch: Batch, cos: torch.Tensor, sin: torch.Tensor, buffers: Buffers
 ) -> torch.Tensor:
     """(sequences, embed_dim) float32: the mean of each sequence's last layer over its residues."""
     normed, qkv, attended, hidden = buffers
-    x = F.embedding(batch.tokens, model.embed_tokens) * TOKEN_DROPOUT
+    heads, shifts = model.attention_heads, model.shifts
+    x = F.embedding(batch.tokens, model.letters)
     for index, layer in enumerate(model.layers):
-        kernels.layer_norm(x, shifts[2 * index], layer.attention_norm, LAYER_NORM_EPS, normed)
-        torch.mm(normed, layer.qkv[0].t(), out=qkv)
-        kernels.bias_rotary_(qkv, layer.qkv[1], cos, sin, batch.positions, model.attention_heads)
-        attend(kernel, qkv, batch, model.attention_heads, attended)
+        if index == 0:
+            torch.index_select(model.first_qkv, 0, batch.tokens, out=qkv)
+        else:
+            kernels.layer_norm(x, shifts[2 * index], layer.attention_norm, LAYER_NORM_EPS, normed)
+            torch.mm(normed, layer.qkv[0].t(), out=qkv)
+        kernels.bias_rotary_(qkv, layer.qkv[1], cos, sin, batch.positions, heads)
+        attend(kernel, qkv, batch, heads, attended)
         x.addmm_(attended, layer.out[0].t())
         kernels.layer_norm(x, shifts[2 * index + 1], layer.final_norm, LAYER_NORM_EPS, normed)
-        torch.mm(normed, layer.fc1[0].t(), out=hidden)
-        kernels.bias_gelu_(hidden, layer.fc1[1])
+        kernels.linear_gelu(normed, layer.fc1, hidden)
         x.addmm_(hidden, layer.fc2[0].t())
     kernels.layer_norm(x, shifts[-1], model.final_norm, LAYER_NORM_EPS, normed)
-    return kernels.residue_mean(normed, batch.cu_seqlens)
+    return kernels.sequence_mean(normed, batch.cu_seqlens, ends=1)
+
+
+class Fp8Buffers(NamedTuple):
+    """(rows, width) twice, (rows, 4 * width) in fp8, the float32 scale of each row, and (rows, width) in bfloat16."""
+
+    normed: torch.Tensor
+    quantized: torch.Tensor
+    hidden: torch.Tensor
+    scales: torch.Tensor
+    attended: torch.Tensor
+
+    @classmethod
+    def make(cls, model: PackedModel, rows: int) -> "Fp8Buffers":
+        width, new = model.letters.shape[1], model.letters.new_zeros
+        return cls(
+            normed=new(rows, width),
+            quantized=new(rows, width, dtype=FP8),
+            hidden=new(rows, 4 * width, dtype=FP8),
+            scales=new(rows, 1, dtype=torch.float32),
+            attended=new(rows, width, dtype=torch.bfloat16),
+        )
+
+
+def fp8_forward(
+    model: PackedModel, kernel: str, batch: Batch, cos: torch.Tensor, sin: torch.Tensor, buffers: Fp8Buffers
+) -> torch.Tensor:
+    """As `half_forward`, with both operands of every product but the first in fp8, scaled row by row."""
+    normed, quantized, wide, scales, attended = buffers
+    heads, shifts = model.attention_heads, model.shifts
+    x = F.embedding(batch.tokens, model.letters)
+    added = None
+    for index, (layer, scale) in enumerate(zip(model.layers, model.scales, strict=True)):
+        if index == 0:
+            qkv = model.first_qkv.bfloat16()[batch.tokens]
+        else:
+            kernels.layer_norm(
+                x, shifts[2 * index], layer.attention_norm, LAYER_NORM_EPS, quantized, added=added, scales=scales
+            )
+            qkv = fp8_product(quantized, scales, layer.qkv[0], scale.qkv)
+        kernels.bias_rotary_(qkv, layer.qkv[1], cos, sin, batch.positions, heads)
+        attend(kernel, qkv, batch, heads, attended)
+        kernels.quantize(attended, quantized, scales)
+        added = fp8_product(quantized, scales, layer.out[0], scale.out)
+        kernels.layer_norm(
+            x, shifts[2 * index + 1], layer.final_norm, LAYER_NORM_EPS, quantized, added=added, scales=scales
+        )
+        hidden = fp8_product(quantized, scales, layer.fc1[0], scale.fc1)
+        kernels.quantize(hidden, wide, scales, bias=layer.fc1[1])
+        added = fp8_product(wide, scales, layer.fc2[0], scale.fc2)
+    kernels.layer_norm(x, shifts[-1], model.final_norm, LAYER_NORM_EPS, normed, added=added)
+    return kernels.sequence_mean(normed, batch.cu_seqlens, ends=1)
+
+
+def fp8_product(
+    x: torch.Tensor, x_scales: torch.Tensor, weight: torch.Tensor, weight_scales: torch.Tensor
+) -> torch.Tensor:
+    """(rows, outputs) bfloat16, the one result that PyTorch gives for scaled rows on every GPU that knows fp8."""
+    rows = ScalingType.RowWise
+    return F.scaled_mm(
+        x, weight.t(), x_scales, rows, weight_scales, rows, output_dtype=torch.bfloat16, use_fast_accum=True
+    )
 
 
 def attend(kernel: str, qkv: torch.Tensor, batch: Batch, heads: int, out: torch.Tensor) -> None:
-    """Attention within each sequence of (tokens, 3 * width) projections, by the kernel of that name."""
+    """Attention within each sequence of (rows, 3 * width) projections, by the kernel of that name."""
     if kernel == "triton":
         kernels.attention(qkv, batch.cu_seqlens, batch.max_length, heads, out)
         return

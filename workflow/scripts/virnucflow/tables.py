@@ -24,6 +24,18 @@ SCORES = pa.schema(
     [*IDENTITY, ("score_others", pa.float32()), ("score_virus", pa.float32()), ("prediction", pa.string())]
 )
 
+# A row a sampled frame: the shard and row it comes from, and how many frames of the run it stands for.
+SAMPLE = pa.schema(
+    [
+        ("name", pa.string()),
+        ("shard", pa.int32()),
+        ("row", pa.int64()),
+        ("residues", pa.int32()),
+        ("stratum", pa.string()),
+        ("weight", pa.float64()),
+    ]
+)
+
 PROVENANCE = b"virnucflow"  # key of the JSON in a parquet file's metadata that says what made the rows
 
 
@@ -61,6 +73,15 @@ def read_provenance(path: Path) -> dict[str, Any]:
     """What is known about the rows of a table of frames or scores; empty when the file does not say."""
     metadata = pq.read_schema(path).metadata or {}
     return json.loads(metadata.get(PROVENANCE, b"{}"))
+
+
+def write_tsv(table: pd.DataFrame, path: Path) -> None:
+    """Write a table as text; a number has the fewest digits that read back as the same, in every version of pandas."""
+    numbers = {column: map(str, table[column].to_numpy()) for column in table.select_dtypes("floating")}
+    table = table.assign(
+        **{column: ["" if text == "nan" else text for text in texts] for column, texts in numbers.items()}
+    )
+    table.to_csv(path, index=False, sep=TSV["delimiter"], lineterminator=TSV["lineterminator"], quoting=csv.QUOTE_NONE)
 
 
 def digest(names: Iterable[str]) -> str:

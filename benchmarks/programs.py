@@ -1,0 +1,73 @@
+"""The two embed programs on one GPU, as the workflow runs them: start-up, and frames a second after it.
+
+Builds a pack of random weights and frames of random letters, and runs each program on a few frames and on many. Prints
+a table in Markdown.
+"""
+
+import argparse
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pyarrow as pa
+from encoders import random_length
+
+from virnucflow.tables import FRAMES, write_parquet  # encoders.py has put the library on the path
+
+SCRIPTS = Path(__file__).resolve().parents[1] / "workflow" / "scripts"
+FEW = 100
+
+
+def parse_arguments() -> argparse.Namespace:
+    shape = {"type": int, "nargs": 3, "metavar": ("LAYERS", "WIDTH", "HEADS")}
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--esm2", **shape, default=[36, 2560, 40], help="shape; default: ESM-2 3B")
+    parser.add_argument("--dnabert-s", **shape, default=[12, 768, 12], help="shape; default: the published one")
+    parser.add_argument("--frames", type=int, default=100_000)
+    parser.add_argument("--precision", default="fp16", help="of ESM-2")
+    return parser.parse_args()
+
+
+def run(program: str, *arguments: object) -> float:
+    """Seconds that a program took."""
+    start = time.monotonic()
+    subprocess.run([sys.executable, SCRIPTS / f"{program}.py", *map(str, arguments)], check=True)
+    return time.monotonic() - start
+
+
+def write_frames(path: Path, number: int) -> int:
+    """Write a frames table; gives its tokens for ESM-2."""
+    letters = random.Random(0)
+    proteins = ["".join(letters.choices("ACDEFGHIKLMNPQRSTVWY", k=random_length(letters))) for _ in range(number)]
+    nucleotides = ["".join(letters.choices("ACGT", k=3 * len(protein) + 1)) for protein in proteins]
+    names = [f"s{i}" for i in range(number)]
+    columns = [[f"{name}_chunk_1F1" for name in names], names, [1] * number, ["F1"] * number, nucleotides, proteins]
+    write_parquet(pa.table(columns, schema=FRAMES), path, {"chunks": number})
+    return sum(len(protein) + 2 for protein in proteins)
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    with tempfile.TemporaryDirectory() as folder:
+        pack, few, many, out = (Path(folder) / name for name in ("pack", "few", "many", "out"))
+        shapes = ["--esm2", *arguments.esm2, "--dnabert-s", *arguments.dnabert_s, "--vocabulary", 4096]
+        run("build_untrained_pack", "--model", pack, *shapes)
+        write_frames(few, FEW)
+        tokens = write_frames(many, arguments.frames)
+        print(f"\n| | {FEW} frames, first time | again | {arguments.frames} frames | frames/s after that start |")
+        print("| --- | --: | --: | --: | --: |", flush=True)
+        for program, precision in (("embed_esm2", arguments.precision), ("embed_dnabert_s", "fp16")):
+            options = ["--model", pack, "--attention", "flash", "--precision", precision, "--embeddings", out]
+            first, again, whole = (run(program, "--frames", table, *options) for table in (few, few, many))
+            rate = (arguments.frames - FEW) / (whole - again)
+            label = f"{program} {precision}"
+            if program == "embed_esm2":
+                label += f", {rate * tokens / arguments.frames:,.0f} tokens/s"
+            print(f"| {label} | {first:.1f} s | {again:.1f} s | {whole:.1f} s | {rate:,.0f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

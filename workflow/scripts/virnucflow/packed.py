@@ -1,0 +1,125 @@
+"""Packed batches on a GPU: sequences one behind the other, as many as fit into a fixed number of rows.
+
+Every batch has the same number of rows, whatever is in it, so every matrix product is the same kernel and a sequence's
+embedding does not depend on what shares its batch.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+import torch
+
+from virnucflow.cli import log
+
+ROW_MULTIPLE = 128  # the number of rows is a multiple of this, for the kernels' sake
+SLICE = 2048  # sequences that are tokenized at a time
+
+# Some sequences to all their tokens, one behind the other, and the number of tokens of each.
+Tokenize = Callable[[list[str]], tuple[np.ndarray, np.ndarray]]
+Item = TypeVar("Item")
+
+
+class Batch(NamedTuple):
+    """Tokens and positions of each row, which begin at 0 with each sequence; behind the last sequence unused rows."""
+
+    tokens: torch.Tensor
+    positions: torch.Tensor
+    cu_seqlens: torch.Tensor
+    max_length: int
+
+
+Forward = Callable[[Batch], torch.Tensor]  # to the (sequences, width) float32 embeddings
+
+
+def embed_packed(
+    sequences: list[str],
+    tokenize: Tokenize,
+    make_forward: Callable[[int], Forward],
+    width: int,
+    token_budget: int,
+    device: torch.device,
+) -> torch.Tensor:
+    """(N, width) float32 on the CPU. A sequence has at most two tokens more than letters.
+
+    `make_forward` gives the function for batches of a number of rows. Out of memory halves that number, and goes on
+    with the sequences that have no embedding yet.
+    """
+    result = torch.empty(len(sequences), width)
+    longest = max(map(len, sequences), default=0) + 2
+    rows, done = -(-max(token_budget, longest) // ROW_MULTIPLE) * ROW_MULTIPLE, 0
+    while done < len(sequences):
+        try:
+            for embeddings in _embeddings(sequences[done:], tokenize, make_forward(rows), rows, device):
+                result[done : done + len(embeddings)] = embeddings
+                done += len(embeddings)
+        except torch.OutOfMemoryError:
+            half = rows // 2 // ROW_MULTIPLE * ROW_MULTIPLE
+            if half < max(longest, ROW_MULTIPLE):
+                raise
+            log.warning("out of GPU memory with %d tokens a batch: going on with %d", rows, half)
+            rows = half
+        torch.cuda.empty_cache()
+    return result
+
+
+@torch.inference_mode()
+def _embeddings(
+    sequences: list[str], tokenize: Tokenize, forward: Forward, rows: int, device: torch.device
+) -> Iterator[torch.Tensor]:
+    """Yield the embeddings of each batch, in order, while the GPU computes the next one."""
+    slices = (tokenize(sequences[first : first + SLICE]) for first in range(0, len(sequences), SLICE))
+    waiting: tuple[torch.Tensor, torch.cuda.Event] | None = None
+    for tokens, lengths in ahead(fill_batches(slices, rows)):
+        embeddings = forward(pack(tokens, lengths, rows, device))
+        arriving = torch.empty(embeddings.shape, pin_memory=True).copy_(embeddings, non_blocking=True)
+        done = torch.cuda.Event()
+        done.record()
+        if waiting:
+            yield _arrived(*waiting)
+        waiting = arriving, done
+    if waiting:
+        yield _arrived(*waiting)
+
+
+def _arrived(arriving: torch.Tensor, done: torch.cuda.Event) -> torch.Tensor:
+    done.synchronize()
+    return arriving
+
+
+def fill_batches(slices: Iterator[tuple[np.ndarray, np.ndarray]], rows: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Rearrange tokenized slices into batches of as many whole sequences, in order, as fit into `rows`."""
+    tokens, lengths = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
+    for more_tokens, more_lengths in slices:
+        tokens, lengths = np.concatenate([tokens, more_tokens]), np.concatenate([lengths, more_lengths])
+        ends = np.cumsum(lengths)
+        first = start = 0
+        while len(ends) and ends[-1] - start > rows:
+            last = int(np.searchsorted(ends, start + rows, side="right"))
+            yield tokens[start : ends[last - 1]], lengths[first:last]
+            first, start = last, int(ends[last - 1])
+        tokens, lengths = tokens[start:], lengths[first:]
+    if len(lengths):
+        yield tokens, lengths
+
+
+def ahead(items: Iterator[Item], number: int = 2) -> Iterator[Item]:
+    """Yield the same items; a thread makes the next ones meanwhile."""
+    with ThreadPoolExecutor(1) as thread:
+        waiting = deque(thread.submit(next, items, None) for _ in range(number))
+        while (item := waiting.popleft().result()) is not None:
+            waiting.append(thread.submit(next, items, None))
+            yield item
+
+
+def pack(tokens: np.ndarray, lengths: np.ndarray, rows: int, device: torch.device) -> Batch:
+    """Move a batch to the GPU."""
+    ends = np.cumsum(lengths)
+    padded, positions = np.zeros(rows, dtype=np.int64), np.zeros(rows, dtype=np.int32)
+    padded[: len(tokens)] = tokens
+    positions[: len(tokens)] = np.arange(len(tokens)) - np.repeat(ends - lengths, lengths)
+    cu_seqlens = np.concatenate([[0], ends]).astype(np.int32)
+    arrays = (torch.from_numpy(array).pin_memory() for array in (padded, positions, cu_seqlens))
+    return Batch(*(array.to(device, non_blocking=True) for array in arrays), max_length=int(lengths.max()))
