@@ -14,12 +14,14 @@ include: "workflow/rules/models.smk"
 include: "workflow/rules/sequences.smk"
 include: "workflow/rules/embeddings.smk"
 include: "workflow/rules/predictions.smk"
+include: "workflow/rules/divergence.smk"
 
 
 rule all:
     default_target: True
     input:
         expand(rules.write_results.output, sample=SAMPLES),
+        rules.validate.input,
 
 
 onsuccess:

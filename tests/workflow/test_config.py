@@ -42,7 +42,7 @@ def test_every_setting_is_explained() -> None:
     "wrong",
     [
         {"surprise": 1}, {"attention": "fast"}, {"chunk_length": 0}, {"shards": 0}, {"shards": "many"},
-        {"device": "tpu"}, {"precision": {"flash": "fp8"}}, {"precision": {"standard": "bf16"}},
+        {"device": "tpu"}, {"precision": {"standard": "bf16"}},
         {"duplicate_ids": "drop"}, {"model": "a/"}, {"standard_allows": ["bf16"]},
     ],
     ids=str,

@@ -16,6 +16,7 @@ WORKFLOW = Path(str(workflow.current_basedir)).parent
 SCRIPTS = WORKFLOW / "scripts"
 V1_ATTENTION = "VIRNUCPRO_V1_ATTENTION"
 MOST_SHARDS = 2000
+SAMPLED = "sampled"  # the shard of the frames on which both attentions are compared
 UNTRAINED = "models/untrained"  # the model pack that a rule builds
 COMPRESSION = 4  # bases a byte of a compressed FASTA file, about
 
@@ -41,11 +42,12 @@ def read_samples(path):
     for name, rows in sheet.groupby("sample", sort=False):
         if rows["fasta"].duplicated().any():
             raise WorkflowError(f"samples: {path}: sample {name} names a file twice; remove one")
-        attention = rows.get("attention", pd.Series([None])).unique()
-        if len(attention) > 1:
-            raise WorkflowError(f"samples: {path}: sample {name} has several values of attention; use one")
-        chosen = None if pd.isna(attention[0]) else attention[0]
-        samples[name] = {"fasta": list(rows["fasta"]), "attention": chosen}
+        samples[name] = {"fasta": list(rows["fasta"])}
+        for column in ("attention", "labels"):
+            values = rows.get(column, pd.Series([None])).unique()
+            if len(values) > 1:
+                raise WorkflowError(f"samples: {path}: sample {name} has several values of {column}; use one")
+            samples[name][column] = [] if pd.isna(values[0]) else [values[0]]
     if not samples:
         raise WorkflowError(f"samples: {path}: no sample; add a row with sample and fasta")
     return samples
@@ -63,7 +65,29 @@ def forced_attention():
 
 def attention(sample):
     """The environment variable wins over the sample sheet, which wins over the config."""
-    return FORCED_ATTENTION or SAMPLES[sample]["attention"] or config["attention"]
+    return (
+        next(iter(SAMPLES[sample]["attention"]), config["attention"]) if FORCED_ATTENTION is None else FORCED_ATTENTION
+    )
+
+
+def gated(sample):
+    """Whether the sample's results are published only after both attentions were compared."""
+    return attention(sample) == "flash" and config["divergence_frames"] > 0
+
+
+def published_attention(sample):
+    """The attention whose scores are published; with `fallback` known when the gate has decided."""
+    if gated(sample) and config["on_divergence"] == "fallback":
+        with checkpoints.divergence_gate.get(sample=sample).output.gate.open() as gate:
+            return json.load(gate)["attention"]
+    return attention(sample)
+
+
+def gate_options():
+    """What the settings ask of divergence_gate.py."""
+    words = [f"--accept {config['divergence_accept']}", f"--refuse {config['divergence_refuse']}"]
+    words += [f"--decide-on {config['decide_on']}", f"--on-divergence {config['on_divergence']}"]
+    return " ".join(words + ["--strict"] * config["strict"])
 
 
 @cache
@@ -126,14 +150,15 @@ def imports(path):
     return {module for module in modules if module.exists()}
 
 
+def of_all_shards(pattern):
+    """The files of a sample's shards, in order, as a function of a job's wildcards."""
+    return lambda wildcards: expand(pattern, sample=wildcards.sample, shard=shards(wildcards.sample))
+
+
 def scores(wildcards):
-    """The scores of a sample, in shard order, on the attention path chosen for it."""
-    return expand(
-        "work/{sample}/scores/{attention}/{shard}.parquet",
-        sample=wildcards.sample,
-        attention=attention(wildcards.sample),
-        shard=shards(wildcards.sample),
-    )
+    """The scores of a sample, in shard order, on the attention path whose results are published."""
+    path = published_attention(wildcards.sample)
+    return of_all_shards(f"work/{{sample}}/scores/{path}/{{shard}}.parquet")(wildcards)
 
 
 def embed_options(encoder):
@@ -141,9 +166,14 @@ def embed_options(encoder):
 
     def options(wildcards):
         precision = config["precision"][wildcards.attention]
+        if encoder == "dnabert_s" and precision == "fp8":
+            precision = "fp16"  # its products are too small a part of the work
+        allowed = config["standard_allows"]
+        if wildcards.shard == SAMPLED:
+            precision, allowed = "fp32", []  # the gate's reference is v1 as it was
         words = ["--chunk-length", config["chunk_length"], "--device", config["device"], "--precision", precision]
         if wildcards.attention == "standard":
-            words += ["--allow", *config["standard_allows"]]
+            words += ["--allow", *allowed]
         elif encoder == "esm2":
             words += ["--attention-kernel", config["attention_kernel"]]
         return " ".join(map(str, words))
@@ -186,10 +216,12 @@ def closing_words():
 validate(config, str(WORKFLOW / "schemas" / "config.schema.yaml"))
 SAMPLES = read_samples(config["samples"])
 FORCED_ATTENTION = forced_attention()
+if config["precision"]["flash"] == "fp8" and config["divergence_frames"] == 0:
+    raise WorkflowError("precision: flash: fp8 is for runs with the gate; set divergence_frames, for example to 1000")
 GPUS = 0 if config["device"] == "cpu" else 1
 
 
 wildcard_constraints:
     sample="|".join(map(re.escape, SAMPLES)),
     attention="flash|standard",
-    shard=r"\d{5}",
+    shard=rf"\d{{5}}|{SAMPLED}",

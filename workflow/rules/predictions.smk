@@ -33,6 +33,7 @@ rule predict:
 rule write_results:
     input:
         scores=scores,
+        gate=lambda wildcards: "work/{sample}/divergence/gate.json" if gated(wildcards.sample) else [],
         sequences="work/{sample}/sequences.tsv",
         fasta=lambda wildcards: SAMPLES[wildcards.sample]["fasta"],
         program=program("write_results"),
@@ -54,11 +55,12 @@ rule write_results:
         runtime=lambda wildcards, attempt: 120 * attempt,
     params:
         chunk_length=config["chunk_length"],
+        gate=lambda wildcards, input: f"--gate '{input.gate}'" if input.gate else "",
     message:
         "Write the results of {wildcards.sample}"
     shell:
         "python {input.program:q} --scores {input.scores:q} --sequences {input.sequences:q}"
-        " --fasta {input.fasta:q} --chunk-length {params.chunk_length}"
+        " --fasta {input.fasta:q} --chunk-length {params.chunk_length} {params.gate}"
         " --predictions {output.predictions:q} --consensus {output.consensus:q}"
         " --summary {output.summary:q} --chunk-summary {output.chunk_summary:q}"
         " --viral-fasta {output.viral_fasta:q} --provenance {output.provenance:q} 2> {log:q}"

@@ -41,6 +41,8 @@ rule translate_frames:
         frames="work/{sample}/frames/{shard}.parquet",
     log:
         "logs/translate_frames/{sample}/{shard}.log",
+    wildcard_constraints:
+        shard=r"\d{5}",
     conda:
         "../../envs/programs.yaml"
     threads: 1

@@ -1,0 +1,142 @@
+"""The gate in the workflow: what it plans, what it publishes, what it holds back, and the way out by standard."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from helpers import REPOSITORY, planned_jobs, run_program, snakemake, tree
+
+GATE = 300  # frames
+TABLES = ("prediction_results.txt", "prediction_results_highestscore.csv", "sequences.tsv", "chunks.tsv", "viral.fasta")
+
+
+@pytest.fixture
+def faulty(tmp_path: Path) -> Path:
+    """The workflow with a fault in its fast path: the wrong residues go into ESM-2's mean."""
+    workflow = tmp_path / "faulty"
+    for name in ("Snakefile", "config", "workflow", "envs"):
+        source = REPOSITORY / name
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, _made(workflow) / name)
+    program = workflow / "workflow" / "scripts" / "virnucflow" / "esm2.py"
+    text = program.read_text()
+    assert "hidden[:, 1:-1].mean(1, dtype=torch.float32)" in text
+    program.write_text(text.replace("hidden[:, 1:-1].mean(1", "-hidden[:, :1].mean(1"))
+    return workflow / "Snakefile"
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def test_gate_is_planned_for_fast_samples_alone(prepared: Path) -> None:
+    planned = planned_jobs(snakemake(prepared, "-n", shards=3, divergence_frames=GATE))
+    gate = ("sample_frames", "compare_attention", "divergence_gate", "report_divergence")
+    assert [planned[rule] for rule in gate] == [1, 1, 1, 1]
+    assert planned["embed_esm2"] == 3 + 3 + 1
+    assert "divergence_gate" not in planned_jobs(snakemake(prepared, "-n", shards=3, attention="standard"))
+    validation = planned_jobs(snakemake(prepared, "validate", "-n", shards=3, divergence_frames=GATE))
+    assert validation["report_divergence"] == 1 and "write_results" not in validation
+
+
+def test_accepted_run_publishes_its_evidence(copy: Path) -> None:
+    (copy / "labels.tsv").write_text("sequence_id\tlabel\nlambda_3\tvirus\nlambda_14\tvirus\ncoli_1\tothers\n")
+    sheet = (copy / "samples.tsv").read_text().splitlines()
+    rows = [line + ("\tlabels.tsv" if line.startswith("mixed") else "\t") for line in sheet[1:]]
+    (copy / "samples.tsv").write_text("\n".join([sheet[0] + "\tlabels", *rows]) + "\n")
+    before = tree(copy / "results" / "mixed")
+    snakemake(copy, shards=3, divergence_frames=GATE)
+    found = json.loads((copy / "results" / "mixed" / "divergence.json").read_text())
+    assert found["gate"]["decision"] == "accept" and found["whole"] and found["frames"] == found["run_frames"] == 57
+    assert found["fast"]["esm2"]["kernel"] == "sdpa" and found["reference"]["esm2"]["kernel"] == "fair-esm"
+    assert found["truth"]["frames"] > 5 and found["truth"]["fast"] == found["truth"]["reference"]
+    assert len((copy / "results" / "mixed" / "divergence.tsv").read_text().splitlines()) == 58
+    assert "<svg" in (copy / "results" / "mixed" / "divergence.svg").read_text()
+    after = tree(copy / "results" / "mixed")
+    assert all(after[name] == before[name] for name in TABLES), "the gate changes no table"
+    assert json.loads(after["run.json"])["divergence"]["decision"] == "accept"
+    assert planned_jobs(snakemake(copy, "-n", shards=3, divergence_frames=GATE)) == {}
+    whole = (copy / "work" / "mixed" / "divergence" / "frames.tsv").read_bytes()
+    snakemake(copy, "results/mixed/divergence.json", shards=1, divergence_frames=GATE)
+    rows = [line.split(b"\t")[0] for line in whole.splitlines()]
+    one_shard = (copy / "work" / "mixed" / "divergence" / "frames.tsv").read_bytes()
+    assert [line.split(b"\t")[0] for line in one_shard.splitlines()] == rows
+
+
+def test_refused_run_publishes_nothing(prepared: Path, faulty: Path) -> None:
+    said = snakemake(prepared, "--snakefile", str(faulty), shards=3, divergence_frames=GATE, code=1)
+    assert "divergence_gate.py: error: work/mixed/divergence/divergence.json: labels of " in said
+    assert "nothing is published. Set attention: standard" in said
+    assert not (prepared / "results" / "mixed").exists()
+    assert (prepared / "work" / "mixed" / "divergence" / "divergence.json").exists()
+
+
+def test_fallback_publishes_what_standard_gives(prepared: Path, faulty: Path, copy: Path) -> None:
+    for folder in (prepared, copy):  # a pack that the fault had no part in
+        shutil.copytree(copy / "models" / "untrained", folder / "mine")
+    snakemake(
+        prepared, "--snakefile", str(faulty), shards=3, model="mine", divergence_frames=GATE, on_divergence="fallback"
+    )
+    snakemake(copy, shards=3, model="mine", attention="standard")
+    for table in TABLES:
+        published, standard = (folder / "results" / "mixed" / table for folder in (prepared, copy))
+        assert published.read_bytes() == standard.read_bytes(), table
+    run = json.loads((prepared / "results" / "mixed" / "run.json").read_text())
+    assert (run["attention"], run["divergence"]["decision"]) == ("standard", "refuse")
+
+
+def test_validate_is_noted_in_what_is_published(copy: Path) -> None:
+    snakemake(copy, shards=3, divergence_frames=GATE)
+    gate = {"decision": "validate", "attention": "flash", "message": "labels of 97.00% of the frames agree"}
+    (copy / "gate.json").write_text(json.dumps(gate))
+    scores = sorted((copy / "work" / "mixed" / "scores" / "flash").glob("0*.parquet"))
+    outputs = [copy / name for name in ("p", "c", "s", "viral.fasta", "run.json")]
+    names = ("predictions", "consensus", "summary", "viral-fasta", "provenance")
+    options = [word for pair in zip((f"--{name}" for name in names), outputs, strict=True) for word in pair]
+    inputs = ["--sequences", copy / "work" / "mixed" / "sequences.tsv"]
+    inputs += ["--fasta", copy / "phage.fa", copy / "coli.fa.gz", "--gate", copy / "gate.json"]
+    said = run_program("write_results", "--scores", *scores, *inputs, *options)
+    assert "the fast path needs validation: labels of 97.00%" in said
+    headers = [line for line in (copy / "viral.fasta").read_text().splitlines() if line[0] == ">"]
+    assert headers and all(header.endswith("divergence=validate") for header in headers)
+    assert json.loads((copy / "run.json").read_text())["divergence"] == gate
+
+
+def test_fp8_needs_the_gate(prepared: Path) -> None:
+    said = snakemake(prepared, "-n", precision={"flash": "fp8"}, code=1)
+    assert "precision: flash: fp8 is for runs with the gate" in said
+    plan = snakemake(prepared, "-n", "-p", precision={"flash": "fp8"}, divergence_frames=GATE)
+    assert "embed_dnabert_s.py --frames work/mixed/frames/00001.parquet" in plan
+    for line in plan.splitlines():
+        if "python" in line and "--attention flash" in line:
+            assert ("--precision fp8" in line) == ("embed_esm2.py" in line)
+        elif "sampled.parquet" in line and "embed_" in line:
+            assert "--attention standard" in line and "--precision fp32" in line
+
+
+def test_two_runs_of_other_settings_are_compared(copy: Path) -> None:
+    """fp32 against bf16, as the manual says: the whole runs, in the same shards."""
+    other = copy / "other"
+    other.mkdir()
+    for name in ("phage.fa", "coli.fa.gz", "v1.fa", "samples.tsv"):
+        shutil.copy(copy / name, other / name)
+    snakemake(other, shards=3, precision={"flash": "bf16"})
+    files = {
+        f"{folder.name}/{kind}": sorted((folder / "work" / "mixed" / kind).glob(pattern))
+        for folder in (copy, other)
+        for kind, pattern in (("frames", "0*"), ("scores", "flash/0*"), ("features", "flash/0*"))
+    }
+    mine = copy.name
+    sample = ["--chunk-length", 500, "--number", 20, "--sampled-frames", copy / "sampled", "--sample", copy / "sample"]
+    run_program("sample_frames", "--frames", *files[f"{mine}/frames"], "--scores", *files[f"{mine}/scores"], *sample)
+    compare = ["--sample", copy / "sample", "--model", copy / "models" / "untrained"]
+    compare += ["--fast-features", *files["other/features"], "--fast-scores", *files["other/scores"]]
+    compare += ["--reference-features", *files[f"{mine}/features"], "--reference-scores", *files[f"{mine}/scores"]]
+    compare += ["--divergence", copy / "found.json", "--compared-frames", copy / "frames.tsv"]
+    run_program("compare_attention", *compare, "--reference-run")
+    found = json.loads((copy / "found.json").read_text())
+    assert (found["fast"]["esm2"]["precision"], found["reference"]["esm2"]["precision"]) == ("bf16", "fp32")
+    assert found["run_frames"] == 57 and 9 <= found["frames"] <= 25 and not found["whole"]
+    assert 1e-7 < 1 - found["embeddings"]["esm2"]["least_cosine"] < 1e-2
+    assert "its frames are not those of" in run_program("compare_attention", *compare, code=2)

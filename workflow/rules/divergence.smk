@@ -1,0 +1,122 @@
+# The gate: the fast path against v1's, in fp32, on a sample of each run's frames, before anything is published.
+# The sample is a shard like any other, named "sampled": the rules of embeddings.smk and predict compute it.
+
+
+rule sample_frames:
+    input:
+        frames=of_all_shards("work/{sample}/frames/{shard}.parquet"),
+        scores=of_all_shards("work/{sample}/scores/flash/{shard}.parquet"),
+        program=program("sample_frames"),
+        library=library("sample_frames"),
+    output:
+        sampled_frames=f"work/{{sample}}/frames/{SAMPLED}.parquet",
+        sample="work/{sample}/divergence/sample.parquet",
+    log:
+        "logs/sample_frames/{sample}.log",
+    conda:
+        "../../envs/programs.yaml"
+    threads: 1
+    resources:
+        mem_mb=table_memory,
+        runtime=lambda wildcards, attempt: 60 * attempt,
+    params:
+        chunk_length=config["chunk_length"],
+        number=config["divergence_frames"],
+        seed=config["divergence_seed"],
+    message:
+        "Sample frames of {wildcards.sample} to compare both attentions"
+    shell:
+        "python {input.program:q} --frames {input.frames:q} --scores {input.scores:q}"
+        " --chunk-length {params.chunk_length} --number {params.number} --seed {params.seed}"
+        " --sampled-frames {output.sampled_frames:q} --sample {output.sample:q} 2> {log:q}"
+
+
+rule compare_attention:
+    input:
+        sample="work/{sample}/divergence/sample.parquet",
+        fast_features=of_all_shards("work/{sample}/features/flash/{shard}.safetensors"),
+        fast_scores=of_all_shards("work/{sample}/scores/flash/{shard}.parquet"),
+        reference_features=f"work/{{sample}}/features/standard/{SAMPLED}.safetensors",
+        reference_scores=f"work/{{sample}}/scores/standard/{SAMPLED}.parquet",
+        labels=lambda wildcards: SAMPLES[wildcards.sample]["labels"],
+        pack=ancient(f"{config['model']}/pack.json"),
+        program=program("compare_attention"),
+        library=library("compare_attention"),
+    output:
+        divergence="work/{sample}/divergence/divergence.json",
+        compared_frames="work/{sample}/divergence/frames.tsv",
+    log:
+        "logs/compare_attention/{sample}.log",
+    conda:
+        "../../envs/programs.yaml"
+    threads: 1
+    resources:
+        mem_mb=table_memory,
+        runtime=lambda wildcards, attempt: 30 * attempt,
+    params:
+        model=lambda wildcards, input: os.path.dirname(input.pack),
+        labels=lambda wildcards, input: f"--labels '{input.labels[0]}'" if input.labels else "",
+        stamps=lambda wildcards: stamps(SAMPLES[wildcards.sample]["labels"]),
+    message:
+        "Compare both attentions on the sampled frames of {wildcards.sample}"
+    shell:
+        "python {input.program:q} --sample {input.sample:q} --model {params.model:q} {params.labels}"
+        " --fast-features {input.fast_features:q} --fast-scores {input.fast_scores:q}"
+        " --reference-features {input.reference_features:q} --reference-scores {input.reference_scores:q}"
+        " --divergence {output.divergence:q} --compared-frames {output.compared_frames:q} 2> {log:q}"
+
+
+# A checkpoint for on_divergence: fallback alone, where its decision says which attention's scores are published.
+checkpoint divergence_gate:
+    input:
+        divergence="work/{sample}/divergence/divergence.json",
+        program=program("divergence_gate"),
+        library=library("divergence_gate"),
+    output:
+        gate="work/{sample}/divergence/gate.json",
+    log:
+        "logs/divergence_gate/{sample}.log",
+    conda:
+        "../../envs/programs.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        options=gate_options(),
+    message:
+        "Decide whether the fast path's results of {wildcards.sample} may be published"
+    shell:
+        "python {input.program:q} --divergence {input.divergence:q} {params.options} --gate {output.gate:q} 2> {log:q}"
+
+
+rule report_divergence:
+    input:
+        divergence="work/{sample}/divergence/divergence.json",
+        gate="work/{sample}/divergence/gate.json",
+        compared_frames="work/{sample}/divergence/frames.tsv",
+        program=program("report_divergence"),
+        library=library("report_divergence"),
+    output:
+        findings="results/{sample}/divergence.json",
+        table="results/{sample}/divergence.tsv",
+        figures=report("results/{sample}/divergence.svg", caption="../report/divergence.rst", category="Divergence"),
+    log:
+        "logs/report_divergence/{sample}.log",
+    conda:
+        "../../envs/programs.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    message:
+        "Publish the comparison of both attentions for {wildcards.sample}"
+    shell:
+        "python {input.program:q} --divergence {input.divergence:q} --gate {input.gate:q}"
+        " --compared-frames {input.compared_frames:q} --findings {output.findings:q}"
+        " --table {output.table:q} --figures {output.figures:q} 2> {log:q}"
+
+
+rule validate:
+    input:
+        expand(rules.report_divergence.output, sample=filter(gated, SAMPLES)),

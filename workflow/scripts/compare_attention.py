@@ -1,0 +1,114 @@
+"""Compare the fast path with a reference on a sample of frames: embeddings, scores and labels.
+
+Always succeeds, whatever it finds: divergence_gate.py judges. `--fast-*` take the files of a whole run, in shard order,
+`--reference-*` those of the sample. Any two ways to compute the same frames can be compared.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from virnucflow.classifier import LABELS
+from virnucflow.cli import InputError, log, run, staged
+from virnucflow.divergence import compare, compare_with_truth, distances
+from virnucflow.embeddings import load_rows
+from virnucflow.model_pack import read_model_pack
+from virnucflow.tables import SAMPLE, SCORES, digest, read_parquet, read_provenance, write_tsv
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sample", type=Path, required=True, help="table of sample_frames.py")
+    parser.add_argument("--model", type=Path, required=True, help="directory of the model pack")
+    parser.add_argument("--fast-features", type=Path, nargs="+", required=True, help="of concat_features.py")
+    parser.add_argument("--fast-scores", type=Path, nargs="+", required=True, help="of predict.py")
+    parser.add_argument("--reference-features", type=Path, nargs="+", required=True, help="of concat_features.py")
+    parser.add_argument("--reference-scores", type=Path, nargs="+", required=True, help="of predict.py")
+    parser.add_argument(
+        "--reference-run", action="store_true", help="the reference is a whole run in the same shards, not the sample"
+    )
+    parser.add_argument("--labels", type=Path, help="true labels: tab-separated, sequence_id and label (virus, others)")
+    parser.add_argument("--divergence", type=Path, required=True, help="JSON of the findings, to be written")
+    parser.add_argument("--compared-frames", type=Path, required=True, help="table, a row a frame, to be written")
+    return parser.parse_args()
+
+
+def read_scores(path: Path, features: Path) -> pd.DataFrame:
+    """Scores, after it was found that the features are of the same frames."""
+    scores = read_parquet(path, SCORES).to_pandas()
+    metadata = load_rows(features, "features", np.empty(0, dtype=int))[1]
+    if metadata.get("names_sha256") != digest(scores["name"]):
+        raise InputError(f"{features}: not of the frames in {path}; give both in shard order")
+    return scores
+
+
+def read_run(
+    scores_files: list[Path], features_files: list[Path], sample: pd.DataFrame | None
+) -> tuple[pd.DataFrame, np.ndarray]:
+    """Scores and features of the sampled frames of a run, in the sample's order; without a sample, of all."""
+    if len(scores_files) != len(features_files):
+        raise InputError(f"{len(features_files)} files of features, {len(scores_files)} of scores; give as many")
+    scores, features = [], []
+    for shard, (scores_file, features_file) in enumerate(zip(scores_files, features_files, strict=True)):
+        table = read_scores(scores_file, features_file)
+        rows = np.arange(len(table)) if sample is None else sample.loc[sample["shard"] == shard, "row"].to_numpy()
+        scores.append(table.iloc[rows])
+        features.append(load_rows(features_file, "features", rows)[0])
+    return pd.concat(scores, ignore_index=True), np.concatenate(features)
+
+
+def read_labels(path: Path) -> pd.Series:
+    table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
+    if not {"sequence_id", "label"} <= set(table):
+        raise InputError(f"{path}, line 1: needs the columns sequence_id and label; separate them by tabs")
+    for number, label in enumerate(table["label"], start=2):
+        if label not in LABELS:
+            raise InputError(f"{path}, line {number}: label {label!r}; give {' or '.join(LABELS)}")
+    return table.drop_duplicates("sequence_id").set_index("sequence_id")["label"]
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    pack = read_model_pack(arguments.model)
+    sample = read_parquet(arguments.sample, SAMPLE).to_pandas()
+    whole_run = arguments.reference_run
+    fast, fast_features = read_run(arguments.fast_scores, arguments.fast_features, sample)
+    reference, reference_features = read_run(
+        arguments.reference_scores, arguments.reference_features, sample if whole_run else None
+    )
+    for table, path in ((fast, arguments.fast_scores[0]), (reference, arguments.reference_scores[0])):
+        if list(table["name"]) != list(sample["name"]):
+            raise InputError(f"{path}: its frames are not those of {arguments.sample}; use one run's files")
+    if fast_features.shape != reference_features.shape:
+        raise InputError(f"{arguments.reference_features[0]}: of another model's shape; compare models of one shape")
+    frames = fast.merge(reference[["name", *SCORES.names[4:]]], on="name", suffixes=("_fast", "_reference"))
+    frames = frames.assign(**{name: sample[name] for name in ("residues", "stratum", "weight")})
+    width = pack.dnabert_s.hidden_size
+    for encoder, columns in (("dnabert_s", slice(0, width)), ("esm2", slice(width, None))):
+        for name, column in distances(fast_features[:, columns], reference_features[:, columns]).items():
+            frames[f"{encoder}_{name}"] = column
+    provenance = read_provenance(arguments.sample)
+    made = {
+        "fast": read_provenance(arguments.fast_scores[0]),
+        "reference": read_provenance(arguments.reference_scores[0]),
+    }
+    precisions = {encoder: made["fast"][encoder]["precision"] for encoder in ("dnabert_s", "esm2")}
+    findings = compare(frames, provenance["run_frames"] == len(frames), precisions)
+    findings["run_frames"] = provenance["run_frames"]
+    for path, how in made.items():
+        findings[path] = {"attention": how["attention"]} | {
+            encoder: {key: how[encoder][key] for key in ("kernel", "precision", "allowed", "device")}
+            for encoder in ("dnabert_s", "esm2")
+        }
+    findings["truth"] = compare_with_truth(frames, read_labels(arguments.labels)) if arguments.labels else None
+    with staged(arguments.divergence, arguments.compared_frames) as (divergence_file, frames_file):
+        divergence_file.write_text(json.dumps(findings, indent=2) + "\n", encoding="utf-8")
+        write_tsv(frames, frames_file)
+    log.info("labels of %.2f %% of the frames agree", 100 * findings["frame_agreement"]["estimate"])
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,74 @@
+"""Decide from the findings of compare_attention.py whether the fast path's results may be published.
+
+accept: labels agree for more than `--accept` of the frames, and so do the embeddings. validate: for `--refuse` at
+least; published with a note, or with --strict not. refuse: for fewer. What may not be published fails here, or with
+`--on-divergence fallback` is computed by standard attention.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from virnucflow.cli import Failure, InputError, log, run, staged
+from virnucflow.divergence import number_needed
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--divergence", type=Path, required=True, help="JSON of compare_attention.py")
+    parser.add_argument("--accept", type=float, default=0.99, help="share of frames")
+    parser.add_argument("--refuse", type=float, default=0.95, help="share of frames")
+    parser.add_argument("--decide-on", choices=["estimate", "lower_bound"], default="estimate")
+    parser.add_argument("--strict", action="store_true", help="validate is not enough")
+    parser.add_argument("--on-divergence", choices=["stop", "fallback"], default="stop")
+    parser.add_argument("--gate", type=Path, required=True, help="JSON of the decision, to be written")
+    arguments = parser.parse_args()
+    if not 0 <= arguments.refuse <= arguments.accept < 1:
+        raise InputError(f"--refuse {arguments.refuse} --accept {arguments.accept}: give 0 <= refuse <= accept < 1")
+    return arguments
+
+
+def decide(findings: dict[str, Any], accept: float, refuse: float, decide_on: str) -> tuple[str, list[str]]:
+    """accept, validate or refuse, and the reasons as sentences."""
+    agreement = findings["frame_agreement"]
+    share = agreement["lower" if decide_on == "lower_bound" else "estimate"]
+    reasons = [
+        f"labels of {agreement['estimate']:.2%} of the frames agree (95 % interval {agreement['lower']:.2%} to "
+        f"{agreement['upper']:.2%}, {findings['frames']} of {findings['run_frames']} frames compared)"
+    ]
+    decision = "accept" if share > accept else "validate" if share >= refuse else "refuse"
+    if findings["whole"] and agreement["estimate"] == 1:
+        decision = "accept"
+    elif decide_on == "lower_bound" and agreement["estimate"] == 1 and decision != "accept":
+        effect = findings["frames"] / agreement["effective_number"]
+        needed = round(number_needed(accept) * effect)
+        reasons.append(f"the sample is too small for a lower bound above {accept:.0%}, which takes {needed} frames")
+    for encoder, found in findings["embeddings"].items():
+        if not found["passed"]:
+            decision = "validate" if decision == "accept" else decision
+            reasons.append(f"the embeddings of {encoder} differ (least cosine {found['least_cosine']:.4f})")
+    return decision, reasons
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    findings = json.loads(arguments.divergence.read_text(encoding="utf-8"))
+    decision, reasons = decide(findings, arguments.accept, arguments.refuse, arguments.decide_on)
+    published = decision == "accept" or (decision == "validate" and not arguments.strict)
+    message = "; ".join(reasons)
+    if not published and arguments.on_divergence == "stop":
+        raise Failure(
+            f"{arguments.divergence}: {message}; nothing is published. Set attention: standard for this sample, or "
+            "on_divergence: fallback, to compute it by standard attention"
+        )
+    if decision != "accept":
+        log.warning("%s: %s", decision, message)
+    gate = {"decision": decision, "attention": "flash" if published else "standard", "message": message}
+    with staged(arguments.gate) as (partial,):
+        partial.write_text(json.dumps(gate, indent=2) + "\n", encoding="utf-8")
+    log.info("%s: results of %s attention are published", decision, gate["attention"])
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,70 @@
+"""Draw the frames on which the fast path is compared with standard attention.
+
+The sample is drawn from all frames of a run, by length and by how close the score is to the decision line. The same
+frames, scores and seed give the same sample, whatever the shards.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from virnucflow.cli import InputError, log, run, staged
+from virnucflow.divergence import draw, stratify
+from virnucflow.tables import FRAMES, SAMPLE, SCORES, read_parquet, write_parquet
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--frames", type=Path, nargs="+", required=True, help="tables of translate_frames.py, in order")
+    parser.add_argument("--scores", type=Path, nargs="+", required=True, help="tables of predict.py, in the same order")
+    parser.add_argument("--chunk-length", type=int, required=True, help="bases a chunk")
+    parser.add_argument("--number", type=int, default=1000, help="of frames, about")
+    parser.add_argument("--seed", type=int, default=0, help="of the sample")
+    parser.add_argument("--sampled-frames", type=Path, required=True, help="frames table of the sample, to be written")
+    parser.add_argument("--sample", type=Path, required=True, help="table of where each comes from, to be written")
+    return parser.parse_args()
+
+
+def read_shard(frames_file: Path, scores_file: Path) -> pd.DataFrame:
+    """Name, residues and score of each frame of a shard."""
+    frames, scores = read_parquet(frames_file, FRAMES), read_parquet(scores_file, SCORES)
+    if not frames["name"].equals(scores["name"]):
+        raise InputError(f"{scores_file}: not the scores of the frames in {frames_file}; give both in shard order")
+    residues = pc.utf8_length(frames["protein"])
+    return pd.DataFrame({"residues": residues.to_numpy(), "score_virus": scores["score_virus"].to_numpy()})
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    if len(arguments.frames) != len(arguments.scores):
+        raise InputError(
+            f"{len(arguments.frames)} tables of frames, {len(arguments.scores)} of scores; give them in pairs"
+        )
+    shards = [read_shard(*pair) for pair in zip(arguments.frames, arguments.scores, strict=True)]
+    every = pd.concat(shards, keys=range(len(shards)), names=["shard", "row"]).reset_index()
+    strata = stratify(every["residues"].to_numpy(), every["score_virus"].to_numpy(), arguments.chunk_length)
+    rows = draw(strata, arguments.number, arguments.seed)
+    sample = every.iloc[rows].assign(stratum=strata[rows]).reset_index(drop=True)
+    names, sizes = np.unique(strata, return_counts=True)
+    sample["weight"] = sample["stratum"].map(dict(zip(names, sizes, strict=True))) / sample.groupby("stratum")[
+        "row"
+    ].transform("size")
+    parts = [
+        read_parquet(path, FRAMES).take(sample.loc[sample["shard"] == shard, "row"].to_numpy())
+        for shard, path in enumerate(arguments.frames)
+        if (sample["shard"] == shard).any()
+    ]
+    frames = pa.concat_tables(parts) if parts else FRAMES.empty_table()
+    columns = [frames["name"], *(pa.array(sample[name]) for name in SAMPLE.names[1:])]
+    with staged(arguments.sampled_frames, arguments.sample) as (frames_file, sample_file):
+        write_parquet(frames, frames_file)
+        write_parquet(pa.table(columns, schema=SAMPLE), sample_file, {"run_frames": len(every)})
+    log.info("%d of %d frames, in %d strata", len(sample), len(every), sample["stratum"].nunique())
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,158 @@
+"""How far two computations of the same frames diverge: a stratified sample, agreement with its interval, embeddings."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from virnucflow.calls import call_chunks, call_sequences
+from virnucflow.classifier import LABELS, VIRUS
+
+Z = 1.959963984540054  # of a two-sided 95 % interval
+LENGTHS, LENGTH_EDGES = ("short", "medium", "long"), (1 / 3, 2 / 3)  # of the longest protein that a chunk can have
+MARGINS, MARGIN_EDGES = ("near", "middle", "far"), (0.05, 0.25)  # distance of score_virus from the decision line
+STRICT, LENIENT, SMALL_SAMPLE = 0.999, 0.990, 100  # cosines in half precision; frames
+FP32 = 1 - 1e-8  # cosine in fp32, where rounding explains next to nothing
+
+
+def stratify(residues: np.ndarray, score_virus: np.ndarray, chunk_length: int) -> np.ndarray:
+    """The stratum of each frame, such as `long/near`: its length, and how close its score is to the decision line."""
+    lengths = np.array(LENGTHS)[np.searchsorted(LENGTH_EDGES, residues / (chunk_length // 3), side="right")]
+    margins = np.array(MARGINS)[np.searchsorted(MARGIN_EDGES, np.abs(score_virus - 0.5), side="right")]
+    return np.char.add(np.char.add(lengths, "/"), margins)
+
+
+def draw(strata: np.ndarray, number: int, seed: int) -> np.ndarray:
+    """Rows of about `number` frames, in order: all of them if there are no more.
+
+    Half of the sample is spread over the strata by their size, half equally, and none is without a frame: labels change
+    near the decision line if anywhere, but frames that stand for many others make the estimate less certain.
+    """
+    if len(strata) <= number:
+        return np.arange(len(strata))
+    random, rows = np.random.default_rng(seed), []
+    names, sizes = np.unique(strata, return_counts=True)
+    for name, size in zip(names, sizes, strict=True):
+        share = int(number / 2 * (size / len(strata) + 1 / len(names)))
+        members = np.flatnonzero(strata == name)
+        rows.append(random.permutation(members)[: max(1, share)])
+    return np.sort(np.concatenate(rows))
+
+
+def wilson(share: float, number: float) -> tuple[float, float]:
+    """Wilson's 95 % interval (Journal of the American Statistical Association 1927, 22:209) of a share of `number`."""
+    centre = share + Z**2 / (2 * number)
+    spread = Z * math.sqrt(share * (1 - share) / number + Z**2 / (4 * number**2))
+    return (centre - spread) / (1 + Z**2 / number), (centre + spread) / (1 + Z**2 / number)
+
+
+def agreement(same: np.ndarray, weights: np.ndarray, whole: bool) -> dict[str, float]:
+    """The share of frames with the same label in the run that the sample stands for, with its 95 % interval.
+
+    `weights` are how many frames of the run each stands for. The interval is Wilson's with Kish's effective number of
+    frames, (sum w)^2 / sum w^2 (Kish, Survey Sampling, 1965). A sample that is the whole run leaves nothing uncertain.
+    """
+    estimate = float(np.average(same, weights=weights)) if len(same) else 1.0
+    effective = float(weights.sum() ** 2 / (weights**2).sum()) if len(same) else 0.0
+    lower, upper = (estimate, estimate) if whole or not len(same) else wilson(estimate, effective)
+    return {"estimate": estimate, "lower": lower, "upper": upper, "effective_number": effective}
+
+
+def number_needed(accept: float) -> int:
+    """The least number of frames, all in agreement, at which the interval's lower bound is above `accept`."""
+    return math.floor(accept / (1 - accept) * Z**2) + 1
+
+
+def distances(one: np.ndarray, other: np.ndarray) -> dict[str, np.ndarray]:
+    """Cosine, mean and largest absolute difference of each row, in float64."""
+    one, other = one.astype(np.float64), other.astype(np.float64)
+    norms = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
+    difference = np.abs(one - other)
+    return {
+        "cosine": np.clip((one * other).sum(1) / np.maximum(norms, 1e-300), -1, 1),
+        "mean_difference": difference.mean(1),
+        "max_difference": difference.max(1),
+    }
+
+
+def judge_cosines(cosine: np.ndarray, strata: np.ndarray, precision: str) -> dict[str, Any]:
+    """Whether embeddings agree: all above STRICT, but long ones above LENIENT; in a small sample one of these.
+
+    In fp32 all must be above FP32.
+    """
+    strict, least = (FP32, FP32) if precision == "fp32" else (STRICT, LENIENT)
+    long = np.char.startswith(strata.astype(str), "long")
+    lenient = (cosine < strict) & (cosine >= least) & long
+    failed = (cosine < strict) & ~lenient
+    passed = not failed.any() and (len(cosine) >= SMALL_SAMPLE or lenient.sum() <= 1)
+    return {
+        "least_cosine": float(cosine.min()) if len(cosine) else 1.0,
+        "lenient": int(lenient.sum()),
+        "failed": int(failed.sum()),
+        "passed": bool(passed),
+    }
+
+
+def compare(frames: pd.DataFrame, whole: bool, precisions: dict[str, str]) -> dict[str, Any]:
+    """What `divergence.json` says of a table with a row a sampled frame.
+
+    Its columns: name, sequence_id, chunk, stratum, weight; score_virus, score_others and prediction of both paths with
+    the suffix `_fast` or `_reference`; and each encoder's cosine. `precisions` are the encoders' on the fast path.
+    """
+    same = (frames["prediction_fast"] == frames["prediction_reference"]).to_numpy()
+    weights = frames["weight"].to_numpy(dtype=float)
+    fast, reference = frames["score_virus_fast"].to_numpy(), frames["score_virus_reference"].to_numpy()
+    difference = np.abs(fast - reference)
+    varied = len(frames) > 1 and fast.std() > 0 and reference.std() > 0
+    calls = [sequence_calls(frames, path) for path in ("fast", "reference")]
+    same_calls = (calls[0] == calls[1].reindex(calls[0].index)).to_numpy()
+    lengths = frames["stratum"].str.partition("/")[0]
+    flipped = frames[~same].assign(margin=np.abs(reference[~same] - 0.5))
+    return {
+        "frames": len(frames),
+        "whole": whole,
+        "frame_agreement": agreement(same, weights, whole),
+        "sequence_agreement": agreement(same_calls, np.ones(len(same_calls)), whole),
+        "agreement_by_length": {
+            name: {"frames": int((lengths == name).sum()), "share": float(same[lengths == name].mean())}
+            for name in LENGTHS
+            if (lengths == name).any()
+        },
+        "score_correlation": float(np.corrcoef(fast, reference)[0, 1]) if varied else None,
+        "score_difference": {
+            "mean": float(difference.mean()) if len(frames) else 0.0,
+            "max": float(difference.max(initial=0)),
+            "within_1e-2": float((difference <= 1e-2).mean()) if len(frames) else 1.0,
+            "within_1e-3": float((difference <= 1e-3).mean()) if len(frames) else 1.0,
+        },
+        "embeddings": {
+            encoder: judge_cosines(frames[f"{encoder}_cosine"].to_numpy(), frames["stratum"].to_numpy(), precision)
+            for encoder, precision in precisions.items()
+        },
+        "flipped": flipped[["name", "score_virus_fast", "score_virus_reference", "margin"]].to_dict("records"),
+    }
+
+
+def sequence_calls(frames: pd.DataFrame, path: str) -> pd.Series:
+    """The call of each sequence from its sampled frames alone, by one of the two paths."""
+    columns = {f"score_virus_{path}": "score_virus", f"score_others_{path}": "score_others"}
+    return call_sequences(call_chunks(frames.rename(columns=columns)))["call"]
+
+
+def compare_with_truth(frames: pd.DataFrame, truth: pd.Series) -> dict[str, Any]:
+    """Precision, recall and F1 of both paths' labels of frames whose sequence has a true label, and shared errors."""
+    from sklearn.metrics import precision_recall_fscore_support
+
+    known = frames[frames["sequence_id"].isin(truth.index)]
+    labels = known["sequence_id"].map(truth)
+    wrong = {}
+    result: dict[str, Any] = {"frames": len(known)}
+    for path in ("fast", "reference"):
+        predicted = known[f"prediction_{path}"]
+        figures = precision_recall_fscore_support(labels, predicted, labels=[LABELS[VIRUS]], zero_division=0)
+        result[path] = {name: float(value[0]) for name, value in zip(("precision", "recall", "f1"), figures)}
+        wrong[path] = set(known["name"][predicted != labels])
+        result[path]["errors"] = len(wrong[path])
+    result["errors_of_both"] = len(wrong["fast"] & wrong["reference"])
+    return result
