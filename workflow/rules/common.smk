@@ -65,9 +65,8 @@ def forced_attention():
 
 def attention(sample):
     """The environment variable wins over the sample sheet, which wins over the config."""
-    return (
-        next(iter(SAMPLES[sample]["attention"]), config["attention"]) if FORCED_ATTENTION is None else FORCED_ATTENTION
-    )
+    chosen = SAMPLES[sample]["attention"]
+    return FORCED_ATTENTION or (chosen[0] if chosen else config["attention"])
 
 
 def gated(sample):

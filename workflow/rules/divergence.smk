@@ -55,12 +55,11 @@ rule compare_attention:
         runtime=lambda wildcards, attempt: 30 * attempt,
     params:
         model=lambda wildcards, input: os.path.dirname(input.pack),
-        labels=lambda wildcards, input: f"--labels '{input.labels[0]}'" if input.labels else "",
         stamps=lambda wildcards: stamps(SAMPLES[wildcards.sample]["labels"]),
     message:
         "Compare both attentions on the sampled frames of {wildcards.sample}"
     shell:
-        "python {input.program:q} --sample {input.sample:q} --model {params.model:q} {params.labels}"
+        "python {input.program:q} --sample {input.sample:q} --model {params.model:q} --labels {input.labels:q}"
         " --fast-features {input.fast_features:q} --fast-scores {input.fast_scores:q}"
         " --reference-features {input.reference_features:q} --reference-scores {input.reference_scores:q}"
         " --divergence {output.divergence:q} --compared-frames {output.compared_frames:q} 2> {log:q}"

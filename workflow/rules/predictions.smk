@@ -55,12 +55,11 @@ rule write_results:
         runtime=lambda wildcards, attempt: 120 * attempt,
     params:
         chunk_length=config["chunk_length"],
-        gate=lambda wildcards, input: f"--gate '{input.gate}'" if input.gate else "",
     message:
         "Write the results of {wildcards.sample}"
     shell:
         "python {input.program:q} --scores {input.scores:q} --sequences {input.sequences:q}"
-        " --fasta {input.fasta:q} --chunk-length {params.chunk_length} {params.gate}"
+        " --fasta {input.fasta:q} --chunk-length {params.chunk_length} --gate {input.gate:q}"
         " --predictions {output.predictions:q} --consensus {output.consensus:q}"
         " --summary {output.summary:q} --chunk-summary {output.chunk_summary:q}"
         " --viral-fasta {output.viral_fasta:q} --provenance {output.provenance:q} 2> {log:q}"

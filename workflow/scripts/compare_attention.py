@@ -30,7 +30,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--reference-run", action="store_true", help="the reference is a whole run in the same shards, not the sample"
     )
-    parser.add_argument("--labels", type=Path, help="true labels: tab-separated, sequence_id and label (virus, others)")
+    parser.add_argument(
+        "--labels", type=Path, nargs="?", help="true labels: tab-separated, sequence_id and label (virus, others)"
+    )
     parser.add_argument("--divergence", type=Path, required=True, help="JSON of the findings, to be written")
     parser.add_argument("--compared-frames", type=Path, required=True, help="table, a row a frame, to be written")
     return parser.parse_args()

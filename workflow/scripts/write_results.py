@@ -30,7 +30,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--sequences", type=Path, required=True, help="table of split_fasta.py")
     parser.add_argument("--fasta", type=Path, nargs="+", help="the input of split_fasta.py; for --viral-fasta")
     parser.add_argument("--chunk-length", type=int, help="bases a chunk; for --chunk-summary")
-    parser.add_argument("--gate", type=Path, help="JSON of divergence_gate.py; noted in --provenance and --viral-fasta")
+    parser.add_argument(
+        "--gate", type=Path, nargs="?", help="JSON of divergence_gate.py; noted in --provenance and --viral-fasta"
+    )
     outputs = parser.add_argument_group("outputs")
     outputs.add_argument("--predictions", type=Path, required=True, help="v1's table of frames")
     outputs.add_argument("--consensus", type=Path, required=True, help="v1's table of chunks")
