@@ -24,6 +24,7 @@ from virnucflow.divergence import (
     judge_cosines,
     number_needed,
     stratify,
+    weigh,
     wilson,
 )
 from virnucflow.frames import stop_free_frames
@@ -265,11 +266,10 @@ def test_interval_of_a_stratified_sample_holds_the_truth() -> None:
     strata = stratify(np.full(20000, 160), score_virus, 500)
     changed = (strata == "long/near") & (random_numbers.random(20000) < 0.2)
     truth, held, estimates = 1 - changed.mean(), [], []
-    sizes = dict(zip(*np.unique(strata, return_counts=True), strict=True))
     for seed in range(300):
         rows = draw(strata, 1000, seed)
-        taken = dict(zip(*np.unique(strata[rows], return_counts=True), strict=True))
-        weights = np.array([sizes[stratum] / taken[stratum] for stratum in strata[rows]])
+        weights = weigh(strata, rows)
+        assert weights.sum() == pytest.approx(20000)
         found = agreement(~changed[rows], weights, whole=False)
         estimates.append(found["estimate"])
         held.append(found["lower"] <= truth <= found["upper"])

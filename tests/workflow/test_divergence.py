@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from helpers import REPOSITORY, planned_jobs, run_program, snakemake, tree
+from helpers import REPOSITORY, planned_jobs, run_program, snakemake, tree, write_fasta
 
 GATE = 300  # frames
 TABLES = ("prediction_results.txt", "prediction_results_highestscore.csv", "sequences.tsv", "chunks.tsv", "viral.fasta")
@@ -140,3 +140,12 @@ def test_two_runs_of_other_settings_are_compared(copy: Path) -> None:
     assert found["run_frames"] == 57 and 9 <= found["frames"] <= 25 and not found["whole"]
     assert 1e-7 < 1 - found["embeddings"]["esm2"]["least_cosine"] < 1e-2
     assert "its frames are not those of" in run_program("compare_attention", *compare, code=2)
+
+
+def test_sample_without_a_frame_passes_the_gate(tmp_path: Path) -> None:
+    write_fasta(tmp_path / "stops.fa", {"a": "TTAA" * 100})
+    (tmp_path / "samples.tsv").write_text("sample\tfasta\nstops\tstops.fa\n")
+    snakemake(tmp_path, divergence_frames=GATE)
+    found = json.loads((tmp_path / "results" / "stops" / "divergence.json").read_text())
+    assert (found["gate"]["decision"], found["frames"], found["run_frames"]) == ("accept", 0, 0)
+    assert (tmp_path / "results" / "stops" / "sequences.tsv").read_text().endswith("no_frame\n")

@@ -46,12 +46,12 @@ def draw_figures(frames: pd.DataFrame, title: str) -> Figure:
     scores.axvline(0.5, color="0.85", linewidth=0.8, zorder=0)
     scores.set(xlabel="score_virus, standard attention", ylabel="score_virus, fast path", xlim=(0, 1), ylim=(0, 1))
     scores.legend(frameon=False, loc="upper left")
-    lengths.set(xlabel="residues", ylabel="difference of score_virus", yscale="log")
+    lengths.set(xlabel="residues", ylabel="difference of score_virus", yscale="log", ylim=(LEAST / 2, 2))
     distances = {label: np.maximum(1 - frames[f"{name}_cosine"], LEAST) for name, label in ENCODERS.items()}
-    edges = np.logspace(-16, 0, 49)
+    edges = np.geomspace(LEAST, 2, 50)
     for (label, values), colour in zip(distances.items(), ("#33658a", "#f6ae2d"), strict=True):
         cosines.hist(values, bins=edges, label=label, color=colour, alpha=0.7)
-    cosines.set(xlabel="1 - cosine of the embeddings", ylabel="frames", xscale="log")
+    cosines.set(xlabel="1 - cosine of the embeddings", ylabel="frames", xscale="log", xlim=(LEAST, 2))
     cosines.legend(frameon=False)
     for axes in (scores, lengths, cosines):
         axes.spines[["top", "right"]].set_visible(False)

@@ -7,13 +7,12 @@ frames, scores and seed give the same sample, whatever the shards.
 import argparse
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from virnucflow.cli import InputError, log, run, staged
-from virnucflow.divergence import draw, stratify
+from virnucflow.divergence import draw, stratify, weigh
 from virnucflow.tables import FRAMES, SAMPLE, SCORES, read_parquet, write_parquet
 
 
@@ -48,11 +47,7 @@ def main() -> None:
     every = pd.concat(shards, keys=range(len(shards)), names=["shard", "row"]).reset_index()
     strata = stratify(every["residues"].to_numpy(), every["score_virus"].to_numpy(), arguments.chunk_length)
     rows = draw(strata, arguments.number, arguments.seed)
-    sample = every.iloc[rows].assign(stratum=strata[rows]).reset_index(drop=True)
-    names, sizes = np.unique(strata, return_counts=True)
-    sample["weight"] = sample["stratum"].map(dict(zip(names, sizes, strict=True))) / sample.groupby("stratum")[
-        "row"
-    ].transform("size")
+    sample = every.iloc[rows].assign(stratum=strata[rows], weight=weigh(strata, rows)).reset_index(drop=True)
     parts = [
         read_parquet(path, FRAMES).take(sample.loc[sample["shard"] == shard, "row"].to_numpy())
         for shard, path in enumerate(arguments.frames)

@@ -40,6 +40,13 @@ def draw(strata: np.ndarray, number: int, seed: int) -> np.ndarray:
     return np.sort(np.concatenate(rows))
 
 
+def weigh(strata: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """How many frames of the run each of the drawn rows stands for: its stratum's, shared among those drawn from it."""
+    _, stratum, sizes = np.unique(strata, return_inverse=True, return_counts=True)
+    drawn = np.bincount(stratum[rows], minlength=len(sizes))
+    return sizes[stratum[rows]] / drawn[stratum[rows]]
+
+
 def wilson(share: float, number: float) -> tuple[float, float]:
     """Wilson's 95 % interval (Journal of the American Statistical Association 1927, 22:209) of a share of `number`."""
     centre = share + Z**2 / (2 * number)
@@ -107,7 +114,7 @@ def compare(frames: pd.DataFrame, whole: bool, precisions: dict[str, str]) -> di
     varied = len(frames) > 1 and fast.std() > 0 and reference.std() > 0
     calls = [sequence_calls(frames, path) for path in ("fast", "reference")]
     same_calls = (calls[0] == calls[1].reindex(calls[0].index)).to_numpy()
-    lengths = frames["stratum"].str.partition("/")[0]
+    lengths = frames["stratum"].str.split("/").str[0]
     flipped = frames[~same].assign(margin=np.abs(reference[~same] - 0.5))
     return {
         "frames": len(frames),
