@@ -49,7 +49,7 @@ def test_accepted_run_publishes_its_evidence(copy: Path) -> None:
     snakemake(copy, shards=3, divergence_frames=GATE)
     found = json.loads((copy / "results" / "mixed" / "divergence.json").read_text())
     assert found["gate"]["decision"] == "accept" and found["whole"] and found["frames"] == found["run_frames"] == 57
-    assert found["fast"]["esm2"]["kernel"] == "sdpa" and found["reference"]["esm2"]["kernel"] == "fair-esm"
+    assert [found[path][0]["esm2"]["kernel"] for path in ("fast", "reference")] == ["sdpa", "fair-esm"]
     assert found["truth"]["frames"] > 5 and found["truth"]["fast"] == found["truth"]["reference"]
     assert len((copy / "results" / "mixed" / "divergence.tsv").read_text().splitlines()) == 58
     assert "<svg" in (copy / "results" / "mixed" / "divergence.svg").read_text()
@@ -69,7 +69,8 @@ def test_refused_run_publishes_nothing(prepared: Path, faulty: Path) -> None:
     assert "divergence_gate.py: error: work/mixed/divergence/divergence.json: labels of " in said
     assert "nothing is published. Set attention: standard" in said
     assert not (prepared / "results" / "mixed").exists()
-    assert (prepared / "work" / "mixed" / "divergence" / "divergence.json").exists()
+    evidence = {path.name for path in (prepared / "work" / "mixed" / "divergence").iterdir()}
+    assert evidence == {"sample.parquet", "divergence.json", "frames.tsv", "figures.svg"}
 
 
 def test_fallback_publishes_what_standard_gives(prepared: Path, faulty: Path, copy: Path) -> None:
@@ -133,13 +134,28 @@ def test_two_runs_of_other_settings_are_compared(copy: Path) -> None:
     compare = ["--sample", copy / "sample", "--model", copy / "models" / "untrained"]
     compare += ["--fast-features", *files["other/features"], "--fast-scores", *files["other/scores"]]
     compare += ["--reference-features", *files[f"{mine}/features"], "--reference-scores", *files[f"{mine}/scores"]]
-    compare += ["--divergence", copy / "found.json", "--compared-frames", copy / "frames.tsv"]
+    compare += [
+        "--divergence",
+        copy / "found.json",
+        "--compared-frames",
+        copy / "frames.tsv",
+        "--figures",
+        copy / "figures.svg",
+    ]
     run_program("compare_attention", *compare, "--reference-run")
     found = json.loads((copy / "found.json").read_text())
-    assert (found["fast"]["esm2"]["precision"], found["reference"]["esm2"]["precision"]) == ("bf16", "fp32")
+    assert [found[path][0]["esm2"]["precision"] for path in ("fast", "reference")] == ["bf16", "fp32"]
     assert found["run_frames"] == 57 and 9 <= found["frames"] <= 25 and not found["whole"]
     assert 1e-7 < 1 - found["embeddings"]["esm2"]["least_cosine"] < 1e-2
     assert "its frames are not those of" in run_program("compare_attention", *compare, code=2)
+
+
+def test_settings_that_let_something_pass_unchecked_are_refused(prepared: Path) -> None:
+    for wrong, message in (
+        ({"divergence_accept": 0.9}, "divergence_refuse is above divergence_accept"),
+        ({"on_divergence": "fallback", "standard_allows": ["tf32"]}, "publishes standard unchecked"),
+    ):
+        assert message in snakemake(prepared, "-n", code=1, divergence_frames=GATE, **wrong)
 
 
 def test_sample_without_a_frame_passes_the_gate(tmp_path: Path) -> None:

@@ -195,6 +195,11 @@ def table_memory(wildcards, input, attempt):
     return int((2000 + 3 * input.size_mb) * attempt)
 
 
+def comparison_memory(wildcards, input, attempt):
+    """Megabytes for a program that reads all scores, and of the features a few rows."""
+    return int((2000 + 3 * sum(map(os.path.getsize, input.fast_scores)) / 1e6) * attempt)
+
+
 def embed_runtime(wildcards, attempt):
     """Minutes."""
     return {"flash": 240, "standard": 1440}[wildcards.attention] * attempt
@@ -217,6 +222,12 @@ def closing_words():
 validate(config, str(WORKFLOW / "schemas" / "config.schema.yaml"))
 SAMPLES = read_samples(config["samples"])
 FORCED_ATTENTION = forced_attention()
+if config["divergence_refuse"] > config["divergence_accept"]:
+    raise WorkflowError("divergence_refuse is above divergence_accept; give refuse <= accept")
+if config["on_divergence"] == "fallback" and (config["precision"]["standard"] != "fp32" or config["standard_allows"]):
+    raise WorkflowError(
+        "on_divergence: fallback publishes standard unchecked; set precision: standard: fp32 and standard_allows: []"
+    )
 if config["precision"]["flash"] == "fp8" and config["divergence_frames"] == 0:
     raise WorkflowError("precision: flash: fp8 is for runs with the gate; set divergence_frames, for example to 1000")
 GPUS = 0 if config["device"] == "cpu" else 1

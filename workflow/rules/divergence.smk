@@ -45,13 +45,14 @@ rule compare_attention:
     output:
         divergence="work/{sample}/divergence/divergence.json",
         compared_frames="work/{sample}/divergence/frames.tsv",
+        figures="work/{sample}/divergence/figures.svg",
     log:
         "logs/compare_attention/{sample}.log",
     conda:
         "../../envs/programs.yaml"
     threads: 1
     resources:
-        mem_mb=table_memory,
+        mem_mb=comparison_memory,
         runtime=lambda wildcards, attempt: 30 * attempt,
     params:
         model=lambda wildcards, input: os.path.dirname(input.pack),
@@ -62,7 +63,8 @@ rule compare_attention:
         "python {input.program:q} --sample {input.sample:q} --model {params.model:q} --labels {input.labels:q}"
         " --fast-features {input.fast_features:q} --fast-scores {input.fast_scores:q}"
         " --reference-features {input.reference_features:q} --reference-scores {input.reference_scores:q}"
-        " --divergence {output.divergence:q} --compared-frames {output.compared_frames:q} 2> {log:q}"
+        " --divergence {output.divergence:q} --compared-frames {output.compared_frames:q}"
+        " --figures {output.figures:q} 2> {log:q}"
 
 
 # A checkpoint for on_divergence: fallback alone, where its decision says which attention's scores are published.
@@ -94,11 +96,12 @@ rule report_divergence:
         divergence="work/{sample}/divergence/divergence.json",
         gate="work/{sample}/divergence/gate.json",
         compared_frames="work/{sample}/divergence/frames.tsv",
+        figures="work/{sample}/divergence/figures.svg",
         program=program("report_divergence"),
         library=library("report_divergence"),
     output:
         findings="results/{sample}/divergence.json",
-        table="results/{sample}/divergence.tsv",
+        frames="results/{sample}/divergence.tsv",
         figures=report("results/{sample}/divergence.svg", caption="../report/divergence.rst", category="Divergence"),
     log:
         "logs/report_divergence/{sample}.log",
@@ -112,10 +115,11 @@ rule report_divergence:
         "Publish the comparison of both attentions for {wildcards.sample}"
     shell:
         "python {input.program:q} --divergence {input.divergence:q} --gate {input.gate:q}"
-        " --compared-frames {input.compared_frames:q} --findings {output.findings:q}"
-        " --table {output.table:q} --figures {output.figures:q} 2> {log:q}"
+        " --compared-frames {input.compared_frames:q} --figures {input.figures:q}"
+        " --published-findings {output.findings:q} --published-frames {output.frames:q}"
+        " --published-figures {output.figures:q} 2> {log:q}"
 
 
 rule validate:
     input:
-        expand(rules.report_divergence.output, sample=filter(gated, SAMPLES)),
+        expand(rules.report_divergence.output, sample=list(filter(gated, SAMPLES))),

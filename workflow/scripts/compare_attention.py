@@ -7,16 +7,20 @@ Always succeeds, whatever it finds: divergence_gate.py judges. `--fast-*` take t
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from virnucflow.classifier import LABELS
 from virnucflow.cli import InputError, log, run, staged
-from virnucflow.divergence import compare, compare_with_truth, distances
+from virnucflow.divergence import compare, compare_with_truth, distances, in_words
+from virnucflow.divergence_figures import save_figures
 from virnucflow.embeddings import load_rows
 from virnucflow.model_pack import read_model_pack
 from virnucflow.tables import SAMPLE, SCORES, digest, read_parquet, read_provenance, write_tsv
+
+ENCODERS = ("dnabert_s", "esm2")
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -35,6 +39,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--divergence", type=Path, required=True, help="JSON of the findings, to be written")
     parser.add_argument("--compared-frames", type=Path, required=True, help="table, a row a frame, to be written")
+    parser.add_argument("--figures", type=Path, required=True, help="SVG, to be written")
     return parser.parse_args()
 
 
@@ -62,6 +67,18 @@ def read_run(
     return pd.concat(scores, ignore_index=True), np.concatenate(features)
 
 
+def settings(provenance: dict[str, Any]) -> dict[str, Any]:
+    """What of a shard's provenance may change numbers."""
+    kept = ("kernel", "precision", "allowed", "device")
+    return {"attention": provenance["attention"]} | {
+        encoder: {key: provenance[encoder][key] for key in kept} for encoder in ENCODERS
+    }
+
+
+def distinct(several: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return list({json.dumps(one, sort_keys=True): one for one in several}.values())
+
+
 def read_labels(path: Path) -> pd.Series:
     table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
     if not {"sequence_id", "label"} <= set(table):
@@ -69,7 +86,11 @@ def read_labels(path: Path) -> pd.Series:
     for number, label in enumerate(table["label"], start=2):
         if label not in LABELS:
             raise InputError(f"{path}, line {number}: label {label!r}; give {' or '.join(LABELS)}")
-    return table.drop_duplicates("sequence_id").set_index("sequence_id")["label"]
+    table = table.drop_duplicates(["sequence_id", "label"])
+    if (twice := table["sequence_id"].duplicated()).any():
+        number, name = table.index[twice][0] + 2, table["sequence_id"][twice].iloc[0]
+        raise InputError(f"{path}, line {number}: {name!r} has another label above; give each sequence one")
+    return table.set_index("sequence_id")["label"]
 
 
 def main() -> None:
@@ -93,23 +114,21 @@ def main() -> None:
         for name, column in distances(fast_features[:, columns], reference_features[:, columns]).items():
             frames[f"{encoder}_{name}"] = column
     provenance = read_provenance(arguments.sample)
-    made = {
-        "fast": read_provenance(arguments.fast_scores[0]),
-        "reference": read_provenance(arguments.reference_scores[0]),
-    }
-    precisions = {encoder: made["fast"][encoder]["precision"] for encoder in ("dnabert_s", "esm2")}
+    runs = {"fast": arguments.fast_scores, "reference": arguments.reference_scores}
+    made = {path: distinct([settings(read_provenance(file)) for file in files]) for path, files in runs.items()}
+    precisions = {}
+    for encoder in ENCODERS:
+        used = {how[encoder]["precision"] for how in made["fast"]}  # more than one where shards ran on other devices
+        precisions[encoder] = used.pop() if len(used) == 1 else "mixed"
     findings = compare(frames, provenance["run_frames"] == len(frames), precisions)
-    findings["run_frames"] = provenance["run_frames"]
-    for path, how in made.items():
-        findings[path] = {"attention": how["attention"]} | {
-            encoder: {key: how[encoder][key] for key in ("kernel", "precision", "allowed", "device")}
-            for encoder in ("dnabert_s", "esm2")
-        }
+    findings |= {"run_frames": provenance["run_frames"], **made}
     findings["truth"] = compare_with_truth(frames, read_labels(arguments.labels)) if arguments.labels else None
-    with staged(arguments.divergence, arguments.compared_frames) as (divergence_file, frames_file):
-        divergence_file.write_text(json.dumps(findings, indent=2) + "\n", encoding="utf-8")
+    outputs = (arguments.divergence, arguments.compared_frames, arguments.figures)
+    with staged(*outputs) as (divergence_file, frames_file, figures_file):
+        divergence_file.write_text(json.dumps(findings, indent=2, allow_nan=False) + "\n", encoding="utf-8")
         write_tsv(frames, frames_file)
-    log.info("labels of %.2f %% of the frames agree", 100 * findings["frame_agreement"]["estimate"])
+        save_figures(frames, in_words(findings), figures_file)
+    log.info(in_words(findings))
 
 
 if __name__ == "__main__":

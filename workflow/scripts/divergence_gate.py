@@ -7,11 +7,12 @@ least; published with a note, or with --strict not. refuse: for fewer. What may 
 
 import argparse
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 from virnucflow.cli import Failure, InputError, log, run, staged
-from virnucflow.divergence import number_needed
+from virnucflow.divergence import in_words, number_needed
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -33,16 +34,13 @@ def decide(findings: dict[str, Any], accept: float, refuse: float, decide_on: st
     """accept, validate or refuse, and the reasons as sentences."""
     agreement = findings["frame_agreement"]
     share = agreement["lower" if decide_on == "lower_bound" else "estimate"]
-    reasons = [
-        f"labels of {agreement['estimate']:.2%} of the frames agree (95 % interval {agreement['lower']:.2%} to "
-        f"{agreement['upper']:.2%}, {findings['frames']} of {findings['run_frames']} frames compared)"
-    ]
+    reasons = [in_words(findings)]
     decision = "accept" if share > accept else "validate" if share >= refuse else "refuse"
     if findings["whole"] and agreement["estimate"] == 1:
         decision = "accept"
     elif decide_on == "lower_bound" and agreement["estimate"] == 1 and decision != "accept":
         effect = findings["frames"] / agreement["effective_number"]
-        needed = round(number_needed(accept) * effect)
+        needed = math.ceil(number_needed(accept) * effect)
         reasons.append(f"the sample is too small for a lower bound above {accept:.0%}, which takes {needed} frames")
     for encoder, found in findings["embeddings"].items():
         if not found["passed"]:

@@ -17,7 +17,7 @@ import pandas as pd
 
 from virnucflow.calls import call_chunks, call_sequences
 from virnucflow.chunks import chunk_coordinates, chunk_name
-from virnucflow.cli import InputError, log, run, staged
+from virnucflow.cli import Failure, InputError, log, run, staged
 from virnucflow.fasta import read_fasta, write_record
 from virnucflow.tables import SCORES, read_parquet, read_provenance, read_sequences, write_tsv
 
@@ -135,6 +135,11 @@ def main() -> None:
     summary = summarize_sequences(sequences, chunks)
     note = f" model={provenance['model']}" if untrained else ""
     provenance["divergence"] = json.loads(arguments.gate.read_text(encoding="utf-8")) if arguments.gate else None
+    if arguments.gate and provenance["attention"] != provenance["divergence"]["attention"]:
+        raise Failure(
+            f"{arguments.gate}: is for results of {provenance['divergence']['attention']} attention, but the scores are "
+            f"of {provenance['attention']}; decide again with divergence_gate.py"
+        )
     if arguments.gate and provenance["attention"] == "flash" and provenance["divergence"]["decision"] != "accept":
         log.warning("the fast path needs validation: %s", provenance["divergence"]["message"])
         note += f" divergence={provenance['divergence']['decision']}"

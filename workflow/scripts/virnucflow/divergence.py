@@ -12,7 +12,8 @@ from virnucflow.classifier import LABELS, VIRUS
 Z = 1.959963984540054  # of a two-sided 95 % interval
 LENGTHS, LENGTH_EDGES = ("short", "medium", "long"), (1 / 3, 2 / 3)  # of the longest protein that a chunk can have
 MARGINS, MARGIN_EDGES = ("near", "middle", "far"), (0.05, 0.25)  # distance of score_virus from the decision line
-STRICT, LENIENT, SMALL_SAMPLE = 0.999, 0.990, 100  # cosines in half precision; frames
+STRICT, LENIENT = 0.999, 0.990  # cosines in half precision
+LENIENT_SHARE = 0.01  # of the frames, or one, may be between the two
 FP32 = 1 - 1e-8  # cosine in fp32, where rounding explains next to nothing
 
 
@@ -31,12 +32,15 @@ def draw(strata: np.ndarray, number: int, seed: int) -> np.ndarray:
     """
     if len(strata) <= number:
         return np.arange(len(strata))
-    random, rows = np.random.default_rng(seed), []
     names, sizes = np.unique(strata, return_counts=True)
-    for name, size in zip(names, sizes, strict=True):
-        share = int(number / 2 * (size / len(strata) + 1 / len(names)))
-        members = np.flatnonzero(strata == name)
-        rows.append(random.permutation(members)[: max(1, share)])
+    shares = np.maximum(1, number / 2 * (sizes / len(strata) + 1 / len(names)))
+    while (spare := number - np.minimum(shares, sizes).sum()) > 1 and (open_ := shares < sizes).any():
+        shares[open_] *= 1 + spare / shares[open_].sum()  # what small strata leave goes to the others
+    random = np.random.default_rng(seed)
+    rows = [
+        random.permutation(np.flatnonzero(strata == name))[: int(share)]
+        for name, share in zip(names, shares, strict=True)
+    ]
     return np.sort(np.concatenate(rows))
 
 
@@ -54,15 +58,24 @@ def wilson(share: float, number: float) -> tuple[float, float]:
     return (centre - spread) / (1 + Z**2 / number), (centre + spread) / (1 + Z**2 / number)
 
 
-def agreement(same: np.ndarray, weights: np.ndarray, whole: bool) -> dict[str, float]:
+def agreement(same: np.ndarray, strata: np.ndarray, weights: np.ndarray, whole: bool) -> dict[str, float]:
     """The share of frames with the same label in the run that the sample stands for, with its 95 % interval.
 
-    `weights` are how many frames of the run each stands for. The interval is Wilson's with Kish's effective number of
-    frames, (sum w)^2 / sum w^2 (Kish, Survey Sampling, 1965). A sample that is the whole run leaves nothing uncertain.
+    `weights` are how many frames of the run each stands for. The interval is Wilson's with an effective number of
+    frames: Kish's, (sum w)^2 / sum w^2 (Kish, Survey Sampling, 1965), or if that is less, the number of which a simple
+    sample would be as uncertain as this one, by the variances within the strata. A sample that is the whole run leaves
+    nothing uncertain.
     """
-    estimate = float(np.average(same, weights=weights)) if len(same) else 1.0
-    effective = float(weights.sum() ** 2 / (weights**2).sum()) if len(same) else 0.0
-    lower, upper = (estimate, estimate) if whole or not len(same) else wilson(estimate, effective)
+    if not len(same):
+        return {"estimate": 1.0, "lower": 1.0, "upper": 1.0, "effective_number": 0.0}
+    estimate = float(np.average(same, weights=weights))
+    effective = float(weights.sum() ** 2 / (weights**2).sum())
+    if 0 < estimate < 1:
+        by_stratum = pd.DataFrame({"same": same, "weight": weights}).groupby(strata)
+        number, share = by_stratum.size(), by_stratum["weight"].sum() / weights.sum()
+        rate = (by_stratum["same"].sum() + 0.5) / (number + 1)
+        effective = min(effective, estimate * (1 - estimate) / float((share**2 * rate * (1 - rate) / number).sum()))
+    lower, upper = (estimate, estimate) if whole else wilson(estimate, effective)
     return {"estimate": estimate, "lower": lower, "upper": upper, "effective_number": effective}
 
 
@@ -84,15 +97,15 @@ def distances(one: np.ndarray, other: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def judge_cosines(cosine: np.ndarray, strata: np.ndarray, precision: str) -> dict[str, Any]:
-    """Whether embeddings agree: all above STRICT, but long ones above LENIENT; in a small sample one of these.
+    """Whether embeddings agree: all cosines at least STRICT, but for a few long frames' at least LENIENT.
 
-    In fp32 all must be above FP32.
+    In fp32 all must be at least FP32.
     """
     strict, least = (FP32, FP32) if precision == "fp32" else (STRICT, LENIENT)
-    long = np.char.startswith(strata.astype(str), "long")
-    lenient = (cosine < strict) & (cosine >= least) & long
-    failed = (cosine < strict) & ~lenient
-    passed = not failed.any() and (len(cosine) >= SMALL_SAMPLE or lenient.sum() <= 1)
+    good, long = cosine >= strict, np.char.startswith(strata.astype(str), "long")
+    lenient = ~good & (cosine >= least) & long
+    failed = ~good & ~lenient
+    passed = not failed.any() and lenient.sum() <= max(1, LENIENT_SHARE * len(cosine))
     return {
         "least_cosine": float(cosine.min()) if len(cosine) else 1.0,
         "lenient": int(lenient.sum()),
@@ -108,37 +121,51 @@ def compare(frames: pd.DataFrame, whole: bool, precisions: dict[str, str]) -> di
     the suffix `_fast` or `_reference`; and each encoder's cosine. `precisions` are the encoders' on the fast path.
     """
     same = (frames["prediction_fast"] == frames["prediction_reference"]).to_numpy()
-    weights = frames["weight"].to_numpy(dtype=float)
+    weights, strata = frames["weight"].to_numpy(dtype=float), frames["stratum"].to_numpy()
     fast, reference = frames["score_virus_fast"].to_numpy(), frames["score_virus_reference"].to_numpy()
     difference = np.abs(fast - reference)
     varied = len(frames) > 1 and fast.std() > 0 and reference.std() > 0
     calls = [sequence_calls(frames, path) for path in ("fast", "reference")]
     same_calls = (calls[0] == calls[1].reindex(calls[0].index)).to_numpy()
     lengths = frames["stratum"].str.split("/").str[0]
+
+    def share(values: np.ndarray, chosen: np.ndarray | slice = slice(None)) -> float | None:
+        """The mean over the frames of the run that the chosen ones stand for."""
+        return float(np.average(values[chosen], weights=weights[chosen])) if len(values) else None
+
     flipped = frames[~same].assign(margin=np.abs(reference[~same] - 0.5))
     return {
         "frames": len(frames),
         "whole": whole,
-        "frame_agreement": agreement(same, weights, whole),
-        "sequence_agreement": agreement(same_calls, np.ones(len(same_calls)), whole),
+        "frame_agreement": agreement(same, strata, weights, whole),
+        "sequence_agreement": agreement(same_calls, np.zeros(len(same_calls)), np.ones(len(same_calls)), whole),
         "agreement_by_length": {
-            name: {"frames": int((lengths == name).sum()), "share": float(same[lengths == name].mean())}
+            name: {"frames": int((lengths == name).sum()), "share": share(same, lengths == name)}
             for name in LENGTHS
             if (lengths == name).any()
         },
         "score_correlation": float(np.corrcoef(fast, reference)[0, 1]) if varied else None,
         "score_difference": {
-            "mean": float(difference.mean()) if len(frames) else 0.0,
+            "mean": share(difference),
             "max": float(difference.max(initial=0)),
-            "within_1e-2": float((difference <= 1e-2).mean()) if len(frames) else 1.0,
-            "within_1e-3": float((difference <= 1e-3).mean()) if len(frames) else 1.0,
+            "within_1e-2": share(difference <= 1e-2),
+            "within_1e-3": share(difference <= 1e-3),
         },
         "embeddings": {
-            encoder: judge_cosines(frames[f"{encoder}_cosine"].to_numpy(), frames["stratum"].to_numpy(), precision)
+            encoder: judge_cosines(frames[f"{encoder}_cosine"].to_numpy(), strata, precision)
             for encoder, precision in precisions.items()
         },
         "flipped": flipped[["name", "score_virus_fast", "score_virus_reference", "margin"]].to_dict("records"),
     }
+
+
+def in_words(findings: dict[str, Any]) -> str:
+    """The agreement of labels, as a sentence without its full stop."""
+    found = findings["frame_agreement"]
+    return (
+        f"labels of {found['estimate']:.2%} of the frames agree (95 % interval {found['lower']:.2%} to "
+        f"{found['upper']:.2%}, {findings['frames']} of {findings['run_frames']} frames compared)"
+    )
 
 
 def sequence_calls(frames: pd.DataFrame, path: str) -> pd.Series:
@@ -152,6 +179,8 @@ def compare_with_truth(frames: pd.DataFrame, truth: pd.Series) -> dict[str, Any]
     from sklearn.metrics import precision_recall_fscore_support
 
     known = frames[frames["sequence_id"].isin(truth.index)]
+    if known.empty:
+        return {"frames": 0}
     labels = known["sequence_id"].map(truth)
     wrong = {}
     result: dict[str, Any] = {"frames": len(known)}

@@ -50,7 +50,11 @@ def parse_arguments(description: str) -> argparse.Namespace:
     )
     parser.add_argument("--embeddings", type=Path, required=True, help="safetensors file, to be written")
     parser.add_argument("--device", default="auto", help="auto (a GPU where there is one), cpu, cuda or cuda:N")
-    parser.add_argument("--token-budget", type=int, help=f"tokens a batch; default {TOKEN_BUDGET}")
+    parser.add_argument(
+        "--token-budget",
+        type=int,
+        help=f"tokens a batch; default {TOKEN_BUDGET}; flash on a CPU: at most {CPU_TOKEN_BUDGET}",
+    )
     parser.add_argument("--threads", type=int, help="CPU threads; default all cores")
     return parser.parse_args()
 
@@ -76,7 +80,13 @@ def embed(arguments: argparse.Namespace, encoder: str, column: str, load: Load) 
     log.info("%d frames, %s, attention %s, %s on %s", len(names), encoder, attention, precision, device)
     run_encoder, kernel = load(pack, attention, arguments.attention_kernel, precision, device, token_budget)
     sequences = frames[column].to_pylist()
-    embedding = embed_once(run_encoder, sequences) if attention == "flash" else run_encoder(sequences)
+    try:
+        embedding = embed_once(run_encoder, sequences) if attention == "flash" else run_encoder(sequences)
+    except torch.OutOfMemoryError:
+        raise Failure(
+            f"{arguments.frames}: out of GPU memory with --token-budget {token_budget}; give a smaller one, or a GPU "
+            "with more memory"
+        ) from None
     if not (finite := embedding.isfinite().all(1)).all():
         frame = names[int(finite.int().argmin())]
         raise Failure(f"{arguments.frames}: the embedding of frame {frame!r} is not finite; try --precision fp32")
