@@ -137,8 +137,8 @@ def main() -> None:
     provenance["divergence"] = json.loads(arguments.gate.read_text(encoding="utf-8")) if arguments.gate else None
     if arguments.gate and provenance["attention"] != provenance["divergence"]["attention"]:
         raise Failure(
-            f"{arguments.gate}: is for results of {provenance['divergence']['attention']} attention, but the scores are "
-            f"of {provenance['attention']}; decide again with divergence_gate.py"
+            f"{arguments.gate}: is for results of {provenance['divergence']['attention']} attention, but the scores "
+            f"are of {provenance['attention']}; decide again with divergence_gate.py"
         )
     if arguments.gate and provenance["attention"] == "flash" and provenance["divergence"]["decision"] != "accept":
         log.warning("the fast path needs validation: %s", provenance["divergence"]["message"])
