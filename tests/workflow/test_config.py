@@ -141,10 +141,11 @@ def test_dry_run_lists_every_job_of_the_full_config(tmp_path: Path) -> None:
     samples = str(REPOSITORY / "config" / "samples.tsv")
     for shards in (1, 3):
         jobs = planned_jobs(snakemake(tmp_path, "-n", **CONFIG | {"samples": samples, "shards": shards}))
-        each = ["translate_frames", "embed_dnabert_s", "embed_esm2", "concat_features", "predict"]
-        assert jobs == dict.fromkeys(each, 2 * shards) | {
-            "build_untrained_pack": 1, "split_fasta": 2, "write_results": 2
-        }  # fmt: skip
+        # The sample of the gate is a shard more.
+        each_shard = dict.fromkeys(["embed_dnabert_s", "embed_esm2", "concat_features", "predict"], 2 * shards + 2)
+        gate = ["sample_frames", "compare_attention", "divergence_gate", "report_divergence"]
+        each_sample = dict.fromkeys(["split_fasta", *gate, "write_results"], 2)
+        assert jobs == each_shard | each_sample | {"build_untrained_pack": 1, "translate_frames": 2 * shards}
     assert not (tmp_path / "work").exists()
 
 
