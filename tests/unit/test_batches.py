@@ -4,12 +4,15 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 
 from virnucflow.batches import equal_length_batches
-from virnucflow.embed_program import embed_once
+from virnucflow.cli import Failure
+from virnucflow.embed_program import embed, embed_once, parse_arguments
 from virnucflow.packed import ahead, fill_batches
+from virnucflow.tables import FRAMES, write_parquet
 
 LENGTHS = np.random.default_rng(0).integers(3, 173, size=500)
 
@@ -65,3 +68,29 @@ def test_equal_sequences_are_embedded_once() -> None:
 
     assert embed_once(encoder, ["AA", "B", "AA", "CCC", "B"]).flatten().tolist() == [2, 1, 2, 3, 1]
     assert seen == ["AA", "B", "CCC"]
+
+
+def test_out_of_memory_begins_again_with_half_the_budget(pack, tmp_path, caplog, monkeypatch) -> None:
+    budgets = []
+
+    def load(pack, attention, kernel, precision, device, budget):
+        def scarce(sequences: list[str]) -> torch.Tensor:
+            budgets.append(budget)
+            if budget > least:
+                raise torch.OutOfMemoryError("no")
+            return torch.ones(len(sequences), 3)
+
+        return scarce, "none"
+
+    columns = [["a_chunk_1F1"], ["a"], [1], ["F1"], ["GCC"], ["A"]]
+    write_parquet(pa.table(columns, schema=FRAMES), tmp_path / "frames")
+    words = ["embed", "--frames", tmp_path / "frames", "--model", pack.directory, "--attention", "standard"]
+    words += ["--precision", "fp32", "--device", "cpu", "--embeddings", tmp_path / "out"]
+    monkeypatch.setattr("sys.argv", [str(word) for word in words])
+    least = 512
+    embed(parse_arguments(""), "esm2", "protein", load)
+    assert budgets == [2048, 1024, 512] and (tmp_path / "out").exists()
+    assert "beginning again with --token-budget 512" in caplog.text
+    least = 0
+    with pytest.raises(Failure, match="even with --token-budget 256"):
+        embed(parse_arguments(""), "esm2", "protein", load)

@@ -17,6 +17,7 @@ from virnucflow.tables import FRAMES, digest, read_parquet
 
 TOKEN_BUDGET = {"flash": 33792, "standard": 2048}  # standard: what v1 puts into one batch
 CPU_TOKEN_BUDGET = 1024  # of flash: what stays in a processor's caches
+LEAST_TOKEN_BUDGET = 256  # out of memory below this is given up
 
 # (pack, attention, kernel, precision, device, token budget) -> (N sequences -> (N, width) float32 on the CPU), kernel
 Embed = Callable[[list[str]], torch.Tensor]
@@ -78,15 +79,21 @@ def embed(arguments: argparse.Namespace, encoder: str, column: str, load: Load) 
     frames = read_parquet(arguments.frames, FRAMES)
     names = frames["name"].to_pylist()
     log.info("%d frames, %s, attention %s, %s on %s", len(names), encoder, attention, precision, device)
-    run_encoder, kernel = load(pack, attention, arguments.attention_kernel, precision, device, token_budget)
     sequences = frames[column].to_pylist()
-    try:
-        embedding = embed_once(run_encoder, sequences) if attention == "flash" else run_encoder(sequences)
-    except torch.OutOfMemoryError:
-        raise Failure(
-            f"{arguments.frames}: out of GPU memory with --token-budget {token_budget}; give a smaller one, or a GPU "
-            "with more memory"
-        ) from None
+    while True:
+        try:
+            run_encoder, kernel = load(pack, attention, arguments.attention_kernel, precision, device, token_budget)
+            embedding = embed_once(run_encoder, sequences) if attention == "flash" else run_encoder(sequences)
+            break
+        except torch.OutOfMemoryError:  # packed batches have halved themselves already, and gone on where they were
+            if token_budget < 2 * LEAST_TOKEN_BUDGET:
+                raise Failure(
+                    f"{arguments.frames}: out of GPU memory even with --token-budget {token_budget}; give a GPU with "
+                    "more memory"
+                ) from None
+        run_encoder, token_budget = None, token_budget // 2
+        torch.cuda.empty_cache()
+        log.warning("out of GPU memory: beginning again with --token-budget %d", token_budget)
     if not (finite := embedding.isfinite().all(1)).all():
         frame = names[int(finite.int().argmin())]
         raise Failure(f"{arguments.frames}: the embedding of frame {frame!r} is not finite; try --precision fp32")
