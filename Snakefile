@@ -10,6 +10,7 @@ configfile: "config/config.yaml"
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/resources.smk"
 include: "workflow/rules/models.smk"
 include: "workflow/rules/sequences.smk"
 include: "workflow/rules/embeddings.smk"
@@ -21,7 +22,7 @@ rule all:
     default_target: True
     input:
         expand(rules.write_results.output, sample=SAMPLES),
-        rules.validate.input,
+        expand(rules.report_divergence.output, sample=filter(gated, SAMPLES)),
 
 
 onsuccess:

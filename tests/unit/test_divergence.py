@@ -1,7 +1,6 @@
 """The gate: every fault that earlier fast paths had is caught when planted; the interval and the draw are right."""
 
 import json
-import random
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,16 +9,21 @@ import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
-from helpers import rehash, run_program
-from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer
+from trial import (
+    LOADERS,
+    Trial,
+    decide,
+    make_trial,
+    one_lost_one_doubled,
+    other_names_after_a_resume,
+    second_batch_too_large,
+)
 
 from virnucflow import dnabert_s, esm2
-from virnucflow.classifier import LABELS, VIRUS, load_classifier, score
 from virnucflow.divergence import (
     agreement,
-    compare,
     compare_with_truth,
-    distances,
     draw,
     judge_cosines,
     number_needed,
@@ -27,92 +31,13 @@ from virnucflow.divergence import (
     weigh,
     wilson,
 )
-from virnucflow.frames import stop_free_frames
-from virnucflow.model_pack import ModelPack, read_model_pack
 
-CPU = torch.device("cpu")
 Forward = Callable[[esm2.FlashModel, torch.Tensor], torch.Tensor]
 
 
 @pytest.fixture(scope="module")
-def sharp_pack(tmp_path_factory: pytest.TempPathFactory) -> ModelPack:
-    """A random pack whose attention is as uneven, and whose hidden layers as far from linear, as a trained one's."""
-    directory = tmp_path_factory.mktemp("sharp") / "pack"
-    run_program("build_untrained_pack", "--model", directory, "--esm2", 4, 64, 4)
-    tensors = load_file(directory / esm2.FILE)
-    for name, tensor in tensors.items():
-        if name.endswith(("q_proj.weight", "k_proj.weight")):
-            tensor *= 4
-        elif name.endswith(("fc1.weight", "fc2.weight", "v_proj.weight", "out_proj.weight")):
-            tensor *= 3
-    save_file(tensors, directory / esm2.FILE)
-    rehash(directory)
-    return read_model_pack(directory)
-
-
-@pytest.fixture(scope="module")
-def sampled() -> pd.DataFrame:
-    """Frames of random chunks: many of full length, some short."""
-    letters, rows = random.Random(4), []
-    for number in range(600):
-        length = 300 if number % 3 else letters.randint(12, 300)
-        for frame in stop_free_frames("".join(letters.choices("ACGT", weights=(2, 3, 3, 2), k=length))):
-            rows.append((f"s{number}", 1, frame.frame, frame.nucleotide, frame.protein))
-    frames = pd.DataFrame(rows, columns=["sequence_id", "chunk", "frame", "nucleotide", "protein"])
-    frames["name"] = frames["sequence_id"] + "_chunk_1" + frames["frame"]
-    return frames
-
-
-def embed_proteins(pack: ModelPack, attention: str, proteins: list[str], precision: str = "fp32") -> torch.Tensor:
-    return esm2.load_esm2(pack, attention, "auto", precision, CPU, 1024)[0](proteins)
-
-
-@pytest.fixture(scope="module")
-def reference(sharp_pack: ModelPack, sampled: pd.DataFrame) -> tuple[torch.Tensor, torch.Tensor]:
-    """Both encoders' embeddings by standard attention in fp32."""
-    nucleotides = dnabert_s.load_dnabert_s(sharp_pack, "standard", "auto", "fp32", CPU, 2048)[0]
-    return nucleotides(list(sampled["nucleotide"])), embed_proteins(sharp_pack, "standard", list(sampled["protein"]))
-
-
-def findings(
-    pack: ModelPack,
-    sampled: pd.DataFrame,
-    reference: tuple[torch.Tensor, torch.Tensor],
-    proteins: torch.Tensor,
-    precision: str = "fp32",
-) -> dict:
-    """What the gate is told when the fast path's ESM-2 embeddings are `proteins`."""
-    nucleotides, proteins_reference = reference
-    frames, classifier = sampled.copy(), load_classifier(pack)
-    # As build_untrained_pack does it, for this pack's features: half of the frames viral, and scores from 0 to 1.
-    with torch.inference_mode():
-        features = torch.cat(reference, 1)
-        hidden = classifier.hidden_layer(features)
-        classifier.bn1.running_mean.copy_(hidden.mean(0))
-        classifier.bn1.running_var.copy_(hidden.var(0))
-        classifier.output_layer.weight.mul_(4 / classifier(features).diff(dim=1).std())
-        classifier.output_layer.bias[VIRUS] -= classifier(features).diff(dim=1).median() - 0.01
-    for path, part in (("fast", proteins), ("reference", proteins_reference)):
-        scores = score(classifier, torch.cat([nucleotides, part.float()], 1)).numpy()
-        frames[f"score_others_{path}"], frames[f"score_virus_{path}"] = scores[:, 1 - VIRUS], scores[:, VIRUS]
-        frames[f"prediction_{path}"] = np.array(LABELS)[(scores[:, VIRUS] > scores[:, 1 - VIRUS]).astype(int)]
-    frames["stratum"] = stratify(
-        frames["protein"].str.len().to_numpy(), frames["score_virus_reference"].to_numpy(), 300
-    )
-    frames["weight"] = 1.0
-    frames["dnabert_s_cosine"] = 1.0
-    frames["esm2_cosine"] = distances(proteins.numpy(), proteins_reference.numpy())["cosine"]
-    return compare(frames, whole=True, precisions={"dnabert_s": "fp32", "esm2": precision}) | {
-        "run_frames": len(frames)
-    }
-
-
-def decision(found: dict, folder: Path, *options: object, code: int = 0) -> str:
-    """The decision of divergence_gate.py, or its complaint."""
-    (folder / "divergence.json").write_text(json.dumps(found))
-    arguments = ["--divergence", folder / "divergence.json", "--gate", folder / "gate.json", *options]
-    said = run_program("divergence_gate", *arguments, code=code)
-    return said if code else json.loads((folder / "gate.json").read_text())["decision"]
+def trial(tmp_path_factory: pytest.TempPathFactory) -> Trial:
+    return make_trial(tmp_path_factory.mktemp("trial") / "pack", "cpu")
 
 
 def pooling(part: slice) -> Callable[[Forward], Forward]:
@@ -127,6 +52,10 @@ def pooling(part: slice) -> Callable[[Forward], Forward]:
         return wrong
 
     return plant
+
+
+def tanh_gelu(gelu: Callable) -> Callable:
+    return lambda x: gelu(x, approximate="tanh")
 
 
 def padded_with_cls(forward: Forward) -> Forward:
@@ -172,83 +101,118 @@ def half_of_the_head(rotate: Callable) -> Callable:
     return wrong
 
 
-def second_batch_too_large(embed: Callable) -> Callable:
-    def wrong(*arguments: object) -> torch.Tensor:
-        result = embed(*arguments)
-        late = torch.arange(len(result)) > len(result) // 3
-        return torch.where(late[:, None], result.roll(1, 0) * 100, result)
-
-    return wrong
-
-
-def one_lost_one_doubled(embed: Callable) -> Callable:
-    def wrong(*arguments: object) -> torch.Tensor:
-        result = embed(*arguments)
-        return torch.cat([result[:10], result[11:], result[-1:]])
-
-    return wrong
-
-
-def other_names_after_a_resume(embed: Callable) -> Callable:
-    def wrong(*arguments: object) -> torch.Tensor:
-        result = embed(*arguments)
-        return torch.cat([result[: len(result) // 2], result[len(result) // 2 :].flip(0)])
-
-    return wrong
-
-
 # The faults by their numbers in the history of such ports: what is changed, and how. 8 and 13 are below.
 FAULTS = {
-    "1 <eos> in the mean": ("flash_forward", pooling(slice(1, None))),
-    "2 no scaling by 0.88": ("TOKEN_DROPOUT", lambda _: 1.0),
-    "3 tanh GELU": ("F.gelu", lambda gelu: lambda x: gelu(x, approximate="tanh")),
-    "4 rotary tables in half precision": ("rotary_table", half_tables),
-    "5 positions not reset": ("rotary_table", positions(lambda p: (p + 70) % 100)),
-    "6 no rotary positions": ("rotate", lambda _: lambda x, cos, sin: x),
-    "7 rotary of half the head": ("rotate", half_of_the_head),
-    "9 padding with <cls>, attended": ("flash_forward", padded_with_cls),
-    "10 batches read before they are there": ("embed_flash", second_batch_too_large),
-    "11 one sequence lost, one doubled": ("embed_flash", one_lost_one_doubled),
-    "12 other names after a resume": ("embed_flash", other_names_after_a_resume),
-    "14 last residue left out": ("flash_forward", pooling(slice(1, -2))),
-    "15 the layer before the last": ("flash_forward", without_last_layer),
-    "16 attention across sequences": ("flash_forward", across_sequences),
+    "1 <eos> in the mean": (esm2, "flash_forward", pooling(slice(1, None))),
+    "2 no scaling by 0.88": (esm2, "TOKEN_DROPOUT", lambda _: 1.0),
+    "3 tanh GELU": (esm2.F, "gelu", tanh_gelu),
+    "4 rotary tables in half precision": (esm2, "rotary_table", half_tables),
+    "5 positions not reset": (esm2, "rotary_table", positions(lambda p: (p + 70) % 100)),
+    "6 no rotary positions": (esm2, "rotate", lambda _: lambda x, cos, sin: x),
+    "7 rotary of half the head": (esm2, "rotate", half_of_the_head),
+    "9 padding with <cls>, attended": (esm2, "flash_forward", padded_with_cls),
+    "10 batches read before they are there": (esm2, "embed_flash", second_batch_too_large),
+    "11 one sequence lost, one doubled": (esm2, "embed_flash", one_lost_one_doubled),
+    "12 other names after a resume": (esm2, "embed_flash", other_names_after_a_resume),
+    "14 last residue left out": (esm2, "flash_forward", pooling(slice(1, -2))),
+    "15 the layer before the last": (esm2, "flash_forward", without_last_layer),
+    "16 attention across sequences": (esm2, "flash_forward", across_sequences),
+}
+
+
+def slopes_of_one_series(_: Callable) -> Callable:
+    return lambda heads: [2 ** (-8 * (head + 1) / heads) for head in range(heads)]
+
+
+def one_sided(bias: Callable) -> Callable:
+    return lambda heads, length, device: bias(heads, length, device).tril()
+
+
+def value_gated(gelu: Callable) -> Callable:
+    """GELU on the other half: nothing of the first one."""
+    return lambda x: x
+
+
+def cut_at(number: int) -> Callable:
+    def plant(load: Callable) -> Callable:
+        def wrong(path: Path) -> Tokenizer:
+            tokenizer = load(path)
+            tokenizer.enable_truncation(number)
+            return tokenizer
+
+        return wrong
+
+    return plant
+
+
+def ends_left_out(forward: Callable) -> Callable:
+    def wrong(model: dnabert_s.DnabertS, *arguments: object) -> torch.Tensor:
+        hidden = forward(model, *arguments)
+        return hidden[:, 1:-1].mean(1, keepdim=True).expand_as(hidden)
+
+    return wrong
+
+
+def first_layers(forward: Callable) -> Callable:
+    def wrong(model: dnabert_s.DnabertS, *arguments: object) -> torch.Tensor:
+        layers = model.encoder["layer"]
+        model.encoder["layer"] = layers[:-1]
+        hidden = forward(model, *arguments)
+        model.encoder["layer"] = layers
+        return hidden
+
+    return wrong
+
+
+def across_dnabert_s(forward: Callable) -> Callable:
+    def wrong(model: dnabert_s.DnabertS, tokens: torch.Tensor, attend: Callable) -> torch.Tensor:
+        return forward(model, tokens.reshape(1, -1), attend).reshape(*tokens.shape, -1)
+
+    return wrong
+
+
+DNABERT_S_FAULTS = {
+    "[CLS] and [SEP] left out of the mean": (dnabert_s.DnabertS, "forward", ends_left_out),
+    "tanh GELU": (dnabert_s.F, "gelu", tanh_gelu),
+    "no ALiBi": (dnabert_s, "alibi_slopes", lambda _: lambda heads: [0.0] * heads),
+    "ALiBi slopes of one series": (dnabert_s, "alibi_slopes", slopes_of_one_series),
+    "ALiBi to one side": (dnabert_s, "alibi_bias", one_sided),
+    "no GELU at the gate": (dnabert_s.F, "gelu", value_gated),
+    "cut at 50 tokens": (dnabert_s, "load_tokenizer", cut_at(50)),
+    "one sequence lost, one doubled": (dnabert_s, "embed_flash", one_lost_one_doubled),
+    "the layer before the last": (dnabert_s.DnabertS, "forward", first_layers),
+    "attention across sequences": (dnabert_s.DnabertS, "forward", across_dnabert_s),
 }
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_planted_fault_is_caught(fault: str, sharp_pack, sampled, reference, monkeypatch, tmp_path) -> None:
-    path, plant = FAULTS[fault]
-    target, name = (esm2.F, "gelu") if path == "F.gelu" else (esm2, path)
-    good = getattr(target, name)
-    monkeypatch.setattr(target, name, plant(good))
-    fast = embed_proteins(sharp_pack, "flash", list(sampled["protein"]))
-    monkeypatch.setattr(target, name, good)
-    found = findings(sharp_pack, sampled, reference, fast)
-    report(fault, found)
-    found_decision = decision(found, tmp_path, "--on-divergence", "fallback")
-    assert found_decision != "accept"
+def test_planted_fault_is_caught(fault: str, trial: Trial, monkeypatch, tmp_path) -> None:
+    target, name, plant = FAULTS[fault]
+    monkeypatch.setattr(target, name, plant(getattr(target, name)))
+    fast = trial.embed("esm2", "flash", "fp32")
+    monkeypatch.undo()
+    assert trial.judge(tmp_path, fault, "esm2", fast, "fp32") != "accept"
 
 
-def report(fault: str, found: dict) -> None:
-    agreed, cosines = found["frame_agreement"]["estimate"], found["embeddings"]["esm2"]
-    caught = " and ".join(["labels"] * (agreed <= 0.99) + ["embeddings"] * (not cosines["passed"]))
-    print(f"| {fault} | {agreed:.1%} | {1 - cosines['least_cosine']:.1e} | {caught} |")
+@pytest.mark.parametrize("fault", DNABERT_S_FAULTS)
+def test_planted_fault_of_dnabert_s_is_caught(fault: str, trial: Trial, monkeypatch, tmp_path) -> None:
+    target, name, plant = DNABERT_S_FAULTS[fault]
+    monkeypatch.setattr(target, name, plant(getattr(target, name)))
+    fast = trial.embed("dnabert_s", "flash", "fp32")
+    monkeypatch.undo()
+    assert trial.judge(tmp_path, f"DNABERT-S: {fault}", "dnabert_s", fast, "fp32") != "accept"
 
 
-def test_bf16_throughout_is_caught(sharp_pack, sampled, reference, tmp_path) -> None:
-    fast = embed_proteins(sharp_pack, "flash", list(sampled["protein"]), "bf16")
-    found = findings(sharp_pack, sampled, reference, fast, "bf16")
-    report("8 bf16 throughout", found)
-    assert decision(found, tmp_path, "--on-divergence", "fallback") != "accept"
+def test_bf16_throughout_is_caught(trial: Trial, tmp_path) -> None:
+    fast = trial.embed("esm2", "flash", "bf16")
+    assert trial.judge(tmp_path, "8 bf16 throughout", "esm2", fast, "bf16") != "accept"
 
 
-def test_untouched_paths_are_accepted(sharp_pack, sampled, reference, tmp_path) -> None:
-    for precision in ("fp32", "fp16"):
-        fast = embed_proteins(sharp_pack, "flash", list(sampled["protein"]), precision)
-        found = findings(sharp_pack, sampled, reference, fast, precision)
-        report(f"none, {precision}", found)
-        assert decision(found, tmp_path) == "accept"
+@pytest.mark.parametrize("encoder", LOADERS)
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_untouched_paths_are_accepted(encoder: str, precision: str, trial: Trial, tmp_path) -> None:
+    fast = trial.embed(encoder, "flash", precision)
+    assert trial.judge(tmp_path, f"nothing, {encoder} in {precision}", encoder, fast, precision) == "accept"
 
 
 @pytest.mark.parametrize("share", [0.9, 0.97, 0.995])
@@ -279,9 +243,9 @@ def test_interval_of_a_stratified_sample_holds_the_truth(where: str, rate: float
 
 
 def test_number_needed_is_the_least_that_does() -> None:
-    for accept in (0.9, 0.95, 0.99, 0.999):
-        number = number_needed(accept)
-        assert wilson(1.0, number)[0] > accept >= wilson(1.0, number - 1)[0]
+    for accept, estimate in ((0.9, 1.0), (0.95, 1.0), (0.99, 1.0), (0.99, 0.995), (0.999, 1.0), (0.9, 0.95)):
+        number = number_needed(accept, estimate)
+        assert wilson(estimate, number)[0] > accept >= wilson(estimate, number - 1)[0]
 
 
 def test_draw_takes_every_stratum_small_runs_whole_and_the_seed() -> None:
@@ -312,19 +276,20 @@ def evidence(estimate: float, lower: float, whole: bool = False, passed: bool = 
 
 
 def test_gate(tmp_path: Path) -> None:
-    assert decision(evidence(0.995, 0.98), tmp_path) == "accept"
-    assert decision(evidence(0.99, 0.98), tmp_path) == decision(evidence(0.95, 0.9), tmp_path) == "validate"
-    assert decision(evidence(0.995, 0.98), tmp_path, "--decide-on", "lower_bound") == "validate"
-    assert decision(evidence(1.0, 0.96), tmp_path, "--decide-on", "lower_bound") == "validate"
+    assert decide(evidence(0.995, 0.98), tmp_path) == "accept"
+    assert "takes 3044 frames" in (tmp_path / "gate.json").read_text()
+    assert decide(evidence(0.99, 0.98), tmp_path) == decide(evidence(0.95, 0.9), tmp_path) == "validate"
+    assert decide(evidence(0.995, 0.98), tmp_path, "--decide-on", "lower_bound") == "validate"
+    assert decide(evidence(1.0, 0.96), tmp_path, "--decide-on", "lower_bound") == "validate"
     assert "takes 762 frames" in (tmp_path / "gate.json").read_text()
-    assert decision(evidence(1.0, 1.0, whole=True), tmp_path, "--decide-on", "lower_bound") == "accept"
-    assert decision(evidence(1.0, 0.99, passed=False), tmp_path) == "validate"
+    assert decide(evidence(1.0, 1.0, whole=True), tmp_path, "--decide-on", "lower_bound") == "accept"
+    assert decide(evidence(1.0, 0.99, passed=False), tmp_path) == "validate"
     (tmp_path / "gate.json").unlink()
-    said = decision(evidence(0.949, 0.93), tmp_path, code=1)
+    said = decide(evidence(0.949, 0.93), tmp_path, code=1)
     assert "labels of 94.90% of the frames agree (95 % interval 93.00% to 100.00%, 200 of 5000" in said
     assert "divergence.json" in said and "attention: standard" in said and "on_divergence: fallback" in said
-    assert decision(evidence(0.97, 0.96), tmp_path, "--strict", code=1) and not (tmp_path / "gate.json").exists()
-    assert decision(evidence(0.5, 0.4), tmp_path, "--on-divergence", "fallback") == "refuse"
+    assert decide(evidence(0.97, 0.96), tmp_path, "--strict", code=1) and not (tmp_path / "gate.json").exists()
+    assert decide(evidence(0.5, 0.4), tmp_path, "--on-divergence", "fallback") == "refuse"
     assert json.loads((tmp_path / "gate.json").read_text())["attention"] == "standard"
 
 

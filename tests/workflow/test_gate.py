@@ -38,6 +38,8 @@ def test_gate_is_planned_for_fast_samples_alone(prepared: Path) -> None:
     assert "divergence_gate" not in planned_jobs(snakemake(prepared, "-n", shards=3, attention="standard"))
     validation = planned_jobs(snakemake(prepared, "validate", "-n", shards=3, divergence_frames=GATE))
     assert validation["report_divergence"] == 1 and "write_results" not in validation
+    said = snakemake(prepared, "validate", "-n", attention="standard", divergence_frames=GATE, code=1)
+    assert "nothing to compare; set attention: flash" in said
 
 
 def test_accepted_run_publishes_its_evidence(copy: Path) -> None:
@@ -67,7 +69,7 @@ def test_accepted_run_publishes_its_evidence(copy: Path) -> None:
 def test_refused_run_publishes_nothing(prepared: Path, faulty: Path) -> None:
     said = snakemake(prepared, "--snakefile", str(faulty), shards=3, divergence_frames=GATE, code=1)
     assert "divergence_gate.py: error: work/mixed/divergence/divergence.json: labels of " in said
-    assert "nothing is published. Set attention: standard" in said
+    assert "nothing is published, and what an earlier run published stays. Set attention: standard" in said
     assert not (prepared / "results" / "mixed").exists()
     evidence = {path.name for path in (prepared / "work" / "mixed" / "divergence").iterdir()}
     assert evidence == {"sample.parquet", "divergence.json", "frames.tsv", "figures.svg"}
@@ -76,9 +78,9 @@ def test_refused_run_publishes_nothing(prepared: Path, faulty: Path) -> None:
 def test_fallback_publishes_what_standard_gives(prepared: Path, faulty: Path, copy: Path) -> None:
     for folder in (prepared, copy):  # a pack that the fault had no part in
         shutil.copytree(copy / "models" / "untrained", folder / "mine")
-    snakemake(
-        prepared, "--snakefile", str(faulty), shards=3, model="mine", divergence_frames=GATE, on_divergence="fallback"
-    )
+    fallback = {"model": "mine", "divergence_frames": GATE, "on_divergence": "fallback"}
+    said = snakemake(prepared, "--snakefile", str(faulty), shards=3, **fallback)
+    assert "Results of mixed: results/mixed/" in said and "published are those of attention standard)" in said
     snakemake(copy, shards=3, model="mine", attention="standard")
     for table in TABLES:
         published, standard = (folder / "results" / "mixed" / table for folder in (prepared, copy))
@@ -117,37 +119,34 @@ def test_fp8_needs_the_gate(prepared: Path) -> None:
 
 
 def test_two_runs_of_other_settings_are_compared(copy: Path) -> None:
-    """fp32 against bf16, as the manual says: the whole runs, in the same shards."""
+    """bf16 against fp32, in other shards."""
     other = copy / "other"
     other.mkdir()
     for name in ("phage.fa", "coli.fa.gz", "v1.fa", "samples.tsv"):
         shutil.copy(copy / name, other / name)
-    snakemake(other, shards=3, precision={"flash": "bf16"})
-    files = {
-        f"{folder.name}/{kind}": sorted((folder / "work" / "mixed" / kind).glob(pattern))
-        for folder in (copy, other)
-        for kind, pattern in (("frames", "0*"), ("scores", "flash/0*"), ("features", "flash/0*"))
-    }
-    mine = copy.name
-    sample = ["--chunk-length", 500, "--number", 20, "--sampled-frames", copy / "sampled", "--sample", copy / "sample"]
-    run_program("sample_frames", "--frames", *files[f"{mine}/frames"], "--scores", *files[f"{mine}/scores"], *sample)
-    compare = ["--sample", copy / "sample", "--model", copy / "models" / "untrained"]
-    compare += ["--fast-features", *files["other/features"], "--fast-scores", *files["other/scores"]]
-    compare += ["--reference-features", *files[f"{mine}/features"], "--reference-scores", *files[f"{mine}/scores"]]
-    compare += [
-        "--divergence",
-        copy / "found.json",
-        "--compared-frames",
-        copy / "frames.tsv",
-        "--figures",
-        copy / "figures.svg",
-    ]
-    run_program("compare_attention", *compare, "--reference-run")
-    found = json.loads((copy / "found.json").read_text())
+    bf16 = {"precision": {"flash": "bf16"}, "model": str(copy / "models" / "untrained")}
+    said = snakemake(other, "compare", shards=2, divergence_frames=20, code=1, **bf16)
+    assert "reference_run: not set: no work/mixed/features/flash/" in said
+    snakemake(other, "compare", shards=2, divergence_frames=20, reference_run=str(copy), **bf16)
+    found = json.loads((other / "results" / "mixed" / "comparison.json").read_text())
     assert [found[path][0]["esm2"]["precision"] for path in ("fast", "reference")] == ["bf16", "fp32"]
     assert found["run_frames"] == 57 and 9 <= found["frames"] <= 25 and not found["whole"]
     assert 1e-7 < 1 - found["embeddings"]["esm2"]["least_cosine"] < 1e-2
-    assert "its frames are not those of" in run_program("compare_attention", *compare, code=2)
+    assert len((other / "results" / "mixed" / "comparison.tsv").read_text().splitlines()) == found["frames"] + 1
+    assert not (other / "results" / "mixed" / "sequences.tsv").exists()
+
+
+def test_frames_of_another_run_are_refused(copy: Path) -> None:
+    snakemake(copy, shards=3, divergence_frames=GATE)
+    work, files = copy / "work" / "mixed", {}
+    for kind in ("features", "scores"):
+        files[kind] = sorted((work / kind / "flash").glob("0*"))
+    compare = ["--sample", work / "divergence" / "sample.parquet", "--model", copy / "models" / "untrained"]
+    compare += ["--fast-features", *files["features"][:2], "--fast-scores", *files["scores"][:2]]
+    compare += ["--reference-features", *files["features"], "--reference-scores", *files["scores"]]
+    outputs = ("divergence", "compared-frames", "figures")
+    compare += [word for name in outputs for word in (f"--{name}", copy / name)]
+    assert "has not each sampled frame once" in run_program("compare_attention", *compare, code=2)
 
 
 def test_settings_that_let_something_pass_unchecked_are_refused(prepared: Path) -> None:

@@ -1,4 +1,4 @@
-# Settings, sample sheet, shards and targets. The only file of the workflow with functions.
+# Settings, sample sheet, shards and what rules take of them: with resources.smk the only file with functions.
 
 import ast
 import json
@@ -72,6 +72,13 @@ def attention(sample):
 def gated(sample):
     """Whether the sample's results are published only after both attentions were compared."""
     return attention(sample) == "flash" and config["divergence_frames"] > 0
+
+
+def gated_samples():
+    """What the targets `validate` and `compare` are about."""
+    if samples := list(filter(gated, SAMPLES)):
+        return samples
+    raise WorkflowError("nothing to compare; set attention: flash and divergence_frames, for example to 1000")
 
 
 def published_attention(sample):
@@ -154,6 +161,21 @@ def of_all_shards(pattern):
     return lambda wildcards: expand(pattern, sample=wildcards.sample, shard=shards(wildcards.sample))
 
 
+def of_reference_run(kind, suffix):
+    """The files of the run with which `compare` compares, by name: its shards may be others."""
+
+    def files(wildcards):
+        pattern = f"work/{wildcards.sample}/{kind}/flash/{'[0-9]' * 5}.{suffix}"
+        if config["reference_run"] and (found := sorted(Path(config["reference_run"]).glob(pattern))):
+            return found
+        raise WorkflowError(
+            f"reference_run: {config['reference_run'] or 'not set'}: no {pattern}; give the working directory of a "
+            "run of the same samples by flash"
+        )
+
+    return files
+
+
 def scores(wildcards):
     """The scores of a sample, in shard order, on the attention path whose results are published."""
     path = published_attention(wildcards.sample)
@@ -178,31 +200,6 @@ def embed_options(encoder):
         return " ".join(map(str, words))
 
     return options
-
-
-def token_budget(wildcards, attempt):
-    """Tokens a batch: v1's number for standard; for flash halved with each attempt, if a GPU ran out of memory."""
-    return 2048 if wildcards.attention == "standard" else 33792 // 2 ** (attempt - 1)
-
-
-def embed_memory(wildcards, input, attempt):
-    """Megabytes: three copies of the weights at worst, and the frames with their embeddings."""
-    return int((6000 + 3 * os.path.getsize(input.weights) / 1e6 + 60 * os.path.getsize(input.frames) / 1e6) * attempt)
-
-
-def table_memory(wildcards, input, attempt):
-    """Megabytes for a program that holds its input and as much again."""
-    return int((2000 + 3 * input.size_mb) * attempt)
-
-
-def comparison_memory(wildcards, input, attempt):
-    """Megabytes for a program that reads all scores, and of the features a few rows."""
-    return int((2000 + 3 * sum(map(os.path.getsize, input.fast_scores)) / 1e6) * attempt)
-
-
-def embed_runtime(wildcards, attempt):
-    """Minutes."""
-    return {"flash": 240, "standard": 1440}[wildcards.attention] * attempt
 
 
 def closing_words():
@@ -230,7 +227,6 @@ if config["on_divergence"] == "fallback" and (config["precision"]["standard"] !=
     )
 if config["precision"]["flash"] == "fp8" and config["divergence_frames"] == 0:
     raise WorkflowError("precision: flash: fp8 is for runs with the gate; set divergence_frames, for example to 1000")
-GPUS = 0 if config["device"] == "cpu" else 1
 
 
 wildcard_constraints:

@@ -122,4 +122,31 @@ rule report_divergence:
 
 rule validate:
     input:
-        expand(rules.report_divergence.output, sample=list(filter(gated, SAMPLES))),
+        lambda wildcards: expand(rules.report_divergence.output, sample=gated_samples()),
+
+
+# Two settings of the fast path: this run against another one, on the frames that are sampled from this one.
+use rule compare_attention as compare_runs with:
+    input:
+        sample="work/{sample}/divergence/sample.parquet",
+        fast_features=of_all_shards("work/{sample}/features/flash/{shard}.safetensors"),
+        fast_scores=of_all_shards("work/{sample}/scores/flash/{shard}.parquet"),
+        reference_features=of_reference_run("features", "safetensors"),
+        reference_scores=of_reference_run("scores", "parquet"),
+        labels=lambda wildcards: SAMPLES[wildcards.sample]["labels"],
+        pack=ancient(f"{config['model']}/pack.json"),
+        program=program("compare_attention"),
+        library=library("compare_attention"),
+    output:
+        divergence="results/{sample}/comparison.json",
+        compared_frames="results/{sample}/comparison.tsv",
+        figures="results/{sample}/comparison.svg",
+    log:
+        "logs/compare_runs/{sample}.log",
+    message:
+        "Compare this run of {wildcards.sample} with that in {config[reference_run]}"
+
+
+rule compare:
+    input:
+        lambda wildcards: expand(rules.compare_runs.output, sample=gated_samples()),

@@ -1,7 +1,7 @@
 """Compare the fast path with a reference on a sample of frames: embeddings, scores and labels.
 
-Always succeeds, whatever it finds: divergence_gate.py judges. `--fast-*` take the files of a whole run, in shard order,
-`--reference-*` those of the sample. Any two ways to compute the same frames can be compared.
+Always succeeds, whatever it finds: divergence_gate.py judges. `--fast-*` and `--reference-*` take the files of shards
+in which the sampled frames are, among others or alone. Any two ways to compute the same frames can be compared.
 """
 
 import argparse
@@ -32,9 +32,6 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--reference-features", type=Path, nargs="+", required=True, help="of concat_features.py")
     parser.add_argument("--reference-scores", type=Path, nargs="+", required=True, help="of predict.py")
     parser.add_argument(
-        "--reference-run", action="store_true", help="the reference is a whole run in the same shards, not the sample"
-    )
-    parser.add_argument(
         "--labels", type=Path, nargs="?", help="true labels: tab-separated, sequence_id and label (virus, others)"
     )
     parser.add_argument("--divergence", type=Path, required=True, help="JSON of the findings, to be written")
@@ -52,19 +49,21 @@ def read_scores(path: Path, features: Path) -> pd.DataFrame:
     return scores
 
 
-def read_run(
-    scores_files: list[Path], features_files: list[Path], sample: pd.DataFrame | None
-) -> tuple[pd.DataFrame, np.ndarray]:
-    """Scores and features of the sampled frames of a run, in the sample's order; without a sample, of all."""
+def read_run(scores_files: list[Path], features_files: list[Path], names: pd.Series) -> tuple[pd.DataFrame, np.ndarray]:
+    """Scores and features of the frames of these names, in their order, from the shards of a run."""
     if len(scores_files) != len(features_files):
         raise InputError(f"{len(features_files)} files of features, {len(scores_files)} of scores; give as many")
     scores, features = [], []
-    for shard, (scores_file, features_file) in enumerate(zip(scores_files, features_files, strict=True)):
+    for scores_file, features_file in zip(scores_files, features_files, strict=True):
         table = read_scores(scores_file, features_file)
-        rows = np.arange(len(table)) if sample is None else sample.loc[sample["shard"] == shard, "row"].to_numpy()
+        rows = np.flatnonzero(table["name"].isin(names))
         scores.append(table.iloc[rows])
         features.append(load_rows(features_file, "features", rows)[0])
-    return pd.concat(scores, ignore_index=True), np.concatenate(features)
+    table = pd.concat(scores, ignore_index=True)
+    if table["name"].duplicated().any() or len(table) != len(names):
+        raise InputError(f"{scores_files[0]}: its run has not each sampled frame once; give all shards of one run")
+    order = pd.Index(table["name"]).get_indexer(names)
+    return table.iloc[order].reset_index(drop=True), np.concatenate(features)[order]
 
 
 def settings(provenance: dict[str, Any]) -> dict[str, Any]:
@@ -97,14 +96,8 @@ def main() -> None:
     arguments = parse_arguments()
     pack = read_model_pack(arguments.model)
     sample = read_parquet(arguments.sample, SAMPLE).to_pandas()
-    whole_run = arguments.reference_run
-    fast, fast_features = read_run(arguments.fast_scores, arguments.fast_features, sample)
-    reference, reference_features = read_run(
-        arguments.reference_scores, arguments.reference_features, sample if whole_run else None
-    )
-    for table, path in ((fast, arguments.fast_scores[0]), (reference, arguments.reference_scores[0])):
-        if list(table["name"]) != list(sample["name"]):
-            raise InputError(f"{path}: its frames are not those of {arguments.sample}; use one run's files")
+    fast, fast_features = read_run(arguments.fast_scores, arguments.fast_features, sample["name"])
+    reference, reference_features = read_run(arguments.reference_scores, arguments.reference_features, sample["name"])
     if fast_features.shape != reference_features.shape:
         raise InputError(f"{arguments.reference_features[0]}: of another model's shape; compare models of one shape")
     frames = fast.merge(reference[["name", *SCORES.names[4:]]], on="name", suffixes=("_fast", "_reference"))

@@ -36,11 +36,9 @@ def decide(findings: dict[str, Any], accept: float, refuse: float, decide_on: st
     share = agreement["lower" if decide_on == "lower_bound" else "estimate"]
     reasons = [in_words(findings)]
     decision = "accept" if share > accept else "validate" if share >= refuse else "refuse"
-    if findings["whole"] and agreement["estimate"] == 1:
-        decision = "accept"
-    elif decide_on == "lower_bound" and agreement["estimate"] == 1 and decision != "accept":
+    if agreement["lower"] <= accept < agreement["estimate"]:
         effect = findings["frames"] / agreement["effective_number"]
-        needed = math.ceil(number_needed(accept) * effect)
+        needed = math.ceil(number_needed(accept, agreement["estimate"]) * effect)
         reasons.append(f"the sample is too small for a lower bound above {accept:.0%}, which takes {needed} frames")
     for encoder, found in findings["embeddings"].items():
         if not found["passed"]:
@@ -57,8 +55,8 @@ def main() -> None:
     message = "; ".join(reasons)
     if not published and arguments.on_divergence == "stop":
         raise Failure(
-            f"{arguments.divergence}: {message}; nothing is published. Set attention: standard for this sample, or "
-            "on_divergence: fallback, to compute it by standard attention"
+            f"{arguments.divergence}: {message}; nothing is published, and what an earlier run published stays. Set "
+            "attention: standard for this sample, or on_divergence: fallback, to compute it by standard attention"
         )
     if decision != "accept":
         log.warning("%s: %s", decision, message)

@@ -79,9 +79,12 @@ def agreement(same: np.ndarray, strata: np.ndarray, weights: np.ndarray, whole: 
     return {"estimate": estimate, "lower": lower, "upper": upper, "effective_number": effective}
 
 
-def number_needed(accept: float) -> int:
-    """The least number of frames, all in agreement, at which the interval's lower bound is above `accept`."""
-    return math.floor(accept / (1 - accept) * Z**2) + 1
+def number_needed(accept: float, estimate: float) -> int:
+    """The least number of frames at which, for an `estimate` above `accept`, the interval's lower bound is so too.
+
+    Wilson's bounds b of a share p have p's z-score that of the interval: n (p - b)^2 = z^2 b (1 - b).
+    """
+    return math.floor(Z**2 * accept * (1 - accept) / (estimate - accept) ** 2) + 1
 
 
 def distances(one: np.ndarray, other: np.ndarray) -> dict[str, np.ndarray]:

@@ -28,8 +28,6 @@ SCORES = pa.schema(
 SAMPLE = pa.schema(
     [
         ("name", pa.string()),
-        ("shard", pa.int32()),
-        ("row", pa.int64()),
         ("residues", pa.int32()),
         ("stratum", pa.string()),
         ("weight", pa.float64()),
