@@ -1,14 +1,21 @@
 """Model packs: the same arguments give the same bytes, and nothing but an intact pack is used."""
 
 import json
+import os
 import pickle
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
-from helpers import error_line, rehash, run_program, tree, write_fasta
+from helpers import REPOSITORY, error_line, rehash, run_program, tree, write_fasta
 from safetensors.torch import load_file, save_file
+
+from virnucflow import classifier, esm2
+from virnucflow.cli import InputError
+from virnucflow.model_pack import read_model_pack
 
 
 @pytest.fixture
@@ -61,6 +68,67 @@ def test_changed_file_is_refused(program: str, file: str, copy: Path, frames: Pa
     (copy / file).write_bytes(content)
     said = embed(program, frames, copy, code=2)
     assert f"{copy / file}: SHA-256 " in said and "restore the pack" in said
+
+
+def test_damage_is_noticed_also_where_nothing_was_read_wrong(copy: Path) -> None:
+    """The checksum is taken while the file is used, and is waited for."""
+    pack = read_model_pack(copy)
+    with pack.file("tokenizer.json") as path:
+        assert path == copy / "tokenizer.json"
+    (copy / "tokenizer.json").write_bytes(path.read_bytes() + b"\n")
+    with pytest.raises(InputError, match=r"tokenizer\.json: SHA-256 .* restore the pack"), pack.file("tokenizer.json"):
+        pass
+
+
+def test_pack_for_another_chunk_length_is_refused(copy: Path) -> None:
+    assert read_model_pack(copy, 500).chunk_length == 500
+    with pytest.raises(InputError, match="the pack is for chunks of 500 bases, not of 300; change chunk_length"):
+        read_model_pack(copy, 300)
+
+
+def test_classifier_must_be_as_wide_as_both_encoders(copy: Path) -> None:
+    path = copy / classifier.CLASSIFIER
+    tensors = load_file(path)
+    tensors["hidden_layer.weight"] = torch.zeros(512, 113)
+    save_file(tensors, path)
+    rehash(copy)
+    with pytest.raises(InputError, match=f"{path}: takes 113 features, the encoders give 112; restore the pack"):
+        classifier.load_classifier(read_model_pack(copy))
+
+
+def test_pack_of_encoders_alone(copy: Path) -> None:
+    """For a classifier of one's own: for any chunk length, and not for predictions."""
+    (copy / classifier.CLASSIFIER).unlink()
+    description = json.loads((copy / "pack.json").read_text()) | {"chunk_length": None}
+    description["sha256"].pop(classifier.CLASSIFIER)
+    (copy / "pack.json").write_text(json.dumps(description))
+    pack = read_model_pack(copy, 300)
+    with pytest.raises(InputError, match="has encoders, but no classifier; give a pack with one"):
+        classifier.load_classifier(pack)
+    (copy / "pack.json").write_text(json.dumps(description | {"chunk_length": 500}))
+    with pytest.raises(InputError, match=r"no SHA-256 of classifier\.safetensors"):
+        read_model_pack(copy)
+
+
+def test_modules_are_built_without_weights_and_without_the_compiler() -> None:
+    """PyTorch imports its compiler for arithmetic on the meta device, which would take a second of each start."""
+    command = "import sys; from virnucflow import esm2; m = esm2.fair_esm_model(esm2.Esm2Shape(2, 64, 4))"
+    command += "; assert all(p.is_meta for p in m.parameters()); sys.exit('torch._dynamo' in sys.modules)"
+    path = {"PYTHONPATH": str(REPOSITORY / "workflow" / "scripts")}
+    subprocess.run([sys.executable, "-c", command], env=os.environ | path, check=True)
+
+
+def test_tensors_keep_the_precision_of_the_file(copy: Path) -> None:
+    tensors = read_model_pack(copy).tensors(esm2.FILE)
+    assert {tensor.dtype for tensor in tensors.values()} == {torch.float16}
+
+
+def test_benchmark_of_loading_runs() -> None:
+    command = [sys.executable, REPOSITORY / "benchmarks" / "load_pack.py", "--device", "cpu", "--runs", "1"]
+    shapes = ["--esm2", "2", "64", "4", "--dnabert-s", "2", "48", "6"]
+    said = subprocess.run([*command, *shapes], check=True, capture_output=True, text=True).stdout
+    rows = [line.split("|")[1].strip() for line in said.splitlines()[4:]]
+    assert rows == ["esm2 flash fp32", "esm2 standard fp32", "dnabert_s flash fp32"]
 
 
 def test_missing_files_are_named(copy: Path, frames: Path) -> None:

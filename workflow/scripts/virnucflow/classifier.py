@@ -4,9 +4,8 @@ import torch
 from torch import nn
 
 from virnucflow.cli import InputError
-from virnucflow.model_pack import ModelPack, load_weights
+from virnucflow.model_pack import CLASSIFIER, ModelPack, load_weights, meta_device
 
-FILE = "classifier.safetensors"
 LABELS = ("others", "virus")
 VIRUS = LABELS.index("virus")
 
@@ -28,15 +27,17 @@ class MLPClassifier(nn.Module):
 
 def load_classifier(pack: ModelPack) -> MLPClassifier:
     """The pack's classifier in float32 on the CPU; its input must be as wide as the two encoders together."""
-    tensors = pack.tensors(FILE)
-    path = pack.directory / FILE
+    if CLASSIFIER not in pack.sha256:
+        raise InputError(f"{pack.directory}: has encoders, but no classifier; give a pack with one")
+    tensors = pack.tensors(CLASSIFIER)
+    path = pack.directory / CLASSIFIER
     try:
         hidden, features = tensors["hidden_layer.weight"].shape
     except KeyError:
         raise InputError(f"{path}: missing hidden_layer.weight; restore the pack") from None
     if features != pack.feature_width:
         raise InputError(f"{path}: takes {features} features, the encoders give {pack.feature_width}; restore the pack")
-    with torch.device("meta"):
+    with meta_device():
         classifier = MLPClassifier(features, hidden)
     return load_weights(classifier, tensors, path).float()
 

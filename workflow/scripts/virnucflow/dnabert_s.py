@@ -20,7 +20,7 @@ from virnucflow.arithmetic import DTYPES
 from virnucflow.attention_kernels import choose_kernel
 from virnucflow.batches import equal_length_batches
 from virnucflow.cli import InputError
-from virnucflow.model_pack import DnabertSShape, ModelPack, load_weights
+from virnucflow.model_pack import DnabertSShape, ModelPack, load_weights, meta_device
 
 FILE = "dnabert_s.safetensors"
 TOKENIZER = "tokenizer.json"
@@ -39,11 +39,12 @@ def load_dnabert_s(
         raise InputError("--precision fp8: ESM-2 alone has it; choose fp16 for DNABERT-S")
     if kernel == "varlen":
         raise InputError("--attention-kernel varlen: has no ALiBi, which DNABERT-S needs; choose auto or another")
-    with torch.device("meta"):
+    with meta_device():
         model = DnabertS(pack.dnabert_s)
     dtype = DTYPES[precision]
-    load_weights(model, pack.tensors(FILE), pack.directory / FILE).to(device=device, dtype=dtype)
-    tokenizer = load_tokenizer(pack.file(TOKENIZER))
+    load_weights(model, pack.tensors(FILE, device), pack.directory / FILE).to(dtype)
+    with pack.file(TOKENIZER) as path:
+        tokenizer = load_tokenizer(path)
     if attention == "standard":
         return lambda sequences: embed_standard(model, tokenizer, sequences), STANDARD_KERNEL
     kernel = choose_kernel(kernel, pack.dnabert_s.hidden_size // pack.dnabert_s.num_attention_heads, dtype, device)

@@ -17,7 +17,7 @@ from virnucflow.arithmetic import DTYPES
 from virnucflow.attention_kernels import choose_kernel
 from virnucflow.batches import equal_length_batches
 from virnucflow.cli import InputError
-from virnucflow.model_pack import Esm2Shape, ModelPack, load_weights
+from virnucflow.model_pack import Esm2Shape, ModelPack, load_weights, meta_device
 
 FILE = "esm2.safetensors"
 STANDARD_KERNEL = "fair-esm"
@@ -37,9 +37,9 @@ def load_esm2(
 ) -> tuple[Callable[[list[str]], torch.Tensor], str]:
     """The function that embeds proteins, a list of N to (N, embed_dim) float32 on the CPU, and the kernel it uses."""
     dtype = DTYPES[precision]
-    standard = load_weights(fair_esm_model(pack.esm2), pack.tensors(FILE), pack.directory / FILE)
+    standard = load_weights(fair_esm_model(pack.esm2), pack.tensors(FILE, device), pack.directory / FILE)
     if attention == "standard":
-        standard.to(device=device, dtype=dtype)
+        standard.to(dtype)
         return lambda proteins: embed_standard(standard, proteins, token_budget), STANDARD_KERNEL
     kernel = choose_kernel(kernel, pack.esm2.embed_dim // pack.esm2.attention_heads, dtype, device)
     flash = flash_model(standard, dtype, device)
@@ -55,7 +55,7 @@ def load_esm2(
 
 def fair_esm_model(shape: Esm2Shape, device: str = "meta") -> ESM2:
     """fair-esm's ESM2 without the two heads that no embedding needs; on the meta device it has no weights."""
-    with torch.device(device):
+    with meta_device() if device == "meta" else torch.device(device):
         model = ESM2(shape.num_layers, shape.embed_dim, shape.attention_heads, alphabet=ALPHABET)
     model.lm_head = torch.nn.Identity()
     model.contact_head = torch.nn.Identity()

@@ -2,6 +2,9 @@
 
 import hashlib
 import json
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,10 +12,16 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from torch.overrides import TorchFunctionMode
 
 from virnucflow.cli import InputError, log
 
-FILES = ("esm2.safetensors", "dnabert_s.safetensors", "tokenizer.json", "classifier.safetensors")
+ENCODER_FILES = ("esm2.safetensors", "dnabert_s.safetensors", "tokenizer.json")
+CLASSIFIER = "classifier.safetensors"
+FILES = (*ENCODER_FILES, CLASSIFIER)
+
+CPU = torch.device("cpu")
+MOST_NAMED = 5  # tensors that do not fit, in one message
 
 # What the metadata of an encoder's embeddings says about the pack's files.
 HASHES = {
@@ -44,12 +53,15 @@ class DnabertSShape:
 
 @dataclass(frozen=True)
 class ModelPack:
-    """A pack's `pack.json`. `trained` is False for random weights, whose scores mean nothing."""
+    """A pack's `pack.json`. `trained` is False for random weights, whose scores mean nothing.
+
+    A pack without a classifier has no chunk length: its encoders are for a classifier of one's own.
+    """
 
     directory: Path
     name: str
     trained: bool
-    chunk_length: int
+    chunk_length: int | None
     esm2: Esm2Shape
     dnabert_s: DnabertSShape
     provenance: str
@@ -62,22 +74,33 @@ class ModelPack:
         """Values a frame: DNABERT-S's and ESM-2's together."""
         return self.dnabert_s.hidden_size + self.esm2.embed_dim
 
-    def file(self, name: str) -> Path:
-        """The path of one of the pack's files, after its bytes were found to be those that `pack.json` records."""
-        path = self.directory / name
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-        if found != self.sha256[name]:
-            raise InputError(f"{path}: SHA-256 {found} is not the {self.sha256[name]} of pack.json; restore the pack")
-        return path
+    @contextmanager
+    def file(self, name: str) -> Iterator[Path]:
+        """The path of one of the pack's files, to read from.
 
-    def tensors(self, name: str) -> dict[str, torch.Tensor]:
-        """The tensors of one of the pack's files, by name, mapped into memory."""
-        path = self.file(name)
-        try:
-            return load_file(path)
-        except SafetensorError as error:
-            raise InputError(f"{path}: not a safetensors file ({error}); restore the pack") from None
+        While it is read, a thread takes its SHA-256. The block ends, well or not, when that was found to be the one
+        that `pack.json` records; so the time of it is seldom felt, and a damaged file is always called that.
+        """
+        path = self.directory / name
+        with ThreadPoolExecutor(1) as thread:
+            found = thread.submit(file_sha256, path)
+            try:
+                yield path
+            finally:
+                if (sha256 := found.result()) != self.sha256[name]:
+                    wanted = self.sha256[name]
+                    raise InputError(f"{path}: SHA-256 {sha256} is not the {wanted} of pack.json; restore the pack")
+
+    def tensors(self, name: str, device: torch.device = CPU) -> dict[str, torch.Tensor]:
+        """The tensors of one of the pack's files, by name, in the file's precision.
+
+        On the CPU they are the file, mapped into memory. To a GPU they go straight from there, one at a time.
+        """
+        with self.file(name) as path:
+            try:
+                return load_file(path, device=str(device))
+            except SafetensorError as error:
+                raise InputError(f"{path}: not a safetensors file ({error}); restore the pack") from None
 
 
 def read_model_pack(directory: Path, chunk_length: int | None = None) -> ModelPack:
@@ -90,9 +113,9 @@ def read_model_pack(directory: Path, chunk_length: int | None = None) -> ModelPa
         pack = ModelPack(directory=directory, **content)
     except (ValueError, TypeError, KeyError) as error:
         raise InputError(f"{path}: not the description of a model pack ({error}); restore the pack") from None
-    if missing := set(FILES) - pack.sha256.keys():
+    if missing := {*ENCODER_FILES, *([CLASSIFIER] if pack.chunk_length else [])} - pack.sha256.keys():
         raise InputError(f"{path}: no SHA-256 of {', '.join(sorted(missing))}; restore the pack")
-    if chunk_length not in (None, pack.chunk_length):
+    if pack.chunk_length and chunk_length not in (None, pack.chunk_length):
         raise InputError(
             f"{path}: the pack is for chunks of {pack.chunk_length} bases, not of {chunk_length}; "
             "change chunk_length, or use a pack for it"
@@ -102,14 +125,49 @@ def read_model_pack(directory: Path, chunk_length: int | None = None) -> ModelPa
     return pack
 
 
-def describe(content: dict[str, Any], files: dict[str, Path]) -> str:
+def describe(content: dict[str, Any], files: Mapping[str, Path]) -> str:
     """The text of `pack.json`: `content`, and the SHA-256 of the pack's files by their names."""
-    sha256 = {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files.items()}
+    sha256 = {name: file_sha256(path) for name, path in files.items()}
     return json.dumps(content | {"sha256": sha256}, indent=2) + "\n"
+
+
+def file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class Blank(TorchFunctionMode):
+    """Within this, modules draw no random weights, and compute the tables that they start from on the CPU.
+
+    On the meta device there is nothing to draw or compute, but PyTorch imports its compiler for it: a second or two.
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:  # noqa: ANN401
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return kwargs["tensor"] if "tensor" in kwargs else args[0]
+        if func is torch.arange:
+            kwargs["device"] = "cpu"
+        return func(*args, **kwargs)
+
+
+@contextmanager
+def meta_device() -> Iterator[None]:
+    """Within this, modules are built without weights: load_weights gives them some."""
+    with torch.device("meta"), Blank():
+        yield
 
 
 def load_weights(module: torch.nn.Module, tensors: dict[str, torch.Tensor], path: Path) -> torch.nn.Module:
     """Give a module built on the meta device its weights; a tensor missing, extra or of a wrong shape is an error."""
+    if problems := misfits(module, tensors):
+        raise InputError(f"{path}: the tensors do not fit pack.json: {problems}; restore the pack")
+    module.load_state_dict(tensors, assign=True)
+    return module.eval().requires_grad_(False)
+
+
+def misfits(module: torch.nn.Module, tensors: Mapping[str, torch.Tensor]) -> str:
+    """What is missing, extra or of a wrong shape in tensors that are to be a module's; empty when they fit."""
     wanted = module.state_dict()
     problems = [f"missing {name}" for name in wanted.keys() - tensors.keys()]
     problems += [f"unknown {name}" for name in tensors.keys() - wanted.keys()]
@@ -118,9 +176,5 @@ def load_weights(module: torch.nn.Module, tensors: dict[str, torch.Tensor], path
         for name in wanted.keys() & tensors.keys()
         if tensors[name].shape != wanted[name].shape
     ]
-    if problems:
-        raise InputError(
-            f"{path}: the tensors do not fit pack.json: {'; '.join(sorted(problems)[:5])}; restore the pack"
-        )
-    module.load_state_dict(tensors, assign=True)
-    return module.eval().requires_grad_(False)
+    more = f"; and {len(problems) - MOST_NAMED} more" if len(problems) > MOST_NAMED else ""
+    return "; ".join(sorted(problems)[:MOST_NAMED]) + more
