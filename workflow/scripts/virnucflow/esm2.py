@@ -108,8 +108,9 @@ def flash_model(model: ESM2, dtype: torch.dtype, device: torch.device) -> FlashM
     """Arrange the tensors of fair-esm's model for the flash path."""
 
     def tensors(*modules: torch.nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
-        """Weight and bias, of several modules one below the other."""
-        weight, bias = torch.cat([m.weight for m in modules]), torch.cat([m.bias for m in modules])
+        """Weight and bias, of several modules one below the other; of one, where they are if they can stay."""
+        parts = [m.weight for m in modules], [m.bias for m in modules]
+        weight, bias = (part[0] if len(part) == 1 else torch.cat(part) for part in parts)
         return weight.to(device=device, dtype=dtype), bias.to(device=device, dtype=dtype)
 
     layers = [
