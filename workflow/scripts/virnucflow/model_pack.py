@@ -18,7 +18,8 @@ from virnucflow.cli import InputError, log
 
 ENCODER_FILES = ("esm2.safetensors", "dnabert_s.safetensors", "tokenizer.json")
 CLASSIFIER = "classifier.safetensors"
-FILES = (*ENCODER_FILES, CLASSIFIER)
+REFERENCE = "reference.safetensors"  # of reference.py
+FILES = (*ENCODER_FILES, CLASSIFIER, REFERENCE)
 
 CPU = torch.device("cpu")
 MOST_NAMED = 5  # tensors that do not fit, in one message
