@@ -24,7 +24,7 @@ from virnucflow.restricted_pickle import Record, read_checkpoint
 def write_archive(path: Path, pickled: bytes, data: dict[str, bytes] | None = None, **options: object) -> Path:
     """A file in the format of torch.save with any pickle in it."""
     with zipfile.ZipFile(path, "w", **options) as archive:
-        for name, content in {"data.pkl": pickled, "byteorder": b"little", **(data or {})}.items():
+        for name, content in {"data.pkl": pickled, "byteorder": b"little", "version": b"3\n", **(data or {})}.items():
             archive.writestr(f"archive/{name}", content)
     return path
 

@@ -119,6 +119,20 @@ def stamps(paths):
     return [(status.st_size, int(status.st_mtime)) for status in found]
 
 
+def of_pack(name):
+    """A file of the model pack, as an input; only the untrained pack is built without being asked for."""
+
+    def path(wildcards):
+        path = f"{config['model']}/{name}"
+        if config["model"] != UNTRAINED and not os.path.exists(path):
+            raise WorkflowError(
+                f"model: {path} is not there; give a pack's directory, or run fetch_models for its name"
+            )
+        return path
+
+    return path
+
+
 def pack_stamps(*names):
     """The stamps of files of a model pack that the workflow does not build itself."""
     return [] if config["model"] == UNTRAINED else stamps(f"{config['model']}/{name}" for name in names)
@@ -217,6 +231,8 @@ def closing_words():
 
 
 validate(config, str(WORKFLOW / "schemas" / "config.schema.yaml"))
+if Path(config["model"]).name == config["model"] and not os.path.isdir(config["model"]):
+    config["model"] = f"models/{config['model']}"
 SAMPLES = read_samples(config["samples"])
 FORCED_ATTENTION = forced_attention()
 if config["divergence_refuse"] > config["divergence_accept"]:

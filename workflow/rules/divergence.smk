@@ -39,7 +39,7 @@ rule compare_attention:
         reference_features=f"work/{{sample}}/features/standard/{SAMPLED}.safetensors",
         reference_scores=f"work/{{sample}}/scores/standard/{SAMPLED}.parquet",
         labels=lambda wildcards: SAMPLES[wildcards.sample]["labels"],
-        pack=ancient(f"{config['model']}/pack.json"),
+        pack=ancient(of_pack("pack.json")),
         program=program("compare_attention"),
         library=library("compare_attention"),
     output:

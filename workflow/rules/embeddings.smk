@@ -5,9 +5,9 @@
 rule embed_dnabert_s:
     input:
         frames="work/{sample}/frames/{shard}.parquet",
-        pack=ancient(f"{config['model']}/pack.json"),
-        weights=f"{config['model']}/dnabert_s.safetensors",
-        tokenizer=f"{config['model']}/tokenizer.json",
+        pack=ancient(of_pack("pack.json")),
+        weights=of_pack("dnabert_s.safetensors"),
+        tokenizer=of_pack("tokenizer.json"),
         program=program("embed_dnabert_s"),
         library=library("embed_dnabert_s"),
     output:
@@ -24,6 +24,7 @@ rule embed_dnabert_s:
         mem_mb=embed_memory,
         runtime=embed_runtime,
         token_budget=token_budget,
+        check_model=int(config["check_models_at_start"]),
     params:
         options=embed_options("dnabert_s"),
         stamps=pack_stamps("dnabert_s.safetensors", "tokenizer.json"),
@@ -32,15 +33,15 @@ rule embed_dnabert_s:
     shell:
         'python {input.program:q} --frames {input.frames:q} --model "$(dirname {input.pack:q})"'
         " --attention {wildcards.attention} {params.options}"
-        " --token-budget {resources.token_budget} --threads {threads}"
+        " --token-budget {resources.token_budget} --threads {threads} --check-model {resources.check_model}"
         " --embeddings {output.embeddings:q} 2> {log:q}"
 
 
 use rule embed_dnabert_s as embed_esm2 with:
     input:
         frames="work/{sample}/frames/{shard}.parquet",
-        pack=ancient(f"{config['model']}/pack.json"),
-        weights=f"{config['model']}/esm2.safetensors",
+        pack=ancient(of_pack("pack.json")),
+        weights=of_pack("esm2.safetensors"),
         program=program("embed_esm2"),
         library=library("embed_esm2"),
     output:

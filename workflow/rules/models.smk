@@ -1,4 +1,5 @@
-# Model packs. The untrained one is built where the config names it; any other is there already.
+# Model packs. The untrained one is built where the config names it; published ones are made by fetch_models, on a
+# machine with network, when a user asks for it; any other is there already.
 
 
 rule build_untrained_pack:
@@ -11,6 +12,7 @@ rule build_untrained_pack:
         "models/untrained/dnabert_s.safetensors",
         "models/untrained/tokenizer.json",
         "models/untrained/classifier.safetensors",
+        "models/untrained/reference.safetensors",
     log:
         "logs/build_untrained_pack.log",
     conda:
@@ -26,3 +28,58 @@ rule build_untrained_pack:
         "Build a model pack of random weights: its scores mean nothing"
     shell:
         "python {input.program:q} --model {params.model:q}" " --chunk-length {params.chunk_length} 2> {log:q}"
+
+
+rule fetch_models:
+    input:
+        catalogue=config["models"] if os.path.exists(config["models"]) else portable(WORKFLOW.parent / config["models"]),
+        program=program("fetch_models"),
+        library=library("fetch_models"),
+    log:
+        "logs/fetch_models.log",
+    retries: 0
+    localrule: True
+    conda:
+        "../../envs/programs.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=1440,
+    params:
+        model=config["model"],
+        source=["--source", config["model_source"]] if config["model_source"] else [],
+    message:
+        "Make the model pack {params.model} of published files"
+    shell:
+        "python {input.program:q} --catalogue {input.catalogue:q} --model {params.model:q}"
+        " {params.source:q} 2>&1 | tee {log:q} >&2"
+
+
+rule check_models:
+    input:
+        pack=of_pack("pack.json"),
+        esm2=of_pack("esm2.safetensors"),
+        dnabert_s=of_pack("dnabert_s.safetensors"),
+        tokenizer=of_pack("tokenizer.json"),
+        program=program("check_models"),
+        library=library("check_models"),
+    log:
+        "logs/check_models.log",
+    retries: 0
+    conda:
+        "../../envs/programs.yaml"
+    threads: 4
+    resources:
+        gpu=GPUS,
+        mem_mb=check_memory,
+        runtime=60,
+    params:
+        model=config["model"],
+        precision=config["precision"]["flash"],
+        kernel=config["attention_kernel"],
+        device=config["device"],
+    message:
+        "Compare what the model pack {params.model} computes here with its reference values"
+    shell:
+        "python {input.program:q} --model {params.model:q} --device {params.device} --precision {params.precision}"
+        " --attention-kernel {params.kernel} --threads {threads} 2>&1 | tee {log:q} >&2"

@@ -5,8 +5,8 @@ rule predict:
     input:
         frames="work/{sample}/frames/{shard}.parquet",
         features="work/{sample}/features/{attention}/{shard}.safetensors",
-        pack=ancient(f"{config['model']}/pack.json"),
-        classifier=f"{config['model']}/classifier.safetensors",
+        pack=ancient(of_pack("pack.json")),
+        classifier=of_pack("classifier.safetensors"),
         program=program("predict"),
         library=library("predict"),
     output:

@@ -13,6 +13,11 @@ def embed_memory(wildcards, input, attempt):
     return int((6000 + 3 * os.path.getsize(input.weights) / 1e6 + 60 * os.path.getsize(input.frames) / 1e6) * attempt)
 
 
+def check_memory(wildcards, input, attempt):
+    """Megabytes: as for embedding, without frames."""
+    return int((6000 + 3 * sum(map(os.path.getsize, (input.esm2, input.dnabert_s))) / 1e6) * attempt)
+
+
 def table_memory(wildcards, input, attempt):
     """Megabytes for a program that holds its input and as much again."""
     return int((2000 + 3 * input.size_mb) * attempt)

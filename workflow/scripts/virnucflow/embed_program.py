@@ -13,6 +13,7 @@ from virnucflow.attention_kernels import KERNELS
 from virnucflow.cli import Failure, InputError, log, run, staged
 from virnucflow.embeddings import save_tensors
 from virnucflow.model_pack import HASHES, ModelPack, read_model_pack
+from virnucflow.reference import check_encoder
 from virnucflow.tables import FRAMES, digest, read_parquet
 
 TOKEN_BUDGET = {"flash": 33792, "standard": 2048}  # standard: what v1 puts into one batch
@@ -57,6 +58,9 @@ def parse_arguments(description: str) -> argparse.Namespace:
         help=f"tokens a batch; default {TOKEN_BUDGET}; flash on a CPU: at most {CPU_TOKEN_BUDGET}",
     )
     parser.add_argument("--threads", type=int, help="CPU threads; default all cores")
+    parser.add_argument(
+        "--check-model", type=int, choices=(0, 1), default=0, help="1: first compare with the pack's reference values"
+    )
     return parser.parse_args()
 
 
@@ -83,6 +87,8 @@ def embed(arguments: argparse.Namespace, encoder: str, column: str, load: Load) 
     while True:
         try:
             run_encoder, kernel = load(pack, attention, arguments.attention_kernel, precision, device, token_budget)
+            if arguments.check_model:
+                check_encoder(pack, encoder, run_encoder, precision)
             embedding = embed_once(run_encoder, sequences) if attention == "flash" else run_encoder(sequences)
             break
         except torch.OutOfMemoryError:  # packed batches have halved themselves already, and gone on where they were

@@ -1,0 +1,79 @@
+"""Check an installation on known answers: embed a model pack's reference frames and compare.
+
+The frames are computed as VirNucPro v1 computed them (standard, fp32), and by the fast path. Says for each encoder, and
+for the scores, how far off they are, and fails when one is farther than its precision allows.
+"""
+
+import argparse
+from pathlib import Path
+
+import torch
+
+from virnucflow.arithmetic import PRECISIONS, Liberties, allow, choose_precision
+from virnucflow.attention_kernels import KERNELS
+from virnucflow.classifier import CLASSIFIER, load_classifier, score
+from virnucflow.cli import Failure, InputError, log, run
+from virnucflow.dnabert_s import load_dnabert_s
+from virnucflow.embed_program import TOKEN_BUDGET, choose_device
+from virnucflow.esm2 import load_esm2
+from virnucflow.model_pack import ModelPack, read_model_pack
+from virnucflow.reference import Reference, compare_embedding, compare_scores, load_reference
+
+LOAD = {"dnabert_s": load_dnabert_s, "esm2": load_esm2}  # in the features' order
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=Path, required=True, help="directory of a model pack")
+    parser.add_argument("--precision", choices=PRECISIONS["flash"], default="auto", help="of flash")
+    parser.add_argument(
+        "--attention-kernel", choices=KERNELS, default="auto", help="of ESM-2, flash; auto: the fastest"
+    )
+    parser.add_argument("--device", default="auto", help="auto (a GPU where there is one), cpu, cuda or cuda:N")
+    parser.add_argument("--threads", type=int, help="CPU threads; default all cores")
+    return parser.parse_args()
+
+
+def check(
+    pack: ModelPack, reference: Reference, attention: str, kernel: str, precision: str, device: torch.device
+) -> list[str]:
+    """Compare one way of computing with the reference; gives what is too far off."""
+    features, comparisons = [], []
+    for encoder, load in LOAD.items():
+        own = "fp16" if precision == "fp8" and encoder == "dnabert_s" else precision
+        embed, used = load(
+            pack, attention, kernel if encoder == "esm2" else "auto", own, device, TOKEN_BUDGET["standard"]
+        )
+        features.append(embed(reference.sequences(encoder)))
+        if comparison := compare_embedding(reference, encoder, features[-1], own):
+            comparisons.append((f"{encoder}, {attention} {own} ({used})", comparison))
+        else:
+            log.info("%s: the pack has no reference values", encoder)
+    if "scores" in reference.values and CLASSIFIER in pack.sha256:
+        scores = score(load_classifier(pack), torch.cat(features, dim=1))
+        comparisons.append((f"scores, {attention} {precision}", compare_scores(reference, scores, precision)))
+    for what, comparison in comparisons:
+        log.info("%s: %s", what, comparison)
+    return [f"{what} {comparison}" for what, comparison in comparisons if not comparison.passed]
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    allow(Liberties())
+    device = choose_device(arguments.device)
+    pack = read_model_pack(arguments.model)
+    if not (reference := load_reference(pack)):
+        raise InputError(f"{arguments.model}: the pack has no reference values; make it again to have some")
+    precision = choose_precision(arguments.precision, "flash", device)
+    ways = [("standard", "auto", "fp32"), ("flash", arguments.attention_kernel, precision)]
+    log.info("%d frames, against %s", len(reference.names), reference.source)
+    wrong = [line for way in ways for line in check(pack, reference, *way, device)]
+    if wrong:
+        raise Failure(f"{arguments.model}: {'; '.join(wrong)}; check driver, versions and precision, or fetch it again")
+    log.info("passed: %s on %s computes what it should", pack.name, device)
+
+
+if __name__ == "__main__":
+    run(main)
