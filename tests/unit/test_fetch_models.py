@@ -68,6 +68,8 @@ class Answer(BaseHTTPRequestHandler):
             self.send_error(416)
             return
         self.send_response(206 if start else 200)
+        if fault == "login":
+            self.send_header("Content-Type", "text/html; charset=utf-8")
         if start:
             first = start + 1 if fault == "other range" else start
             self.send_header("Content-Range", f"bytes {first}-{len(content) - 1}/{len(content)}")
@@ -146,6 +148,7 @@ def failure(url: str, path: Path, size: int | None = NUMBER) -> str:
     [
         (["404"], "the server says 404 Not Found; check the address in config/models.yaml", 1),
         (["403"], "the server says 403 Forbidden", 1),
+        (["login"], "a web page came, not the file; log in to the network", 1),
         (["503"] * 9, "the server says 503 Service Unavailable; run again to go on, or bring the file by hand", 3),
         (["stall"] * 9, "Read timed out.; run again to go on", 3),
         (["cut"] * 9, "run again to go on", 3),

@@ -164,6 +164,8 @@ def _transfer(url: str, path: Path, size: int | None, timeout: float) -> None:
             raise Passing(f"the server says {status} {response.reason}")
         if status not in (200, 206):
             raise Failure(f"{url}: the server says {status} {response.reason}; check the address in config/models.yaml")
+        if response.headers.get("Content-Type", "").startswith("text/html"):  # of a proxy, or of a network's login
+            raise Failure(f"{url}: a web page came, not the file; log in to the network, or check the address")
         start = start if status == 206 else 0
         total = size
         if "Content-Length" in response.headers:

@@ -1,0 +1,27 @@
+"""A model pack on a GPU: the file's tensors, and the known answers in every precision."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from helpers import run_program
+
+from virnucflow import dnabert_s, esm2
+from virnucflow.model_pack import ModelPack
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+
+
+@pytest.mark.parametrize("file", [esm2.FILE, dnabert_s.FILE])
+def test_tensors_arrive_unchanged(file: str, pack: ModelPack) -> None:
+    there, here = pack.tensors(file, torch.device("cuda")), pack.tensors(file)
+    assert there.keys() == here.keys()
+    for name, tensor in there.items():
+        assert tensor.is_cuda and tensor.dtype == here[name].dtype and torch.equal(tensor.cpu(), here[name])
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
+def test_known_answers(precision: str, pack_directory: Path) -> None:
+    said = run_program("check_models", "--model", pack_directory, "--device", "cuda", "--precision", precision)
+    assert "passed: untrained on cuda computes what it should" in said
+    assert f"esm2, flash {precision} (" in said and "scores, standard fp32: differs by" in said
