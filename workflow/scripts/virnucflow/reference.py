@@ -13,7 +13,7 @@ from virnucflow.cli import Failure, InputError, log
 from virnucflow.embeddings import save_tensors
 from virnucflow.model_pack import REFERENCE, ModelPack
 
-# The largest difference to v1's values, relative to their size, for each precision: some ten times what was seen.
+# The largest difference to v1's values, relative to their size: ten times and more what each precision itself gives.
 LARGEST_DIFFERENCE = {"fp32": 1e-3, "fp16": 1e-2, "bf16": 1e-1, "fp8": 2e-1}
 # The same of score_virus, absolute.
 LARGEST_SCORE_DIFFERENCE = {"fp32": 1e-3, "fp16": 1e-2, "bf16": 5e-2, "fp8": 2e-1}
