@@ -125,9 +125,7 @@ def of_pack(name):
     def path(wildcards):
         path = f"{config['model']}/{name}"
         if config["model"] != UNTRAINED and not os.path.exists(path):
-            raise WorkflowError(
-                f"model: {path} is not there; give a pack's directory, or run fetch_models for its name"
-            )
+            raise WorkflowError(f"model: {path} is not there; run fetch_models, or give a pack's directory")
         return path
 
     return path
