@@ -68,6 +68,14 @@ def write_fasta(path: Path, records: dict[str, str]) -> Path:
     return path
 
 
+def fake_gpus(folder: Path, uuids: list[str], capability: str = "9.0") -> None:
+    """A stand-in for nvidia-smi, to be put on the PATH."""
+    folder.mkdir(exist_ok=True)
+    lines = "".join(f"echo '{uuid}, {capability}'\n" for uuid in uuids) or "echo No devices were found; exit 6\n"
+    (folder / "nvidia-smi").write_text(f"#!/bin/sh\n{lines}")
+    (folder / "nvidia-smi").chmod(0o755)
+
+
 def tree(directory: Path) -> dict[str, bytes]:
     """The content of every file below a directory."""
     return {str(p.relative_to(directory)): p.read_bytes() for p in sorted(directory.rglob("*")) if p.is_file()}

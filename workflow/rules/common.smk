@@ -5,6 +5,7 @@ import json
 import math
 import os
 import re
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from snakemake.utils import validate
 
 WORKFLOW = Path(str(workflow.current_basedir)).parent
 SCRIPTS = WORKFLOW / "scripts"
+sys.path.insert(0, str(SCRIPTS))
 V1_ATTENTION = "VIRNUCPRO_V1_ATTENTION"
 MOST_SHARDS = 2000
 SAMPLED = "sampled"  # the shard of the frames on which both attentions are compared

@@ -18,7 +18,7 @@ rule embed_dnabert_s:
         "logs/embed_dnabert_s/{sample}/{attention}/{shard}.benchmark.tsv"
     conda:
         "../../envs/programs.yaml"
-    threads: 4
+    threads: embed_threads()
     resources:
         gpu=GPUS,
         mem_mb=embed_memory,
@@ -50,6 +50,8 @@ use rule embed_dnabert_s as embed_esm2 with:
         "logs/embed_esm2/{sample}/{attention}/{shard}.log",
     benchmark:
         "logs/embed_esm2/{sample}/{attention}/{shard}.benchmark.tsv"
+    # The longer jobs first, so that several GPUs end at about the same time.
+    priority: 1
     params:
         options=embed_options("esm2"),
         stamps=pack_stamps("esm2.safetensors"),

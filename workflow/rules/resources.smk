@@ -1,11 +1,25 @@
 # What jobs ask for, by the size of their input and the number of the attempt. Nothing here changes a result.
 
+from virnucflow.gpu_lease import visible_gpus
+
 GPUS = 0 if config["device"] == "cpu" else 1
+# The process that schedules the jobs, and not on a cluster (whose nodes --jobs counts).
+ON_THIS_MACHINE = workflow.is_main_process and workflow.nodes is None
+if GPUS and ON_THIS_MACHINE and "gpu" not in workflow.global_resources:  # nothing said with --resources gpu=N
+    workflow.register_resource("gpu", max(1, len(visible_gpus())))
 
 
 def token_budget(wildcards, attempt):
     """Tokens a batch: v1's number for standard; for flash halved with each attempt, if a GPU ran out of memory."""
     return 2048 if wildcards.attention == "standard" else 33792 // 2 ** (attempt - 1)
+
+
+def embed_threads():
+    """On this machine: beside a job on each GPU others find a core; without a GPU the jobs go one at a time."""
+    if not ON_THIS_MACHINE or not GPUS:
+        return 4
+    gpus = len(visible_gpus())
+    return max(1, min(4, workflow.cores // (gpus + 1))) if gpus else workflow.cores
 
 
 def embed_memory(wildcards, input, attempt):

@@ -12,6 +12,7 @@ from virnucflow.arithmetic import PRECISIONS, Liberties, allow, choose_precision
 from virnucflow.attention_kernels import KERNELS
 from virnucflow.cli import Failure, InputError, log, run, staged
 from virnucflow.embeddings import save_tensors
+from virnucflow.gpu_lease import lease_gpu
 from virnucflow.model_pack import HASHES, ModelPack, read_model_pack
 from virnucflow.reference import check_encoder
 from virnucflow.tables import FRAMES, digest, read_parquet
@@ -71,6 +72,8 @@ def embed(arguments: argparse.Namespace, encoder: str, column: str, load: Load) 
     token_budget = TOKEN_BUDGET[attention] if arguments.token_budget is None else arguments.token_budget
     if token_budget < 1:
         raise InputError(f"--token-budget {token_budget}: give a positive number")
+    if arguments.device in ("auto", "cuda"):
+        lease_gpu()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     liberties = Liberties(**dict.fromkeys(arguments.allow, True))
