@@ -6,16 +6,13 @@ its matrix products alone, in fp16, one after another as the model runs them. Pr
 
 import argparse
 import random
-import sys
 from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow" / "scripts"))
+from shared import add_shapes, random_length  # shared.py puts programs and library on the path
 
 from build_untrained_pack import build_tokenizer
 from virnucflow import dnabert_s, dnabert_s_packed, esm2, esm2_packed
@@ -31,18 +28,11 @@ Embed = Callable[[list[str]], torch.Tensor]
 
 
 def parse_arguments() -> argparse.Namespace:
-    shape = {"type": int, "nargs": 3, "metavar": ("LAYERS", "WIDTH", "HEADS")}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--esm2", **shape, default=[36, 2560, 40], help="shape; default: ESM-2 3B")
-    parser.add_argument("--dnabert-s", **shape, default=[12, 768, 12], help="shape; default: the published one")
+    add_shapes(parser)
     parser.add_argument("--batches", type=int, default=14, help="full batches of proteins, as in the midst of a shard")
     parser.add_argument("--few", type=int, default=200, help="frames for the slow ways, and for the cosines")
     return parser.parse_args()
-
-
-def random_length(letters: random.Random) -> int:
-    """80 % of 165 or 166 residues, the rest from 20 to 166: about what chunks of 500 bases give."""
-    return letters.choice((165, 166)) if letters.random() < 0.8 else letters.randint(20, 166)
 
 
 def random_proteins(batches: int) -> list[str]:

@@ -6,36 +6,23 @@ a table in Markdown.
 
 import argparse
 import random
-import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
 
 import pyarrow as pa
-from encoders import random_length
+from shared import add_shapes, build_pack, random_length, run
 
-from virnucflow.tables import FRAMES, write_parquet  # encoders.py has put the library on the path
+from virnucflow.tables import FRAMES, write_parquet  # shared.py has put the library on the path
 
-SCRIPTS = Path(__file__).resolve().parents[1] / "workflow" / "scripts"
 FEW = 100
 
 
 def parse_arguments() -> argparse.Namespace:
-    shape = {"type": int, "nargs": 3, "metavar": ("LAYERS", "WIDTH", "HEADS")}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--esm2", **shape, default=[36, 2560, 40], help="shape; default: ESM-2 3B")
-    parser.add_argument("--dnabert-s", **shape, default=[12, 768, 12], help="shape; default: the published one")
+    add_shapes(parser)
     parser.add_argument("--frames", type=int, default=100_000)
     parser.add_argument("--precision", default="fp16", help="of ESM-2")
     return parser.parse_args()
-
-
-def run(program: str, *arguments: object) -> float:
-    """Seconds that a program took."""
-    start = time.monotonic()
-    subprocess.run([sys.executable, SCRIPTS / f"{program}.py", *map(str, arguments)], check=True)
-    return time.monotonic() - start
 
 
 def write_frames(path: Path, number: int) -> int:
@@ -53,8 +40,7 @@ def main() -> None:
     arguments = parse_arguments()
     with tempfile.TemporaryDirectory() as folder:
         pack, few, many, out = (Path(folder) / name for name in ("pack", "few", "many", "out"))
-        shapes = ["--esm2", *arguments.esm2, "--dnabert-s", *arguments.dnabert_s, "--vocabulary", 4096]
-        run("build_untrained_pack", "--model", pack, *shapes)
+        build_pack(pack, arguments)
         write_frames(few, FEW)
         tokens = write_frames(many, arguments.frames)
         print(f"\n| | {FEW} frames, first time | again | {arguments.frames} frames | frames/s after that start |")
