@@ -131,14 +131,11 @@ def main() -> None:
             rate = frames / seconds
             alone = alone or rate / number
             busy = ", ".join(f"{np.mean(watch.utilization[uuid]):.0f} %" for uuid in gpus) or "-"
-            figures = (
-                f"{number} | {frames} | {seconds:.1f} | {embedded:.1f} | {rate:,.0f} | {rate / number / alone:.1%}"
-            )
-            lines.append(f"| {figures} | {busy} | {max(watch.most_processes.values(), default=0)} |")
+            figures = [f"{number}", f"{frames}", f"{seconds:.1f}", f"{embedded:.1f}", f"{rate:,.0f}"]
+            figures += [f"{rate / number / alone:.1%}", busy, f"{max(watch.most_processes.values(), default=0)}"]
+            lines.append(f"| {' | '.join(figures)} |")
             print(lines[-1], flush=True)
-    print(
-        "\n| GPUs | frames | wall, s | embedded by, s | frames/s | efficiency | GPUs busy | most processes on one GPU |"
-    )
+    print("\n| GPUs | frames | wall, s | embedded by, s | frames/s | efficiency | busy | most processes on one GPU |")
     print("| --: | --: | --: | --: | --: | --: | --- | --: |\n" + "\n".join(lines))
 
 
