@@ -16,6 +16,7 @@ include: "workflow/rules/sequences.smk"
 include: "workflow/rules/embeddings.smk"
 include: "workflow/rules/predictions.smk"
 include: "workflow/rules/divergence.smk"
+include: "workflow/rules/hooks.smk"
 
 
 rule all:
@@ -23,7 +24,3 @@ rule all:
     input:
         expand(rules.write_results.output, sample=SAMPLES),
         expand(rules.report_divergence.output, sample=filter(gated, SAMPLES)),
-
-
-onsuccess:
-    print(closing_words())

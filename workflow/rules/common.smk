@@ -216,20 +216,6 @@ def embed_options(encoder):
     return options
 
 
-def closing_words():
-    """What to tell the user after a run: where the results are, and what to beware of."""
-    words = []
-    for sample in SAMPLES:
-        if not os.path.exists(f"results/{sample}/run.json"):
-            continue  # another target was asked for
-        run = json.loads(Path(f"results/{sample}/run.json").read_text())
-        warning = "" if run["trained"] else f" (model {run['model']} is untrained: these results mean nothing)"
-        if (gate := run["divergence"]) and gate["decision"] != "accept":
-            warning += f" ({gate['decision']}: {gate['message']}; published are those of attention {gate['attention']})"
-        words.append(f"Results of {sample}: results/{sample}/{warning}")
-    return "\n".join(words)
-
-
 validate(config, str(WORKFLOW / "schemas" / "config.schema.yaml"))
 if Path(config["model"]).name == config["model"] and not os.path.isdir(config["model"]):
     config["model"] = f"models/{config['model']}"

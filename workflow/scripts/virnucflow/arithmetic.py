@@ -5,12 +5,12 @@ from typing import NamedTuple
 import torch
 
 from virnucflow.cli import InputError
+from virnucflow.gpu_lease import LEAST_CAPABILITY
 
 # What each attention knows; auto is fp16 on a GPU and fp32 on the CPU.
 PRECISIONS = {"flash": ("auto", "fp32", "fp16", "bf16", "fp8"), "standard": ("fp32", "fp16")}
 # In fp8 the operands of the products alone are: everything between them is in half precision.
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16, "fp8": torch.float16}
-FP8_CAPABILITY = (8, 9)  # Ada; Hopper is 9.0
 
 
 class Liberties(NamedTuple):
@@ -39,6 +39,10 @@ def choose_precision(asked: str, attention: str, device: torch.device) -> str:
         raise InputError(f"--precision {asked}: --attention {attention} knows {known}; choose one of these")
     if asked == "auto":
         return "fp16" if device.type == "cuda" else "fp32"
-    if asked == "fp8" and (device.type != "cuda" or torch.cuda.get_device_capability(device) < FP8_CAPABILITY):
-        raise InputError("--precision fp8: needs a GPU of compute capability 8.9 or more (Ada, Hopper); choose fp16")
+    if asked == "fp8" and device.type != "cuda":
+        raise InputError("--precision fp8: needs a GPU; choose fp32")
+    least = LEAST_CAPABILITY.get(asked, (0, 0))
+    if device.type == "cuda" and torch.cuda.get_device_capability(device) < least:
+        number = ".".join(map(str, least))
+        raise InputError(f"--precision {asked}: needs a GPU of compute capability {number} or more; choose fp16")
     return asked

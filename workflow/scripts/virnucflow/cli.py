@@ -27,7 +27,7 @@ def run(main: Callable[[], None]) -> None:
     """
     program = Path(sys.argv[0]).name
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format=f"{program}: %(levelname)s: %(message)s")
-    for level in (logging.INFO, logging.WARNING):
+    for level in (logging.INFO, logging.WARNING, logging.ERROR):
         logging.addLevelName(level, logging.getLevelName(level).lower())
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:

@@ -18,6 +18,7 @@ from virnucflow.cli import log
 
 LOCKS = Path("/tmp/virnucflow-gpus")
 VISIBLE = "CUDA_VISIBLE_DEVICES"
+LEAST_CAPABILITY = {"bf16": (8, 0), "fp8": (8, 9)}  # of a GPU, for a precision: Ampere; Ada (Hopper is 9.0)
 
 
 class Gpu(NamedTuple):
