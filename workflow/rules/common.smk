@@ -44,12 +44,12 @@ def read_samples(path):
     for name, rows in sheet.groupby("sample", sort=False):
         if rows["fasta"].duplicated().any():
             raise WorkflowError(f"samples: {path}: sample {name} names a file twice; remove one")
-        samples[name] = {"fasta": list(rows["fasta"])}
+        samples[name] = {"fasta": list(map(local, rows["fasta"]))}
         for column in ("attention", "labels"):
             values = rows.get(column, pd.Series([None])).unique()
             if len(values) > 1:
                 raise WorkflowError(f"samples: {path}: sample {name} has several values of {column}; use one")
-            samples[name][column] = [] if pd.isna(values[0]) else [values[0]]
+            samples[name][column] = [] if pd.isna(values[0]) else [local(values[0])]
     if not samples:
         raise WorkflowError(f"samples: {path}: no sample; add a row with sample and fasta")
     return samples
@@ -128,7 +128,7 @@ def of_pack(name):
         path = f"{config['model']}/{name}"
         if config["model"] != UNTRAINED and not os.path.exists(path):
             raise WorkflowError(f"model: {path} is not there; run fetch_models, or give a pack's directory")
-        return path
+        return path if config["model"] == UNTRAINED else local(path)
 
     return path
 
@@ -139,10 +139,13 @@ def pack_stamps(*names):
 
 
 def portable(path):
-    """A path as rules name it: relative when it lies below the working directory, so that both can move together."""
+    """A path as rules name it: relative when it lies below the working directory, so that both can move together.
+
+    `local` here and elsewhere says that a file is where it is: a module's `prefix` is for what the rules make.
+    """
     path = Path(path)
     below = path.is_relative_to(Path.cwd())
-    return str(path.relative_to(Path.cwd()) if below else path)
+    return local(str(path.relative_to(Path.cwd()) if below else path))
 
 
 def program(name):
@@ -181,7 +184,7 @@ def of_reference_run(kind, suffix):
     def files(wildcards):
         pattern = f"work/{wildcards.sample}/{kind}/flash/{'[0-9]' * 5}.{suffix}"
         if config["reference_run"] and (found := sorted(Path(config["reference_run"]).glob(pattern))):
-            return found
+            return list(map(local, map(str, found)))
         raise WorkflowError(
             f"reference_run: {config['reference_run'] or 'not set'}: no {pattern}; give the working directory of a "
             "run of the same samples by flash"

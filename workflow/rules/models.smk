@@ -32,7 +32,9 @@ rule build_untrained_pack:
 
 rule fetch_models:
     input:
-        catalogue=config["models"] if os.path.exists(config["models"]) else portable(WORKFLOW.parent / config["models"]),
+        catalogue=portable(
+            Path(config["models"]) if os.path.exists(config["models"]) else WORKFLOW.parent / config["models"]
+        ),
         program=program("fetch_models"),
         library=library("fetch_models"),
     log:
@@ -74,7 +76,7 @@ rule check_models:
         mem_mb=check_memory,
         runtime=60,
     params:
-        model=config["model"],
+        model=lambda wildcards, input: os.path.dirname(input.pack),
         precision=config["precision"]["flash"],
         kernel=config["attention_kernel"],
         device=config["device"],

@@ -22,8 +22,9 @@ rule split_fasta:
         chunk_length=config["chunk_length"],
         duplicate_ids=config["duplicate_ids"],
         stamps=lambda wildcards: stamps(SAMPLES[wildcards.sample]["fasta"]),
-        # Not by way of output: a change of what is derived from it is no reason for Snakemake to run the rule again.
-        chunks=lambda wildcards: [f"work/{wildcards.sample}/chunks/{shard}.fa" for shard in shards(wildcards.sample)],
+        # Snakemake does not compare what is derived from output, so that a change of the shards is seen by their names.
+        shards=lambda wildcards: shards(wildcards.sample),
+        chunks=lambda wildcards, output: [f"{output.chunks}/{shard}.fa" for shard in shards(wildcards.sample)],
     message:
         "Split the sequences of {wildcards.sample} into chunks"
     shell:

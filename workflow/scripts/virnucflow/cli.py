@@ -49,13 +49,21 @@ def _complain(program: str, message: str, code: int) -> int:
 def staged(*outputs: Path) -> Iterator[list[Path]]:
     """Yield a path beside each output to write to; move them into place together once the block has ended well.
 
-    The paths are the same for every attempt, so what a killed process left is written over by the next.
+    Each process has paths of its own, so that two never write one file: where Snakemake alone was killed, a job goes on
+    beside its next attempt. What other attempts left beside an output is removed.
     """
-    partial = [output.with_name(output.name + ".partial") for output in outputs]
-    for path in partial:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    names = {output: f"{output.name}.{os.getpid()}.partial" for output in outputs}
+    partial = [output.with_name(name) for output, name in names.items()]
+    for folder in {output.parent for output in outputs}:
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in folder.glob("*.partial"):
+            if path.with_suffix("").with_suffix("") in names:
+                path.unlink(missing_ok=True)
     try:
         yield partial
+        for path in partial:
+            with path.open("rb") as file:
+                os.fsync(file.fileno())  # a machine that fails later has not lost what is in place
         for path, output in zip(partial, outputs, strict=True):
             os.replace(path, output)
     finally:

@@ -1,0 +1,102 @@
+"""The workflow gives the same wherever it lies and works, by itself and as a module of another workflow."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from helpers import EXAMPLE, REPOSITORY, tree, write_fasta
+
+from virnucflow.fasta import read_fasta
+
+SETTINGS = {"samples": "sam ples.tsv", "device": "cpu", "shards": 1, "divergence_frames": 20}
+SETTINGS |= {"on_divergence": "fallback", "model": "my models/a pack"}
+
+MODULE = """
+configfile: "mine.yaml"
+
+module virnucflow:
+    snakefile: {snakefile!r}
+    config: config["virnucflow"]
+    {prefix}
+
+use rule * from virnucflow as virnucflow_*
+
+rule mine:
+    default_target: True
+    input:
+        rules.virnucflow_all.input,
+    output:
+        "summary.txt",
+    shell:
+        "cat {{input:q}} > {{output:q}}"
+"""
+
+
+def prepare(folder: Path, pack: Path) -> Path:
+    """A working directory with blanks in every name."""
+    shutil.copytree(pack, folder / "my models" / "a pack")
+    (folder / "in put").mkdir()
+    phage = next(read_fasta(EXAMPLE / "phage_lambda.fasta.gz")).sequence
+    write_fasta(folder / "in put" / "my reads.fa", {f"phage_{i}": phage[i * 2000 : i * 2000 + 900] for i in range(6)})
+    (folder / "in put" / "my labels.tsv").write_text("sequence_id\tlabel\nphage_1\tvirus\n")
+    row = "a\tin put/my reads.fa\tin put/my labels.tsv"
+    (folder / "sam ples.tsv").write_text(f"sample\tfasta\tlabels\n{row}\n")
+    return folder
+
+
+def run(*arguments: str | Path, cwd: Path) -> str:
+    """What `snakemake` said, started in a directory."""
+    command = [sys.executable, "-m", "snakemake", "--cores", "2", "--show-failed-logs", *arguments]
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def workflow(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The workflow in a folder with blanks."""
+    folder = tmp_path_factory.mktemp("places") / "work flows" / "vir nuc flow"
+    for name in ("workflow", "config", "envs"):
+        shutil.copytree(REPOSITORY / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(REPOSITORY / "Snakefile", folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def expected(workflow: Path, tmp_path_factory: pytest.TempPathFactory, pack_directory: Path) -> dict[str, bytes]:
+    """The results of a run with --directory, started in the workflow's own folder."""
+    folder = prepare(tmp_path_factory.mktemp("by itself"), pack_directory)
+    (folder / "config").mkdir()
+    (folder / "config" / "config.yaml").write_text(yaml.safe_dump(SETTINGS))
+    before = set(tree(workflow))
+    assert "Results of a: results/a/" in run("--directory", folder, cwd=workflow)
+    assert {name for name in set(tree(workflow)) - before if "__pycache__" not in name} == set()
+    assert "Nothing to be done" in run("-n", "--directory", folder, cwd=workflow)
+    return tree(folder / "results")
+
+
+def test_by_itself(expected: dict[str, bytes]) -> None:
+    assert set(expected) >= {f"a/{name}" for name in ("sequences.tsv", "viral.fasta", "divergence.json", "run.json")}
+    assert len(expected["a/sequences.tsv"].splitlines()) == 7
+
+
+@pytest.mark.parametrize("prefix", ["", "part of mine"])
+def test_as_a_module(
+    prefix: str, workflow: Path, expected: dict[str, bytes], tmp_path: Path, pack_directory: Path
+) -> None:
+    """Below the working directory, as a checkout would lie; a prefix is for what is made, not for what is given."""
+    folder = prepare(tmp_path, pack_directory)
+    shutil.copytree(workflow, folder / "work flows" / "vir nuc flow")
+    statement = f"prefix: {prefix!r}" if prefix else ""
+    text = MODULE.format(snakefile="work flows/vir nuc flow/Snakefile", prefix=statement)
+    (folder / "Snakefile").write_text(text)
+    (folder / "mine.yaml").write_text(yaml.safe_dump({"virnucflow": SETTINGS}))
+    run(cwd=folder)
+    assert tree(folder / prefix / "results") == expected
+    assert expected["a/sequences.tsv"] in (folder / "summary.txt").read_bytes()
+    assert "Nothing to be done" in run("-n", cwd=folder)
+    if prefix:
+        assert not {"work", "results", "logs"} & {path.name for path in folder.iterdir()}
