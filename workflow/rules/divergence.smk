@@ -134,7 +134,7 @@ use rule compare_attention as compare_runs with:
         reference_features=of_reference_run("features", "safetensors"),
         reference_scores=of_reference_run("scores", "parquet"),
         labels=lambda wildcards: SAMPLES[wildcards.sample]["labels"],
-        pack=ancient(pack_file("pack.json")),
+        pack=ancient(of_pack("pack.json")),
         program=program("compare_attention"),
         library=library("compare_attention"),
     output:
