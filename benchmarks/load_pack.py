@@ -16,8 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow" / "scripts"))
+from shared import add_shapes  # shared.py puts programs and library on the path
 
 from build_untrained_pack import HIDDEN, arrays, build_tokenizer
 from virnucflow import classifier, dnabert_s, esm2
@@ -35,10 +34,8 @@ ENCODERS = {"esm2": (esm2.load_esm2, esm2.FILE), "dnabert_s": (dnabert_s.load_dn
 
 
 def parse_arguments() -> argparse.Namespace:
-    shape = {"type": int, "nargs": 3, "metavar": ("LAYERS", "WIDTH", "HEADS")}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--esm2", **shape, default=[36, 2560, 40], help="shape; default: ESM-2 3B")
-    parser.add_argument("--dnabert-s", **shape, default=[12, 768, 12], help="shape; default: the published one")
+    add_shapes(parser)
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--model", type=Path, help="directory of a pack to load instead of a random one")
