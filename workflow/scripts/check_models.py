@@ -59,10 +59,10 @@ def check(
 
 def main() -> None:
     arguments = parse_arguments()
+    device = choose_device(arguments.device)
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     allow(Liberties())
-    device = choose_device(arguments.device)
     pack = read_model_pack(arguments.model)
     if not (reference := load_reference(pack)):
         raise InputError(f"{arguments.model}: the pack has no reference values; make it again to have some")

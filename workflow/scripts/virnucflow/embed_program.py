@@ -72,13 +72,11 @@ def embed(arguments: argparse.Namespace, encoder: str, column: str, load: Load) 
     token_budget = TOKEN_BUDGET[attention] if arguments.token_budget is None else arguments.token_budget
     if token_budget < 1:
         raise InputError(f"--token-budget {token_budget}: give a positive number")
-    if arguments.device in ("auto", "cuda"):
-        lease_gpu()
+    device = choose_device(arguments.device)
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     liberties = Liberties(**dict.fromkeys(arguments.allow, True))
     allow(liberties)
-    device = choose_device(arguments.device)
     if attention == "flash" and device.type == "cpu":
         token_budget = min(token_budget, CPU_TOKEN_BUDGET)
     precision = choose_precision(arguments.precision, attention, device)
@@ -134,7 +132,12 @@ def embed_once(run_encoder: Embed, sequences: list[str]) -> torch.Tensor:
 
 
 def choose_device(name: str) -> torch.device:
-    """The device to compute on. `auto` never goes to the CPU on a machine that was given a GPU which does not work."""
+    """The device to compute on, a GPU leased from the other jobs of this machine; to be called before CUDA is touched.
+
+    `auto` never goes to the CPU on a machine that was given a GPU which does not work; `cuda:N` takes no lease.
+    """
+    if name in ("auto", "cuda"):
+        lease_gpu()
     if name != "auto":
         try:
             device = torch.device(name)
