@@ -11,6 +11,7 @@ configfile: "config/config.yaml"
 
 include: "workflow/rules/common.smk"
 include: "workflow/rules/resources.smk"
+include: "workflow/rules/container.smk"
 include: "workflow/rules/models.smk"
 include: "workflow/rules/sequences.smk"
 include: "workflow/rules/embeddings.smk"

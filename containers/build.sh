@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# Build the image and from it containers/virnucflow-VERSION.sif. Arguments go to the engine: --build-arg NAME=VALUE ...
+# ENGINE is docker, podman or buildah; without it, the first that is there.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+version=$(sed -n 's/^__version__ = "\(.*\)"$/\1/p' workflow/scripts/virnucflow/__init__.py)
+image=virnucflow:$version
+sif=containers/virnucflow-$version.sif
+
+for engine in ${ENGINE:-docker podman buildah}; do
+    command -v "$engine" >/dev/null && break || engine=
+done
+for needed in "${engine:-docker, podman or buildah}" apptainer; do
+    command -v "$needed" >/dev/null || { echo "build.sh: error: no $needed on this machine; containers/README.md has other ways" >&2; exit 1; }
+done
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+"$engine" build --file containers/Dockerfile --tag "$image" --build-arg VERSION="$version" "$@" .
+case $engine in
+    buildah) buildah push "$image" "docker-archive:$work/image.tar:$image" ;;
+    *) "$engine" save --output "$work/image.tar" "$image" ;;
+esac
+apptainer build --force "$work/image.sif" "docker-archive:$work/image.tar"
+mv "$work/image.sif" "$sif"
+echo "$sif"

@@ -1,0 +1,116 @@
+"""The image, a SLURM and a checkout for the tests, which install packages on this machine and so are asked for."""
+
+import ast
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from helpers import REPOSITORY
+
+HERE = Path(__file__).parent
+ASKED = "VIRNUCFLOW_CLUSTER_TESTS"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if os.environ.get(ASKED) != "1":
+        reason = f"installs SLURM, Apptainer and buildah on this machine, as root: set {ASKED}=1 on one made for tests"
+        for item in items:
+            if item.path.is_relative_to(HERE):
+                item.add_marker(pytest.mark.skip(reason))
+
+
+def run(*command: object, environment: dict[str, str] | None = None, **options: object) -> str:
+    """Run a command that must succeed, and return what it said."""
+    words = list(map(str, command))
+    environment = os.environ | (environment or {})
+    done = subprocess.run(
+        words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, **options
+    )
+    assert done.returncode == 0, f"{' '.join(words)}\n{done.stdout}"
+    return done.stdout
+
+
+@pytest.fixture(scope="session")
+def folder() -> Iterator[Path]:
+    """Not below /tmp, which Apptainer shows in every container."""
+    path = Path(tempfile.mkdtemp(prefix="virnucflow-", dir="/srv"))
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture(scope="session")
+def installed() -> None:
+    assert os.geteuid() == 0, "the cluster tests install packages: run them as root"
+    run(HERE / "install.sh")
+
+
+def copy_checkout(place: Path) -> Path:
+    """What git has or would take of this checkout, changes not yet committed included."""
+    files = run("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", cwd=REPOSITORY)
+    for name in filter(None, files.split("\0")):
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        if (REPOSITORY / name).exists():
+            shutil.copy2(REPOSITORY / name, place / name, follow_symlinks=False)
+    return place
+
+
+def pip_settings(place: Path) -> list[str]:
+    """Options of buildah that let pip in the image under construction find packages where pip finds them here."""
+    settings, volumes = {}, []
+    for line in run("pip", "config", "list").splitlines():
+        name, _, value = line.partition("=")
+        settings[name.rpartition(".")[2]] = ast.literal_eval(value)
+    lines = ["[global]"]
+    for name in settings.keys() & {"cert", "find-links", "index-url"}:
+        value = settings[name]
+        if Path(value).exists():
+            volumes += ["--volume", f"{value}:/pip/{name}:ro"]
+            value = f"/pip/{name}"
+        lines.append(f"{name} = {value}")
+    (place / "pip.conf").write_text("\n".join(lines) + "\n")
+    return [*volumes, "--volume", f"{place}/pip.conf:/etc/pip.conf:ro"]
+
+
+@pytest.fixture(scope="session")
+def checkout(installed: None, folder: Path) -> Path:
+    """A copy of this checkout with its image, built from containers/Dockerfile on a Debian made here."""
+    place = copy_checkout(folder / "checkout")
+    engine = {"ENGINE": "buildah", "BUILDAH_ISOLATION": "chroot", "STORAGE_DRIVER": "vfs", "TMPDIR": str(folder)}
+    # Engine and image store without a daemon, a registry or user namespaces; quick compression.
+    store = folder / "store"
+    (folder / "storage.conf").write_text(f'[storage]\ndriver = "vfs"\nrunroot = "{store}/run"\ngraphroot = "{store}"\n')
+    engine |= {"CONTAINERS_STORAGE_CONF": str(folder / "storage.conf"), "APPTAINER_CACHEDIR": str(folder / "cache")}
+    engine |= {"APPTAINER_MKSQUASHFS_ARGS": "-Xcompression-level 1"}
+    mirror = run("apt-get", "indextargets", "--format", "$(REPO_URI)", "Codename: bookworm").split()[0]
+    run("mmdebstrap", "--variant=minbase", "bookworm", folder / "base.tar", mirror)
+    container = run("buildah", "from", "scratch", environment=engine).strip()
+    run("buildah", "add", container, folder / "base.tar", "/", environment=engine)
+    run("buildah", "commit", "--rm", container, "localhost/base:bookworm", environment=engine)
+    base = ["--build-arg", "BASE_IMAGE=localhost/base:bookworm"]
+    run(place / "containers/build.sh", *base, *pip_settings(folder), environment=engine)
+    shutil.rmtree(store)
+    return place
+
+
+@pytest.fixture(scope="session")
+def image(checkout: Path) -> Path:
+    (path,) = (checkout / "containers").glob("*.sif")
+    return path
+
+
+@pytest.fixture(scope="session")
+def slurm(installed: None, folder: Path) -> Iterator[None]:
+    """A SLURM of one node with two GPUs, for the commands of this process."""
+    os.environ["SLURM_CONF"] = str(folder / "slurm" / "slurm.conf")
+    run(HERE / "start_slurm.sh", folder / "slurm")
+    yield
+    run("scontrol", "shutdown")
+    while list((folder / "slurm").glob("*.pid")):
+        time.sleep(0.1)
+    del os.environ["SLURM_CONF"]
