@@ -1,18 +1,15 @@
 """The image, a SLURM and a checkout for the tests, which install packages on this machine and so are asked for."""
 
-import ast
 import os
 import shutil
-import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from helpers import REPOSITORY
+from cluster import HERE, copy_checkout, pip_settings, run
 
-HERE = Path(__file__).parent
 ASKED = "VIRNUCFLOW_CLUSTER_TESTS"
 
 
@@ -22,17 +19,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if item.path.is_relative_to(HERE):
                 item.add_marker(pytest.mark.skip(reason))
-
-
-def run(*command: object, environment: dict[str, str] | None = None, **options: object) -> str:
-    """Run a command that must succeed, and return what it said."""
-    words = list(map(str, command))
-    environment = os.environ | (environment or {})
-    done = subprocess.run(
-        words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, **options
-    )
-    assert done.returncode == 0, f"{' '.join(words)}\n{done.stdout}"
-    return done.stdout
 
 
 @pytest.fixture(scope="session")
@@ -48,33 +34,6 @@ def folder() -> Iterator[Path]:
 def installed() -> None:
     assert os.geteuid() == 0, "the cluster tests install packages: run them as root"
     run(HERE / "install.sh")
-
-
-def copy_checkout(place: Path) -> Path:
-    """What git has or would take of this checkout, changes not yet committed included."""
-    files = run("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", cwd=REPOSITORY)
-    for name in filter(None, files.split("\0")):
-        (place / name).parent.mkdir(parents=True, exist_ok=True)
-        if (REPOSITORY / name).exists():
-            shutil.copy2(REPOSITORY / name, place / name, follow_symlinks=False)
-    return place
-
-
-def pip_settings(place: Path) -> list[str]:
-    """Options of buildah that let pip in the image under construction find packages where pip finds them here."""
-    settings, volumes = {}, []
-    for line in run("pip", "config", "list").splitlines():
-        name, _, value = line.partition("=")
-        settings[name.rpartition(".")[2]] = ast.literal_eval(value)
-    lines = ["[global]"]
-    for name in settings.keys() & {"cert", "find-links", "index-url"}:
-        value = settings[name]
-        if Path(value).exists():
-            volumes += ["--volume", f"{value}:/pip/{name}:ro"]
-            value = f"/pip/{name}"
-        lines.append(f"{name} = {value}")
-    (place / "pip.conf").write_text("\n".join(lines) + "\n")
-    return [*volumes, "--volume", f"{place}/pip.conf:/etc/pip.conf:ro"]
 
 
 @pytest.fixture(scope="session")

@@ -1,11 +1,10 @@
 #!/usr/bin/env bash
 # A SLURM of one node on this machine, as root: start_slurm.sh FOLDER. Partition `gpu`, two GPUs of model h200 with no
-# hardware behind them, no accounting. Its configuration is FOLDER/slurm.conf, for SLURM_CONF; `scontrol shutdown` ends it.
+# hardware behind them, 64 GB of memory that nothing holds a job to, no accounting. Its configuration is FOLDER/slurm.conf, for SLURM_CONF; `scontrol shutdown` ends it.
 set -euo pipefail
 folder=$1
 node=$(hostname -s)
 export SLURM_CONF=$folder/slurm.conf
-memory=$(SLURM_CONF=/dev/null slurmd -C | sed -n 's/.*RealMemory=\([0-9]*\).*/\1/p')
 mkdir -p "$folder/state" "$folder/spool" /run/munge
 chown munge:munge /run/munge
 cat >"$folder/slurm.conf" <<CONF
@@ -29,7 +28,8 @@ AccountingStorageType=accounting_storage/none
 GresTypes=gpu
 ReturnToService=2
 MinJobAge=3600
-NodeName=$node CPUs=$(nproc) RealMemory=$((memory * 9 / 10)) Gres=gpu:h200:2 State=UNKNOWN
+SlurmdParameters=config_overrides
+NodeName=$node CPUs=$(nproc) RealMemory=64000 Gres=gpu:h200:2 State=UNKNOWN
 PartitionName=gpu Nodes=ALL Default=YES MaxTime=INFINITE State=UP OverSubscribe=FORCE:4
 CONF
 echo "NodeName=$node Name=gpu Type=h200 File=/dev/tty[0-1]" >"$folder/gres.conf"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import HERE, copy_checkout, run
+from cluster import HERE, copy_checkout, run
 from helpers import EXAMPLE, REPOSITORY, tree, write_fasta
 
 from virnucflow import __version__
