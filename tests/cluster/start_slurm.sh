@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # A SLURM of one node on this machine, as root: start_slurm.sh FOLDER. Partition `gpu`, two GPUs of model h200 with no
-# hardware behind them, 64 GB of memory that nothing holds a job to, no accounting. Its configuration is FOLDER/slurm.conf, for SLURM_CONF; `scontrol shutdown` ends it.
+# hardware behind them, 64 GB of memory that no job is held to, no accounting. Its configuration is FOLDER/slurm.conf, for
+# SLURM_CONF; `scontrol shutdown` ends it.
 set -euo pipefail
 folder=$1
 node=$(hostname -s)

@@ -134,7 +134,7 @@ def uncomment_gpu_jobs(profile: Path) -> None:
     profile.write_text(text.replace(block, adapted))
     wanted = {"slurm_partition": "gpu", "gpu_model": "h200"}
     resources = yaml.safe_load(profile.read_text())["set-resources"]
-    assert resources == {"embed_esm2": wanted, "embed_dnabert_s": wanted}
+    assert resources == dict.fromkeys(["embed_esm2", "embed_dnabert_s", "check_models"], wanted)
 
 
 def test_two_gpu_jobs_at_a_time_have_different_gpus(disturbed: dict[str, list[dict]]) -> None:

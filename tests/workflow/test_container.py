@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from helpers import REPOSITORY, SCRIPTS, snakemake, write_fasta
+from helpers import REPOSITORY, snakemake, write_fasta
 
 from virnucflow import __version__
 
@@ -60,10 +60,11 @@ def test_dry_run_needs_neither_image_nor_apptainer(folder: Path, apptainer: dict
 
 def test_programs_see_workflow_model_and_input(folder: Path, apptainer: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "a.sif").touch()
+    (tmp_path / "packs" / "mine").mkdir(parents=True)
     apptainer["APPTAINER_BIND"] = "/mine"
     contained(folder, environment=apptainer, container=str(tmp_path / "a.sif"), model=str(tmp_path / "packs" / "mine"))
     bound, _, arguments = (folder / "apptainer.log").read_text().partition(" exec ")
-    outside = {SCRIPTS, tmp_path / "packs" / "mine", tmp_path / "there", tmp_path / "elsewhere"}
+    outside = {REPOSITORY, tmp_path / "packs" / "mine", tmp_path / "there", tmp_path / "elsewhere"}
     assert set(bound.split(",")) == {"/mine", *map(str, outside)}
     assert f" {tmp_path}/a.sif bash -c " in arguments
     assert (folder / SPLIT).exists()

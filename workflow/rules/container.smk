@@ -6,13 +6,14 @@ from snakemake.settings.types import DeploymentMethod
 
 CONTAINED = DeploymentMethod.APPTAINER in workflow.deployment_settings.deployment_method
 BIND = "APPTAINER_BIND"
+ROOT = WORKFLOW.parent
 
 
 def image():
     """Of the config, as Snakemake takes it: a registry's address, or a file, below the workflow's root if relative."""
     version = re.search(r'^__version__ = "(.+)"$', (SCRIPTS / "virnucflow" / "__init__.py").read_text(), re.MULTILINE)
     name = (config["container"] or "").replace("{version}", version[1])
-    return name if "://" in name or not name else portable(WORKFLOW.parent / name)
+    return name if "://" in name or not name else portable(ROOT / name)
 
 
 def image_of_rules(wildcards):
@@ -26,17 +27,18 @@ def check_image():
     """Stop before a job is submitted when the image is a file that is not there."""
     if CONTAINED and image() and "://" not in image() and not os.path.exists(image()):
         raise WorkflowError(
-            f"container: {image()} is not there; build it with '{portable(WORKFLOW.parent / 'containers/build.sh')}', "
+            f"container: {image()} is not there; build it with '{portable(ROOT / 'containers/build.sh')}', "
             "or set container in the config (containers/README.md)"
         )
 
 
 def folders_outside():
-    """Folders of programs, model and input that are not below the working directory: only that one is in a container."""
-    files = [SCRIPTS / "virnucflow", Path(config["model"]) / "pack.json"]
-    files += [Path(file) for sample in SAMPLES.values() for file in sample["fasta"] + sample["labels"]]
-    folders = {path.parent for file in files for path in (file.absolute(), file.resolve())}
-    return sorted(str(folder) for folder in folders if not folder.is_relative_to(Path.cwd()))
+    """Folders of workflow, model and input that are not below the working directory: only that one is in a container."""
+    folders = [ROOT, Path(config["model"]), Path(config["model_source"])]
+    for file in (Path(file) for sample in SAMPLES.values() for file in sample["fasta"] + sample["labels"]):
+        folders += [file.parent, file.resolve().parent]
+    paths = {path for folder in folders for path in (folder.absolute(), folder.resolve())}
+    return sorted(str(path) for path in paths if path.is_dir() and not path.is_relative_to(Path.cwd()))
 
 
 if CONTAINED:
