@@ -33,8 +33,8 @@ def check_image():
 
 
 def folders_outside():
-    """Folders of workflow, model and input that are not below the working directory: only that one is in a container."""
-    folders = [ROOT, Path(config["model"]), Path(config["model_source"])]
+    """Folders of workflow, models and input that are not below the working directory: only that one is in a container."""
+    folders = [ROOT, *(Path(config[key]) for key in ("model", "model_source", "reference_run"))]
     for file in (Path(file) for sample in SAMPLES.values() for file in sample["fasta"] + sample["labels"]):
         folders += [file.parent, file.resolve().parent]
     paths = {path for folder in folders for path in (folder.absolute(), folder.resolve())}

@@ -32,6 +32,7 @@ def closing_words():
 
 
 onstart:
+    check_image()
     check_setup()
 
 
