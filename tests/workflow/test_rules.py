@@ -48,6 +48,8 @@ def test_no_program_without_a_rule() -> None:
     assert programs == {*(PROGRAMS.get(rule, rule) for rule in NAMES), "check_setup"}  # called before the first job
 
 
-def test_functions_are_in_three_files() -> None:
+def test_functions_are_in_four_files() -> None:
     for file in (REPOSITORY / "workflow" / "rules").glob("*.smk"):
-        assert file.stem in ("common", "resources", "hooks") or not re.search(r"^def ", file.read_text(), re.MULTILINE)
+        assert file.stem in ("common", "resources", "container", "hooks") or not re.search(
+            r"^def ", file.read_text(), re.MULTILINE
+        )
