@@ -8,7 +8,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
 apt-get update --quiet >"$work/log" || { cat "$work/log"; exit 1; }
-apt-get install --quiet --yes --no-install-recommends slurm-wlm slurm-client munge buildah mmdebstrap squashfs-tools \
+apt-get install --quiet --yes slurm-wlm slurm-client munge buildah mmdebstrap squashfs-tools \
     squashfuse fuse-overlayfs uidmap patchelf containernetworking-plugins >"$work/log" || { cat "$work/log"; exit 1; }
 # Anyone may mount images, as on a machine that has the device from its start.
 chmod a+rw /dev/fuse
