@@ -20,6 +20,11 @@ include: "workflow/rules/divergence.smk"
 include: "workflow/rules/hooks.smk"
 
 
+if config["trained_model"] != config["model"]:  # a pack in use is not trained over
+
+    include: "workflow/rules/training.smk"
+
+
 rule all:
     default_target: True
     input:

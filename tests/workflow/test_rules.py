@@ -12,7 +12,7 @@ RULES = {
     for match in RULE.finditer(file.read_text())
 }
 INHERITED = {name.split()[2]: name.split()[0] for name in RULES if " as " in name}
-TARGETS = {"validate", "compare"}  # of the user; they run nothing
+TARGETS = {"validate", "compare", "train"}  # of the user; they run nothing
 COMMANDS = {"fetch_models", "check_models"}  # of the user; they run whenever they are asked for, and make no file
 PROGRAMS = {"compare_runs": "compare_attention"}  # of rules that have not one of their own name
 NAMES = [name.split()[-2] if " as " in name else name for name in RULES if name not in TARGETS]

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from virnucflow.classifier import LABELS
 from virnucflow.cli import InputError, log, run, staged
 from virnucflow.divergence import compare, compare_with_truth, distances, in_words
 from virnucflow.divergence_figures import save_figures
 from virnucflow.embeddings import load_rows
+from virnucflow.labels import read_labels
 from virnucflow.model_pack import read_model_pack
 from virnucflow.tables import SAMPLE, SCORES, digest, read_parquet, read_provenance, write_tsv
 
@@ -78,20 +78,6 @@ def distinct(several: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return list({json.dumps(one, sort_keys=True): one for one in several}.values())
 
 
-def read_labels(path: Path) -> pd.Series:
-    table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
-    if not {"sequence_id", "label"} <= set(table):
-        raise InputError(f"{path}, line 1: needs the columns sequence_id and label; separate them by tabs")
-    for number, label in enumerate(table["label"], start=2):
-        if label not in LABELS:
-            raise InputError(f"{path}, line {number}: label {label!r}; give {' or '.join(LABELS)}")
-    table = table.drop_duplicates(["sequence_id", "label"])
-    if (twice := table["sequence_id"].duplicated()).any():
-        number, name = table.index[twice][0] + 2, table["sequence_id"][twice].iloc[0]
-        raise InputError(f"{path}, line {number}: {name!r} has another label above; give each sequence one")
-    return table.set_index("sequence_id")["label"]
-
-
 def main() -> None:
     arguments = parse_arguments()
     pack = read_model_pack(arguments.model)
@@ -115,7 +101,8 @@ def main() -> None:
         precisions[encoder] = used.pop() if len(used) == 1 else "mixed"
     findings = compare(frames, provenance["run_frames"] == len(frames), precisions)
     findings |= {"run_frames": provenance["run_frames"], **made}
-    findings["truth"] = compare_with_truth(frames, read_labels(arguments.labels)) if arguments.labels else None
+    truth = read_labels(arguments.labels).set_index("sequence_id")["label"] if arguments.labels else None
+    findings["truth"] = None if truth is None else compare_with_truth(frames, truth)
     outputs = (arguments.divergence, arguments.compared_frames, arguments.figures)
     with staged(*outputs) as (divergence_file, frames_file, figures_file):
         divergence_file.write_text(json.dumps(findings, indent=2, allow_nan=False) + "\n", encoding="utf-8")

@@ -12,11 +12,10 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from virnucflow.classifier import LABELS, VIRUS, load_classifier, score
-from virnucflow.cli import Failure, InputError, log, run, staged
-from virnucflow.embeddings import load_tensor
+from virnucflow.classifier import LABELS, VIRUS, load_classifier, load_features, score
+from virnucflow.cli import Failure, log, run, staged
 from virnucflow.model_pack import HASHES, read_model_pack
-from virnucflow.tables import FRAMES, SCORES, digest, read_parquet, read_provenance, write_parquet
+from virnucflow.tables import FRAMES, SCORES, read_parquet, read_provenance, write_parquet
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -32,17 +31,8 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     arguments = parse_arguments()
     frames = read_parquet(arguments.frames, FRAMES)
-    features, metadata = load_tensor(arguments.features, "features")
-    if metadata.get("names_sha256") != digest(frames["name"].to_pylist()):
-        raise InputError(f"{arguments.features}: not of the frames in {arguments.frames}; embed these frames")
     pack = read_model_pack(arguments.model, arguments.chunk_length)
-    encoders = {encoder: json.loads(metadata[encoder]) for encoder in HASHES}
-    for encoder, files in HASHES.items():
-        for key, file in files.items():
-            if encoders[encoder][key] != pack.sha256[file]:
-                raise InputError(
-                    f"{arguments.features}: not made with {file} of {arguments.model}; embed with this pack"
-                )
+    features, metadata = load_features(arguments.features, arguments.frames, frames["name"].to_pylist(), pack)
     scores = score(load_classifier(pack), torch.from_numpy(features)).numpy()
     if not np.isfinite(scores).all():
         raise Failure(f"{arguments.features}: a score is not finite; restore the model pack")
@@ -55,7 +45,7 @@ def main() -> None:
         "trained": pack.trained,
         "attention": metadata["attention"],
         "classifier_sha256": pack.sha256["classifier.safetensors"],
-        **encoders,
+        **{encoder: json.loads(metadata[encoder]) for encoder in HASHES},
     } | read_provenance(arguments.frames)
     with staged(arguments.scores) as (partial,):
         write_parquet(table, partial, provenance)

@@ -1,10 +1,16 @@
 """VirNucPro's classifier: a perceptron with one hidden layer over the concatenated embeddings."""
 
+import json
+from pathlib import Path
+
+import numpy as np
 import torch
 from torch import nn
 
 from virnucflow.cli import InputError
-from virnucflow.model_pack import CLASSIFIER, ModelPack, load_weights, meta_device
+from virnucflow.embeddings import load_tensor
+from virnucflow.model_pack import CLASSIFIER, HASHES, ModelPack, load_weights, meta_device
+from virnucflow.tables import digest
 
 LABELS = ("others", "virus")
 VIRUS = LABELS.index("virus")
@@ -40,6 +46,19 @@ def load_classifier(pack: ModelPack) -> MLPClassifier:
     with meta_device():
         classifier = MLPClassifier(features, hidden)
     return load_weights(classifier, tensors, path).float()
+
+
+def load_features(path: Path, frames: Path, names: list[str], pack: ModelPack) -> tuple[np.ndarray, dict[str, str]]:
+    """Features (frames, width) and their metadata, found to be of the frames in `frames` and of the pack's encoders."""
+    features, metadata = load_tensor(path, "features")
+    if metadata.get("names_sha256") != digest(names):
+        raise InputError(f"{path}: not of the frames in {frames}; embed these frames")
+    for encoder, files in HASHES.items():
+        made = json.loads(metadata[encoder])
+        for key, file in files.items():
+            if made[key] != pack.sha256[file]:
+                raise InputError(f"{path}: not made with {file} of {pack.directory}; embed with this pack")
+    return features, metadata
 
 
 @torch.inference_mode()

@@ -1,0 +1,64 @@
+# A classifier of one's own: `snakemake train` takes the samples that have labels through the rules of the main path.
+
+# One entry a shard of a sample with labels.
+LABELLED = [
+    {"sample": sample, "shard": shard, "attention": attention(sample), "labels": SAMPLES[sample]["labels"][0]}
+    for sample in SAMPLES
+    if SAMPLES[sample]["labels"]
+    for shard in shards(sample)
+]
+
+
+rule train_classifier:
+    input:
+        frames=["work/{sample}/frames/{shard}.parquet".format(**one) for one in LABELLED],
+        features=["work/{sample}/features/{attention}/{shard}.safetensors".format(**one) for one in LABELLED],
+        labels=[one["labels"] for one in LABELLED],
+        pack=ancient(f"{config['model']}/pack.json"),
+        weights=[f"{config['model']}/{name}.safetensors" for name in ("esm2", "dnabert_s")],
+        tokenizer=f"{config['model']}/tokenizer.json",
+        program=program("train_classifier"),
+        library=library("train_classifier"),
+    output:
+        multiext(
+            f"{config['trained_model']}/",
+            "pack.json",
+            "esm2.safetensors",
+            "dnabert_s.safetensors",
+            "tokenizer.json",
+            "classifier.safetensors",
+            "evaluation.tsv",
+            "MODEL_CARD.md",
+        ),
+    log:
+        "logs/train_classifier.log",
+    conda:
+        "../../envs/programs.yaml"
+    threads: 4
+    resources:
+        mem_mb=table_memory,
+        runtime=lambda wildcards, attempt: 240 * attempt,
+    params:
+        model=lambda wildcards, input: os.path.dirname(input.pack),
+        trained_model=config["trained_model"],
+        name=os.path.basename(config["trained_model"]),
+        chunk_length=config["chunk_length"],
+        split_by=config["split_by"],
+        options=[
+            f"{name.replace('training_', '--', 1).replace('_', '-')} {value}"
+            for name, value in config.items()
+            if name.startswith("training_")
+        ],
+        stamps=lambda wildcards, input: stamps(input.labels),
+    message:
+        "Train a classifier on the labelled samples"
+    shell:
+        "python {input.program:q} --frames {input.frames:q} --features {input.features:q} --labels {input.labels:q}"
+        " --model {params.model:q} --name {params.name:q} --chunk-length {params.chunk_length}"
+        " --split-by {params.split_by:q} {params.options} --threads {threads}"
+        " --trained-model {params.trained_model:q} 2> {log:q}"
+
+
+rule train:
+    input:
+        rules.train_classifier.output,
