@@ -43,7 +43,7 @@ def snakemake(
     directory: Path, *arguments: str, code: int | None = 0, environment: dict[str, str] | None = None, **config: object
 ) -> str:
     """Run the workflow in a directory that holds `samples.tsv`, and return what Snakemake said."""
-    settings = {"samples": "samples.tsv", "device": "cpu", "divergence_frames": 0} | config
+    settings = {"samples": "samples.tsv", "model": "models/untrained", "device": "cpu", "divergence_frames": 0} | config
     configfile = directory / "config.yaml"
     configfile.write_text(yaml.safe_dump(settings))
     command = [sys.executable, "-m", "snakemake", "--snakefile", REPOSITORY / "Snakefile", "--directory", directory]
