@@ -1,0 +1,200 @@
+"""The training of the lite pack: it sees the workflow's frames, and what it trains the workflow's encoders load."""
+
+import json
+import random
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from helpers import error_line, run_program
+
+from virnucflow import dnabert_s, esm2
+from virnucflow.clusters import cluster
+from virnucflow.frames import LETTER_CODE, LETTERS, stop_free_frames
+from virnucflow.lite_data import Genomes, learn_tokenizer, read_labelled_fasta
+from virnucflow.lite_model import LITE, LiteModel
+from virnucflow.lite_training import LENGTHS, RESIDUES, exchange, exchange_table, gc_weights, label_loss, mask
+from virnucflow.model_pack import read_model_pack
+
+CPU = torch.device("cpu")
+
+
+def codes(sequence: str) -> np.ndarray:
+    return LETTER_CODE[np.frombuffer(sequence.encode(), dtype=np.uint8)]
+
+
+def text(letters: torch.Tensor) -> str:
+    return "".join((LETTERS + "N")[code] for code in letters.tolist())
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Random sequences with few stops, some with N, of two groups of viruses and one of others."""
+    folder = tmp_path_factory.mktemp("lite")
+    letters = random.Random(0)
+    for name, number in (("train", 120), ("test", 30)):
+        with (folder / f"{name}.fa").open("w") as file:
+            for i in range(number):
+                group, label = [("phage", 1), ("euk_virus", 1), ("bacteria", 0)][i % 3]
+                weights = {"phage": (3, 4, 2, 4), "euk_virus": (3, 4, 3, 3), "bacteria": (2, 4, 2, 5)}[group]
+                sequence = "".join(letters.choices("TCAG", weights, k=letters.randint(300, 2500)))
+                if i % 7 == 0:
+                    sequence = sequence[:100] + "N" + sequence[100:]
+                fields = f"label={label}|group={group}|family=f{i % 4}|organism=o{i % 5}|source=s|representative=1"
+                file.write(f">{name}{i}|{fields}\n{sequence}\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def genomes(folder: Path) -> Genomes:
+    table, letters = read_labelled_fasta([folder / "train.fa"])
+    weight = np.ones(len(table))
+    found = Genomes(table, letters, learn_tokenizer(letters, weight, 0), CPU)
+    found.tokenizer = learn_tokenizer(letters, weight, 0)
+    return found
+
+
+def wanted(genomes: Genomes, sequence: str) -> set:
+    """The workflow's frames of a fragment, as tokens of both encoders."""
+    token = esm2.ALPHABET.tok_to_idx
+    return {
+        (
+            (token["<cls>"], *(token[letter] for letter in frame.protein), token["<eos>"]),
+            tuple(genomes.tokenizer.encode(frame.nucleotide).ids),
+        )
+        for frame in stop_free_frames(sequence)
+    }
+
+
+def test_every_string_up_to_six_letters_is_one_token(genomes: Genomes) -> None:
+    tokenizer = genomes.tokenizer
+    assert tokenizer.get_vocab_size() == LITE.dnabert_s.vocab_size
+    assert tokenizer.encode("ATGNNNACGTACGTACG").tokens == [
+        "[CLS]", "ATG", "[UNK]", "[UNK]", "[UNK]", "ACGTAC", "GTACG", "[SEP]",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("length", [300, 301, 302, 333, 500])
+def test_frames_are_those_of_the_workflow(length: int, genomes: Genomes) -> None:
+    torch.manual_seed(length)
+    _, letters = genomes.draw(genomes.cumulative(np.ones(len(genomes.length)), length), 60, length, 0.5)
+    found: dict[int, set] = {}
+    for fragment, protein, nucleotide in genomes.frames(letters):
+        for i, p, n in zip(fragment.tolist(), protein.tolist(), nucleotide.tolist()):
+            found.setdefault(i, set()).add((tuple(p), tuple(n)))
+    assert len(found) > 5
+    for i, fragment in enumerate(letters):
+        sequence = text(fragment)
+        assert found.get(i, set()) == (set() if "N" in sequence else wanted(genomes, sequence))
+
+
+@pytest.mark.parametrize(("codons", "letter_more"), [length[:2] for length in LENGTHS])
+def test_a_batch_has_all_frames_of_its_fragments(codons: int, letter_more: bool, genomes: Genomes) -> None:
+    cumulative = genomes.cumulative(np.ones(len(genomes.length)), 3 * codons + 4)
+    torch.manual_seed(7)
+    batch = genomes.batch(cumulative, 20, codons, letter_more, 0.5)
+    torch.manual_seed(7)
+    rows, letters = genomes.draw(cumulative, 34, 3 * codons + 4, 0.5)
+    assert torch.equal(rows, batch.rows) and batch.protein.shape == (20, codons + 2)
+    for fragment in set(batch.fragment.tolist()) - {batch.fragment[-1].item()}:  # the last may be cut
+        expected = wanted(genomes, text(letters[fragment, 1:-1]))
+        proteins = {tuple(p) for p in batch.protein[batch.fragment == fragment].tolist()}
+        assert proteins == {protein for protein, _ in expected}
+        if letter_more:  # frames of the first two offsets have it in the workflow too
+            nucleotides = {tuple(n) for n in batch.nucleotide[batch.fragment == fragment].tolist()}
+            whole = {n for _, n in expected if len(n) == batch.nucleotide.shape[1]}
+            assert whole <= nucleotides
+
+
+def test_noise_is_where_it_says() -> None:
+    torch.manual_seed(0)
+    protein = torch.randint(*RESIDUES, (200, 102))
+    protein[:, 0], protein[:, -1] = 0, 2
+    noisy, chosen = mask(protein, 0.15, esm2.ALPHABET.mask_idx, *RESIDUES)
+    changed = noisy != protein
+    assert chosen.shape == (200, 15) and not changed[:, [0, -1]].any()
+    assert not changed.scatter(1, chosen, False).any()
+    assert 0.75 < (noisy == esm2.ALPHABET.mask_idx).sum() / chosen.numel() < 0.85
+    exchanged = exchange(protein, 0.3, exchange_table(CPU))
+    changed = exchanged != protein
+    assert not changed[:, [0, -1]].any() and exchanged.min() == 0
+    assert 0.4 < (~changed.any(1)).float().mean() < 0.6 and changed.float().mean(1).max() < 0.5
+    likely = exchange_table(CPU)[0][esm2.TOKEN[ord("I")]].diff(prepend=torch.zeros(1)).argmax()
+    assert "ARNDCQEGHILKMFPSTWYV"[likely] == "V"
+
+
+def test_a_fragments_loss_is_its_best_frames() -> None:
+    class One:
+        fragment = torch.tensor([0, 0, 2])
+
+    d, truth, weight = torch.tensor([-5.0, 3.0, 1.0]), torch.tensor([1.0, 0.0, 0.0]), torch.tensor([1.0, 0.0, 1.0])
+    found = label_loss(d, One, truth, weight, 0.0)
+    assert found == pytest.approx((np.log1p(np.exp(-3)) + np.log1p(np.exp(1))) / 2, abs=1e-6)
+
+
+def test_gc_weights_make_labels_alike(genomes: Genomes) -> None:
+    cumulative = genomes.cumulative(np.ones(len(genomes.length)), 306)
+    torch.manual_seed(0)
+    weights = gc_weights(genomes, lambda: genomes.batch(cumulative, 200, 100, True, 0.5), 8)
+    gc = {0: [], 1: []}
+    for _ in range(8):
+        batch = genomes.batch(cumulative, 200, 100, True, 0.5)
+        for i in batch.fragment.unique():
+            gc[genomes.label[batch.rows[i]].item()].append(batch.gc[i].item())
+    plain = np.mean(gc[1]) - np.mean(gc[0])
+    weighted = [
+        np.average(values, weights=[weights[label, min(int(value * 25), 24)].item() for value in values])
+        for label, values in gc.items()
+    ]
+    assert plain < -0.02 and abs(weighted[1] - weighted[0]) < 0.5 * abs(plain)
+
+
+def test_clusters_hold_what_is_alike() -> None:
+    letters = random.Random(3)
+    one, other = ("".join(letters.choices("ACGT", k=20_000)) for _ in range(2))
+    reverse = one[::-1].translate(str.maketrans("ACGT", "TGCA"))
+    found = cluster([codes(s) for s in (one, other, reverse[:12_000], one[5000:] + other[:1000], "ACGT")])
+    assert found[0] == found[2] == found[3]
+    assert len({found[0], found[1], found[4]}) == 3
+
+
+def test_the_program_writes_a_pack_that_the_workflow_loads(folder: Path, tmp_path: Path) -> None:
+    pack_directory = tmp_path / "small"
+    said = run_program(
+        "train_lite", "--fasta", folder / "train.fa", "--test-fasta", folder / "test.fa", "--device", "cpu",
+        "--pretraining-steps", 2, "--steps", 3, "--frames", 24, "--hidden", 32, "--model", pack_directory,
+    )  # fmt: skip
+    assert "30 to test" in said
+    pack = read_model_pack(pack_directory, 500)
+    assert pack.trained and pack.chunk_length == 500 and '"settings"' in pack.provenance
+    figures = pd.read_csv(pack_directory / "evaluation.tsv", sep="\t")
+    assert set(figures["set"]) == {"known families", "test"} and set(figures["length"]) == {500, 300}
+    assert {"all", "phage", "bacteria"} <= set(figures["group"])
+    embed, _ = esm2.load_esm2(pack, "flash", "auto", "fp32", CPU, 2048)
+    assert embed(["MAGIC", "ACDEFGHIK"]).shape == (2, 128)
+    embed, _ = dnabert_s.load_dnabert_s(pack, "standard", "auto", "fp32", CPU, 2048)
+    assert embed(["ATGGCCAAGT"]).shape == (1, 256)
+    assert json.loads((pack_directory / "pack.json").read_text())["quality"]
+
+
+def test_trained_encoders_are_those_that_the_workflow_runs(genomes: Genomes) -> None:
+    """The training pass, in float32 without noise, equals the flash path's and the standard's."""
+    torch.manual_seed(0)
+    model = LiteModel(LITE, 3, 4, 0.1).eval()
+    proteins, nucleotides = ["ACDEFGHIKLMNPQRSTVWY" * 3] * 2, ["ATGGCCAAGTACGTAC", "GTGGCCTAGTACGAAC"]
+    tokens = torch.tensor([encoding.ids for encoding in genomes.tokenizer.encode_batch(nucleotides)])
+    with torch.inference_mode():
+        n, p = model.means(tokens, esm2.tokenize(proteins, np.arange(2)), torch.float32)
+        flash = esm2.flash_model(model.protein.esm2, torch.float32, CPU)
+        assert torch.allclose(p, esm2.embed_flash(flash, proteins, 2048), atol=1e-5)
+        assert torch.allclose(p, esm2.embed_standard(model.protein.esm2, proteins, 2048), atol=1e-5)
+        encoder = model.nucleotide.dnabert_s
+        assert torch.allclose(n, dnabert_s.embed_standard(encoder, genomes.tokenizer, nucleotides), atol=1e-5)
+
+
+def test_a_header_without_a_label_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.fa").write_text(">a|label=1|group=phage\nACGT\n>b|group=phage\nACGT\n")
+    said = run_program("train_lite", "--fasta", tmp_path / "x.fa", "--model", tmp_path / "pack", code=2)
+    assert "x.fa, line 3: no label=0 or label=1" in error_line(said)

@@ -1,0 +1,231 @@
+"""Train a small model pack from labelled FASTA files: two encoders, of 5 million parameters together, and a classifier.
+
+For one GPU, about ten minutes (it runs on a CPU as well, for tests). A header is
+NAME|label=1|group=...|family=...|organism=...|source=...|representative=1 with label 1 for a virus; lite_data.py says
+more. Of --fasta, 4 % of each group are held back, whole clusters of like sequences: they calibrate the scores and are
+the figures for known families. --test-fasta is for figures alone. Both encoders first predict masked tokens, then learn
+the labels of fragments of 300 to 500 bases, by a fragment's best frame, as the workflow calls chunks.
+"""
+
+import argparse
+import json
+from collections import Counter
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from tokenizers import Tokenizer
+
+from virnucflow.chunks import chunk_coordinates
+from virnucflow.classifier import VIRUS
+from virnucflow.cli import log, run, staged
+from virnucflow.clusters import cluster
+from virnucflow.embeddings import save_tensors
+from virnucflow.evaluation import by_group
+from virnucflow.lite_data import Genomes, learn_tokenizer, read_labelled_fasta
+from virnucflow.lite_model import LITE, LiteModel, LiteShape
+from virnucflow.lite_training import Settings, Trainer
+from virnucflow.model_pack import FILES, describe
+from virnucflow.tables import write_tsv
+from virnucflow.training import calibrate
+
+# How much is drawn of each group, viruses and others each by themselves; of any other group, OTHER_GROUPS.
+GROUPS = {
+    "euk_virus": 0.50, "phage": 0.48, "prophage": 0.02,
+    "plant": 0.26, "bacteria": 0.29, "vertebrate": 0.18, "invertebrate": 0.10, "fungi": 0.08, "archaea": 0.03,
+    "protozoa": 0.04, "mitochondria": 0.02,
+}  # fmt: skip
+OTHER_GROUPS = 0.02
+# Phages of actinobacteria, whose GC content is high, are most of those that are sequenced.
+FEW_HOSTS, FEW_HOSTS_SHARE = "viral_phagesdb_actinophages", 0.4
+UNIT_POWER, CLUSTER_POWER, SEQUENCE_POWER = 0.4, 0.5, 0.7  # below 1, the large count for less than their bases
+HELD_BACK = 0.04  # of the bases of each group
+LARGEST_HELD_BACK = 400_000  # bases a cluster
+LENGTHS = (500, 300)
+SCORERS = ("both", "nucleotide alone", "protein alone")
+EVALUATED = 4096  # fragments at a time
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--fasta", type=Path, nargs="+", required=True, help="labelled sequences to train on")
+    parser.add_argument("--test-fasta", type=Path, nargs="*", default=[], help="labelled sequences for figures alone")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--hidden", type=int, default=LITE.hidden, help=f"of the classifier; default: {LITE.hidden}")
+    for field in fields(Settings):
+        option = f"--{field.name.replace('_', '-')}"
+        parser.add_argument(option, type=type(field.default), default=field.default, help=f"default: {field.default}")
+    parser.add_argument("--licence", default="MIT", help="of the pack; default: MIT")
+    parser.add_argument("--model", type=Path, required=True, help="directory of the pack, to be written")
+    return parser.parse_args()
+
+
+def hold_back(table: pd.DataFrame, seed: int) -> np.ndarray:
+    """True for whole clusters of about HELD_BACK of each group's bases."""
+    random = np.random.default_rng(seed)
+    held = np.zeros(len(table), dtype=bool)
+    bases = table.groupby("cluster")["length"].sum()
+    for _, members in table.groupby("group"):
+        wanted = HELD_BACK * members["length"].sum()
+        for name in random.permutation(members["cluster"].unique()):
+            if wanted <= 0:
+                break
+            if bases[name] < LARGEST_HELD_BACK:
+                held |= (table["cluster"] == name).to_numpy()
+                wanted -= bases[name]
+    return held
+
+
+def weights(table: pd.DataFrame) -> np.ndarray:
+    """How often each sequence is drawn, other things being equal.
+
+    A group has its share, then each family, or each cluster where there is none, or each organism and source of others,
+    then each cluster in it, then each sequence; the large count for less than their bases.
+    """
+    table = table.reset_index(drop=True)
+    few_hosts = (table["source"] == FEW_HOSTS) | table["family"].str.startswith("cluster_")
+    kind = np.where(table["group"] != "phage", "", np.where(few_hosts, "few", "many"))
+    no_family = (table["family"] == "") | table["family"].str.startswith("cluster_")
+    unit = table["family"].mask(no_family, "cluster " + table["cluster"].astype(str))
+    unit = unit.where(table["label"] == 1, table["organism"] + " " + table["source"])
+    found = np.zeros(len(table))
+    for (group, of), members in table.groupby(["group", kind]):
+        share = GROUPS.get(group, OTHER_GROUPS) * {"": 1, "few": FEW_HOSTS_SHARE, "many": 1 - FEW_HOSTS_SHARE}[of]
+        units = members.groupby(unit)["length"].sum() ** UNIT_POWER
+        for name, parts in members.groupby(unit):
+            clusters = parts.groupby("cluster")["length"].sum() ** CLUSTER_POWER
+            of_cluster = parts["cluster"].map(clusters / clusters.sum())
+            of_sequence = parts["length"] / parts.groupby("cluster")["length"].transform("sum")
+            found[parts.index] = share * units[name] / units.sum() * of_cluster * of_sequence
+    even = pd.Series(found**SEQUENCE_POWER).groupby(table["group"])
+    return (
+        even.transform(lambda w: w / w.sum()) * pd.Series(found).groupby(table["group"]).transform("sum")
+    ).to_numpy()
+
+
+@torch.inference_mode()
+def score(model: LiteModel, genomes: Genomes, table: pd.DataFrame, rows: np.ndarray, length: int) -> pd.DataFrame:
+    """The workflow's chunks of full length of some sequences: viral, group, frames, and the best logit by each scorer.
+
+    A chunk without a frame has -inf.
+    """
+    offset = genomes.offset.cpu().numpy()
+    starts, owners = [], []
+    for row in rows:
+        chunks = [a for a, b in chunk_coordinates(int(table["length"].iat[row]), length) if b - a == length]
+        starts += [offset[row] + a for a in chunks]
+        owners += [row] * len(chunks)
+    found = []
+    for part in torch.tensor(starts, device=genomes.device).split(EVALUATED):
+        best = torch.full((len(part), len(SCORERS)), -torch.inf, device=genomes.device)
+        for fragment, protein, nucleotide in genomes.frames(genomes.fragments(part, length)):
+            if len(fragment):
+                n, p = model.means(nucleotide, protein, torch.float32)
+                logits = model.classifier(torch.cat([n, p], 1))
+                d = [logits[:, VIRUS] - logits[:, 1 - VIRUS], *(head(x)[:, 0] for head, x in zip(model.alone, (n, p)))]
+                best.scatter_reduce_(0, fragment[:, None].expand(-1, len(d)), torch.stack(d, 1), "amax")
+        found.append(best.cpu())
+    scores = pd.DataFrame(torch.cat(found).numpy(), columns=SCORERS)
+    return scores.assign(**{name: table[name].to_numpy()[owners] for name in ("label", "group", "family")})
+
+
+def evaluate(scores: dict[tuple[str, int], pd.DataFrame], scale: float, shift: float) -> pd.DataFrame:
+    """Figures by set, length, scorer and group, over the chunks with a frame; prophages are a group, not in `all`."""
+    tables = []
+    for (name, length), found in scores.items():
+        has_frame = np.isfinite(found[SCORERS[0]])
+        for scorer in SCORERS:
+            logit = found[scorer] * scale + shift
+            part = found.assign(score=1 / (1 + np.exp(-logit)), viral=found["label"] == 1)[has_frame]
+            by = by_group(part[part["group"] != "prophage"])
+            only = by_group(part[(part["group"] == "prophage") | ~part["viral"]])
+            by = pd.concat([by, only[only["group"] == "prophage"]])
+            shares = {"without_frame": 1 - has_frame.mean()}
+            tables.append(by.assign(set=name, length=length, scorer=scorer, **shares))
+    found = pd.concat(tables, ignore_index=True)
+    first = ["set", "length", "scorer"]
+    return found[[*first, *(column for column in found if column not in first)]]
+
+
+def write_pack(
+    arguments: argparse.Namespace, model: LiteModel, shape: LiteShape, tokenizer: Tokenizer, figures: pd.DataFrame,
+    made: dict[str, Any],
+) -> None:  # fmt: skip
+    """The pack: encoders in half precision, classifier, tokenizer, description, and the table of figures."""
+
+    def half(module: torch.nn.Module) -> dict[str, np.ndarray]:
+        return {name: tensor.half().cpu().numpy() for name, tensor in module.state_dict().items()}
+
+    main = figures[
+        (figures["scorer"] == SCORERS[0]) & (figures["group"].isin(["all", "euk_virus", "phage", "prophage"]))
+    ]
+    content = {
+        "name": arguments.model.name,
+        "trained": True,
+        "chunk_length": LENGTHS[0],
+        "esm2": asdict(shape.esm2),
+        "dnabert_s": asdict(shape.dnabert_s),
+        "provenance": f"train_lite.py: {json.dumps(made)}",
+        "licence": arguments.licence,
+        "quality": {
+            f"{row['set']}, {row['length']} bases, {row['group']}": {
+                key: row[key] for key in ("number", "viral", "auroc", "auprc")
+            }
+            for row in json.loads(main.to_json(orient="records"))
+        },
+    }
+    with staged(*(arguments.model / name for name in (*FILES, "pack.json", "evaluation.tsv"))) as partial:
+        paths = dict(zip((*FILES, "pack.json", "evaluation.tsv"), partial))
+        save_tensors(half(model.protein.esm2), paths["esm2.safetensors"], {})
+        save_tensors(half(model.nucleotide.dnabert_s), paths["dnabert_s.safetensors"], {})
+        tokenizer.save(str(paths["tokenizer.json"]))
+        classifier = {name: tensor.cpu().numpy() for name, tensor in model.classifier.state_dict().items()}
+        save_tensors(classifier, paths["classifier.safetensors"], {})
+        paths["pack.json"].write_text(describe(content, {name: paths[name] for name in FILES}), encoding="utf-8")
+        write_tsv(figures, paths["evaluation.tsv"])
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    settings = Settings(**{field.name: getattr(arguments, field.name) for field in fields(Settings)})
+    torch.manual_seed(settings.seed)
+    table, letters = read_labelled_fasta([*arguments.fasta, *arguments.test_fasta])
+    table["cluster"] = cluster(letters)
+    test = table["file"].isin(map(str, arguments.test_fasta)).to_numpy()
+    held = np.zeros(len(table), dtype=bool)
+    held[~test] = hold_back(table[~test], settings.seed)
+    weight = np.zeros(len(table))
+    weight[~test & ~held] = weights(table[~test & ~held])
+    log.info("%d sequences to train on, %d held back, %d to test", (~test & ~held).sum(), held.sum(), test.sum())
+    tokenizer = learn_tokenizer(letters, weight, settings.seed)
+    genomes = Genomes(table, letters, tokenizer, torch.device(arguments.device))
+    shape = replace(LITE, hidden=arguments.hidden)
+    model = LiteModel(shape, genomes.groups, genomes.families, settings.dropout).to(genomes.device)
+    model = Trainer(model, genomes, weight, settings).run()
+    sets = {"known families": held & (table["representative"] != "0").to_numpy()}
+    if test.any():
+        sets["test"] = test
+    scores = {
+        (name, length): score(model, genomes, table, np.flatnonzero(rows), length)
+        for name, rows in sets.items()
+        for length in LENGTHS
+    }
+    known = scores["known families", LENGTHS[0]]
+    known = known[np.isfinite(known[SCORERS[0]])]
+    scale, shift = calibrate(model.classifier.cpu(), known[SCORERS[0]].to_numpy(), (known["label"] == 1).to_numpy())
+    figures = evaluate(scores, scale, shift)
+    made = {
+        "fasta": dict(Counter(Path(file).name for file in table["file"])),
+        "held_back": int(held.sum()),
+        "settings": asdict(settings),
+        "calibration": {"scale": scale, "shift": shift},
+    }
+    write_pack(arguments, model, shape, tokenizer, figures, made)
+    log.info("%s: %s", arguments.model, figures[figures["group"] == "all"].to_string(index=False))
+
+
+if __name__ == "__main__":
+    run(main)
