@@ -19,6 +19,11 @@ from virnucflow.lite_training import LENGTHS, RESIDUES, exchange, exchange_table
 from virnucflow.model_pack import read_model_pack
 
 CPU = torch.device("cpu")
+CODONS = {
+    "phage": ["GCA", "GTC", "CAA", "CTT"],
+    "euk_virus": ["GAC", "CTT", "ACA", "GTC"],
+    "bacteria": ["GCA", "GTG", "CAT", "CTT", "GCC", "CAA", "TTG"],  # a little more GC
+}
 
 
 def codes(sequence: str) -> np.ndarray:
@@ -34,12 +39,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Random sequences with few stops, some with N, of two groups of viruses and one of others."""
     folder = tmp_path_factory.mktemp("lite")
     letters = random.Random(0)
-    for name, number in (("train", 120), ("test", 30)):
+    for name, number in (("train", 150), ("test", 30)):
         with (folder / f"{name}.fa").open("w") as file:
             for i in range(number):
                 group, label = [("phage", 1), ("euk_virus", 1), ("bacteria", 0)][i % 3]
-                weights = {"phage": (3, 4, 2, 4), "euk_virus": (3, 4, 3, 3), "bacteria": (2, 4, 2, 5)}[group]
-                sequence = "".join(letters.choices("TCAG", weights, k=letters.randint(300, 2500)))
+                sequence = "".join(letters.choices(CODONS[group], k=letters.randint(200, 800)))
                 if i % 7 == 0:
                     sequence = sequence[:100] + "N" + sequence[100:]
                 fields = f"label={label}|group={group}|family=f{i % 4}|organism=o{i % 5}|source=s|representative=1"
@@ -84,7 +88,7 @@ def test_frames_are_those_of_the_workflow(length: int, genomes: Genomes) -> None
     for fragment, protein, nucleotide in genomes.frames(letters):
         for i, p, n in zip(fragment.tolist(), protein.tolist(), nucleotide.tolist()):
             found.setdefault(i, set()).add((tuple(p), tuple(n)))
-    assert len(found) > 5
+    assert len(found) > 20
     for i, fragment in enumerate(letters):
         sequence = text(fragment)
         assert found.get(i, set()) == (set() if "N" in sequence else wanted(genomes, sequence))
@@ -102,7 +106,7 @@ def test_a_batch_has_all_frames_of_its_fragments(codons: int, letter_more: bool,
         expected = wanted(genomes, text(letters[fragment, 1:-1]))
         proteins = {tuple(p) for p in batch.protein[batch.fragment == fragment].tolist()}
         assert proteins == {protein for protein, _ in expected}
-        if letter_more:  # frames of the first two offsets have it in the workflow too
+        if letter_more and codons % 2 == 0:  # then frames that have it in the workflow have a token more
             nucleotides = {tuple(n) for n in batch.nucleotide[batch.fragment == fragment].tolist()}
             whole = {n for _, n in expected if len(n) == batch.nucleotide.shape[1]}
             assert whole <= nucleotides
@@ -148,7 +152,7 @@ def test_gc_weights_make_labels_alike(genomes: Genomes) -> None:
         np.average(values, weights=[weights[label, min(int(value * 25), 24)].item() for value in values])
         for label, values in gc.items()
     ]
-    assert plain < -0.02 and abs(weighted[1] - weighted[0]) < 0.5 * abs(plain)
+    assert plain < -0.01 and abs(weighted[1] - weighted[0]) < 0.5 * abs(plain)
 
 
 def test_clusters_hold_what_is_alike() -> None:
@@ -164,7 +168,8 @@ def test_the_program_writes_a_pack_that_the_workflow_loads(folder: Path, tmp_pat
     pack_directory = tmp_path / "small"
     said = run_program(
         "train_lite", "--fasta", folder / "train.fa", "--test-fasta", folder / "test.fa", "--device", "cpu",
-        "--pretraining-steps", 2, "--steps", 3, "--frames", 24, "--hidden", 32, "--model", pack_directory,
+        "--pretraining-steps", 2, "--steps", 20, "--frames", 48, "--hidden", 32, "--averaging", 0.5,
+        "--model", pack_directory,
     )  # fmt: skip
     assert "30 to test" in said
     pack = read_model_pack(pack_directory, 500)

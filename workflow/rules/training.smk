@@ -14,9 +14,10 @@ rule train_classifier:
         frames=["work/{sample}/frames/{shard}.parquet".format(**one) for one in LABELLED],
         features=["work/{sample}/features/{attention}/{shard}.safetensors".format(**one) for one in LABELLED],
         labels=[one["labels"] for one in LABELLED],
-        pack=ancient(f"{config['model']}/pack.json"),
-        weights=[f"{config['model']}/{name}.safetensors" for name in ("esm2", "dnabert_s")],
-        tokenizer=f"{config['model']}/tokenizer.json",
+        pack=ancient(of_pack("pack.json")),
+        esm2=of_pack("esm2.safetensors"),
+        dnabert_s=of_pack("dnabert_s.safetensors"),
+        tokenizer=of_pack("tokenizer.json"),
         program=program("train_classifier"),
         library=library("train_classifier"),
     output:

@@ -28,7 +28,7 @@ from virnucflow.evaluation import by_group
 from virnucflow.lite_data import Genomes, learn_tokenizer, read_labelled_fasta
 from virnucflow.lite_model import LITE, LiteModel, LiteShape
 from virnucflow.lite_training import Settings, Trainer
-from virnucflow.model_pack import FILES, describe
+from virnucflow.model_pack import CLASSIFIER, ENCODER_FILES, describe
 from virnucflow.tables import write_tsv
 from virnucflow.training import calibrate
 
@@ -177,14 +177,16 @@ def write_pack(
             for row in json.loads(main.to_json(orient="records"))
         },
     }
-    with staged(*(arguments.model / name for name in (*FILES, "pack.json", "evaluation.tsv"))) as partial:
-        paths = dict(zip((*FILES, "pack.json", "evaluation.tsv"), partial))
+    pack_files = (*ENCODER_FILES, CLASSIFIER)
+    names = (*pack_files, "pack.json", "evaluation.tsv")
+    with staged(*(arguments.model / name for name in names)) as partial:
+        paths = dict(zip(names, partial))
         save_tensors(half(model.protein.esm2), paths["esm2.safetensors"], {})
         save_tensors(half(model.nucleotide.dnabert_s), paths["dnabert_s.safetensors"], {})
         tokenizer.save(str(paths["tokenizer.json"]))
         classifier = {name: tensor.cpu().numpy() for name, tensor in model.classifier.state_dict().items()}
-        save_tensors(classifier, paths["classifier.safetensors"], {})
-        paths["pack.json"].write_text(describe(content, {name: paths[name] for name in FILES}), encoding="utf-8")
+        save_tensors(classifier, paths[CLASSIFIER], {})
+        paths["pack.json"].write_text(describe(content, {name: paths[name] for name in pack_files}), encoding="utf-8")
         write_tsv(figures, paths["evaluation.tsv"])
 
 

@@ -195,7 +195,9 @@ class Trainer:
         joint, *alone = (label_loss(d, batch, label.float(), weight, settings.frame_loss) for d in differences)
         both, rows = torch.cat([n, p], 1), batch.rows[batch.fragment]
         of_groups = F.cross_entropy(model.groups(both), genomes.group[rows])
-        of_families = F.cross_entropy(model.families(both), genomes.family[rows], ignore_index=-1)
+        family = genomes.family[rows]
+        of_families = F.cross_entropy(model.families(both), family, ignore_index=-1, reduction="sum")
+        of_families = of_families / (family >= 0).sum().clamp(min=1)
         return (
             joint
             + settings.alone_loss * sum(alone) / 2
