@@ -121,6 +121,14 @@ def stamps(paths):
     return [(status.st_size, int(status.st_mtime)) for status in found]
 
 
+def pack_directory(model):
+    """Of a pack that is given by its name: one that comes with the workflow, or one below models/."""
+    if Path(model).name != model or os.path.isdir(model):
+        return model
+    own = WORKFLOW.parent / "resources" / "models" / model
+    return str(portable(own)) if own.is_dir() else f"models/{model}"
+
+
 def of_pack(name):
     """A file of the model pack, as an input; only the untrained pack is built without being asked for."""
 
@@ -220,8 +228,7 @@ def embed_options(encoder):
 
 
 validate(config, str(WORKFLOW / "schemas" / "config.schema.yaml"))
-if Path(config["model"]).name == config["model"] and not os.path.isdir(config["model"]):
-    config["model"] = f"models/{config['model']}"
+config["model"] = pack_directory(config["model"])
 SAMPLES = read_samples(config["samples"])
 FORCED_ATTENTION = forced_attention()
 if config["divergence_refuse"] > config["divergence_accept"]:

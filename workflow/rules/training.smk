@@ -41,7 +41,7 @@ rule train_classifier:
         runtime=lambda wildcards, attempt: 240 * attempt,
     params:
         model=lambda wildcards, input: os.path.dirname(input.pack),
-        trained_model=config["trained_model"],
+        trained_model=lambda wildcards, output: os.path.dirname(output[0]),
         name=os.path.basename(config["trained_model"]),
         chunk_length=config["chunk_length"],
         split_by=config["split_by"],
