@@ -18,8 +18,8 @@ def embed_threads():
     """On this machine: beside a job on each GPU others find a core; without a GPU the jobs go one at a time."""
     if not ON_THIS_MACHINE or not GPUS:
         return 4
-    gpus = len(visible_gpus())
-    return max(1, min(4, workflow.cores // (gpus + 1))) if gpus else workflow.cores
+    gpus, cores = len(visible_gpus()), workflow.resource_settings.cores or 1  # a picture of the DAG needs none
+    return max(1, min(4, cores // (gpus + 1))) if gpus else cores
 
 
 def embed_memory(wildcards, input, attempt):
