@@ -34,6 +34,9 @@ NodeName=$node CPUs=$(nproc) RealMemory=64000 Gres=gpu:h200:2 State=UNKNOWN
 PartitionName=gpu Nodes=ALL Default=YES MaxTime=INFINITE State=UP OverSubscribe=FORCE:4
 CONF
 echo "NodeName=$node Name=gpu Type=h200 File=/dev/tty[0-1]" >"$folder/gres.conf"
+# Where srun looks in a job, which SLURM_CONF does not reach.
+mkdir -p /etc/slurm
+ln --symbolic --force --no-dereference "$folder/slurm.conf" /etc/slurm/slurm.conf
 munge --no-input >/dev/null 2>&1 || runuser -u munge -- /usr/sbin/munged
 slurmctld -c
 slurmd
