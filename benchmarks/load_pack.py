@@ -18,9 +18,8 @@ from pathlib import Path
 import torch
 from shared import add_shapes  # shared.py puts programs and library on the path
 
-from build_untrained_pack import HIDDEN, arrays, build_tokenizer
+from build_untrained_pack import HIDDEN, build_tokenizer
 from virnucflow import classifier, dnabert_s, esm2
-from virnucflow.embeddings import save_tensors
 from virnucflow.model_pack import (
     ENCODER_FILES,
     DnabertSShape,
@@ -28,6 +27,7 @@ from virnucflow.model_pack import (
     describe,
     file_sha256,
     read_model_pack,
+    save_weights,
 )
 
 ENCODERS = {"esm2": (esm2.load_esm2, esm2.FILE), "dnabert_s": (dnabert_s.load_dnabert_s, dnabert_s.FILE)}
@@ -52,9 +52,9 @@ def build(folder: Path, arguments: argparse.Namespace) -> None:
     features = width + esm2_shape.embed_dim
     folder.mkdir()
     encoder = esm2.fair_esm_model(esm2_shape, device=arguments.device).half().cpu()
-    save_tensors(arrays(encoder), folder / esm2.FILE, {})
-    save_tensors(arrays(dnabert_s.DnabertS(dnabert_s_shape)), folder / dnabert_s.FILE, {})
-    save_tensors(arrays(classifier.MLPClassifier(features, HIDDEN)), folder / classifier.CLASSIFIER, {})
+    save_weights(encoder, folder / esm2.FILE)
+    save_weights(dnabert_s.DnabertS(dnabert_s_shape), folder / dnabert_s.FILE)
+    save_weights(classifier.MLPClassifier(features, HIDDEN), folder / classifier.CLASSIFIER)
     tokenizer.save(str(folder / dnabert_s.TOKENIZER))
     shapes = {"esm2": asdict(esm2_shape), "dnabert_s": asdict(dnabert_s_shape)}
     about = {"name": "random", "trained": True, "chunk_length": 500, "provenance": "", "licence": "", "quality": None}

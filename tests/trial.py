@@ -8,10 +8,12 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+import pytest
 import torch
 from helpers import rehash, run_program
 from safetensors.torch import load_file, save_file
 
+from build_untrained_pack import spread
 from virnucflow import dnabert_s, esm2
 from virnucflow.classifier import LABELS, VIRUS, MLPClassifier, load_classifier, score
 from virnucflow.divergence import compare, distances, stratify
@@ -35,6 +37,16 @@ class Trial(NamedTuple):
     def embed(self, encoder: str, attention: str, precision: str, budget: int = 1024) -> torch.Tensor:
         run = LOADERS[encoder](self.pack, attention, "auto", precision, self.device, budget)[0]
         return run(list(self.frames[COLUMNS[encoder]]))
+
+    def judge_planted(
+        self, monkeypatch: pytest.MonkeyPatch, folder: Path, encoder: str, fault: str, faults: dict, precision: str
+    ) -> str:
+        """The gate's decision with one of the faults, each a target, the name in it, and what makes it wrong."""
+        target, name, plant = faults[fault]
+        monkeypatch.setattr(target, name, plant(getattr(target, name)))
+        fast = self.embed(encoder, "flash", precision)
+        monkeypatch.undo()
+        return self.judge(folder, f"{encoder}: {fault}", encoder, fast, precision)
 
     def judge(self, folder: Path, name: str, encoder: str, embeddings: torch.Tensor, precision: str) -> str:
         """The gate's decision when these are the fast path's embeddings of one encoder; a row for the manual."""
@@ -63,6 +75,7 @@ def make_trial(directory: Path, device: str) -> Trial:
     trial = Trial(pack, torch.device(device), frames, {}, load_classifier(pack))
     reference = {encoder: trial.embed(encoder, "standard", "fp32", 2048) for encoder in LOADERS}
     spread(trial.classifier, torch.cat([reference["dnabert_s"], reference["esm2"]], 1))
+    trial.classifier.output_layer.bias[VIRUS] += 0.01  # so that no frame is on the line
     return trial._replace(reference=reference)
 
 
@@ -96,16 +109,6 @@ def random_frames() -> pd.DataFrame:
             rows.append((f"s{number}", 1, frame.frame, frame.nucleotide, frame.protein))
     frames = pd.DataFrame(rows, columns=["sequence_id", "chunk", "frame", "nucleotide", "protein"])
     return frames.assign(name=frames["sequence_id"] + "_chunk_1" + frames["frame"])
-
-
-@torch.inference_mode()
-def spread(classifier: MLPClassifier, features: torch.Tensor) -> None:
-    """As build_untrained_pack does it, for these features: half of the frames viral, and scores from 0 to 1."""
-    hidden = classifier.hidden_layer(features)
-    classifier.bn1.running_mean.copy_(hidden.mean(0))
-    classifier.bn1.running_var.copy_(hidden.var(0))
-    classifier.output_layer.weight.mul_(4 / classifier(features).diff(dim=1).std())
-    classifier.output_layer.bias[VIRUS] -= classifier(features).diff(dim=1).median() - 0.01
 
 
 def decide(found: dict, folder: Path, *options: object, code: int = 0) -> str:

@@ -144,16 +144,12 @@ DNABERT_S_FAULTS = {
     "one sequence lost, one doubled": (dnabert_s_packed, "embed_dnabert_s", one_lost_one_doubled),
     "attention across sequences": (dnabert_s_packed, "attend", across_sequences),
 }
-ALL = [("esm2", fault) for fault in FAULTS] + [("dnabert_s", fault) for fault in DNABERT_S_FAULTS]
+ALL = {"esm2": FAULTS, "dnabert_s": DNABERT_S_FAULTS}
 
 
-@pytest.mark.parametrize(("encoder", "fault"), ALL)
+@pytest.mark.parametrize(("encoder", "fault"), [(encoder, fault) for encoder in ALL for fault in ALL[encoder]])
 def test_planted_fault_is_caught(encoder: str, fault: str, trial: Trial, monkeypatch, tmp_path: Path) -> None:
-    target, name, plant = (FAULTS if encoder == "esm2" else DNABERT_S_FAULTS)[fault]
-    monkeypatch.setattr(target, name, plant(getattr(target, name)))
-    fast = trial.embed(encoder, "flash", "fp16")
-    monkeypatch.undo()
-    assert trial.judge(tmp_path, f"{encoder}: {fault}", encoder, fast, "fp16") != "accept"
+    assert trial.judge_planted(monkeypatch, tmp_path, encoder, fault, ALL[encoder], "fp16") != "accept"
 
 
 def test_bf16_throughout_is_caught(trial: Trial, tmp_path: Path) -> None:

@@ -185,22 +185,12 @@ DNABERT_S_FAULTS = {
 }
 
 
-@pytest.mark.parametrize("fault", FAULTS)
-def test_planted_fault_is_caught(fault: str, trial: Trial, monkeypatch, tmp_path) -> None:
-    target, name, plant = FAULTS[fault]
-    monkeypatch.setattr(target, name, plant(getattr(target, name)))
-    fast = trial.embed("esm2", "flash", "fp32")
-    monkeypatch.undo()
-    assert trial.judge(tmp_path, fault, "esm2", fast, "fp32") != "accept"
+ALL = {"esm2": FAULTS, "dnabert_s": DNABERT_S_FAULTS}
 
 
-@pytest.mark.parametrize("fault", DNABERT_S_FAULTS)
-def test_planted_fault_of_dnabert_s_is_caught(fault: str, trial: Trial, monkeypatch, tmp_path) -> None:
-    target, name, plant = DNABERT_S_FAULTS[fault]
-    monkeypatch.setattr(target, name, plant(getattr(target, name)))
-    fast = trial.embed("dnabert_s", "flash", "fp32")
-    monkeypatch.undo()
-    assert trial.judge(tmp_path, f"DNABERT-S: {fault}", "dnabert_s", fast, "fp32") != "accept"
+@pytest.mark.parametrize(("encoder", "fault"), [(encoder, fault) for encoder in ALL for fault in ALL[encoder]])
+def test_planted_fault_is_caught(encoder: str, fault: str, trial: Trial, monkeypatch, tmp_path) -> None:
+    assert trial.judge_planted(monkeypatch, tmp_path, encoder, fault, ALL[encoder], "fp32") != "accept"
 
 
 def test_bf16_throughout_is_caught(trial: Trial, tmp_path) -> None:

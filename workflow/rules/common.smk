@@ -1,4 +1,4 @@
-# Settings, sample sheet, shards and what rules take of them: with resources.smk the only file with functions.
+# Settings, sample sheet, shards and what rules take of them.
 
 import ast
 import json
@@ -14,6 +14,7 @@ from snakemake.exceptions import WorkflowError
 from snakemake.utils import validate
 
 WORKFLOW = Path(str(workflow.current_basedir)).parent
+ROOT = WORKFLOW.parent
 SCRIPTS = WORKFLOW / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 V1_ATTENTION = "VIRNUCPRO_V1_ATTENTION"
@@ -125,7 +126,7 @@ def pack_directory(model):
     """Of a pack that is given by its name: one that comes with the workflow, or one below models/."""
     if Path(model).name != model or os.path.isdir(model):
         return model
-    own = WORKFLOW.parent / "resources" / "models" / model
+    own = ROOT / "resources" / "models" / model
     return str(portable(own)) if own.is_dir() else f"models/{model}"
 
 

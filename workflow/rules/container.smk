@@ -3,16 +3,15 @@
 import shutil
 
 from snakemake.settings.types import DeploymentMethod
+from virnucflow import __version__
 
 CONTAINED = DeploymentMethod.APPTAINER in workflow.deployment_settings.deployment_method
 BIND = "APPTAINER_BIND"
-ROOT = WORKFLOW.parent
 
 
 def image():
     """Of the config, as Snakemake takes it: a registry's address, or a file, below the workflow's root if relative."""
-    version = re.search(r'^__version__ = "(.+)"$', (SCRIPTS / "virnucflow" / "__init__.py").read_text(), re.MULTILINE)
-    name = (config["container"] or "").replace("{version}", version[1])
+    name = (config["container"] or "").replace("{version}", __version__)
     return name if "://" in name or not name else portable(ROOT / name)
 
 

@@ -32,9 +32,7 @@ rule build_untrained_pack:
 
 rule fetch_models:
     input:
-        catalogue=portable(
-            Path(config["models"]) if os.path.exists(config["models"]) else WORKFLOW.parent / config["models"]
-        ),
+        catalogue=portable(Path(config["models"]) if os.path.exists(config["models"]) else ROOT / config["models"]),
         program=program("fetch_models"),
         library=library("fetch_models"),
     log:

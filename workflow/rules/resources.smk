@@ -5,8 +5,9 @@ from virnucflow.gpu_lease import visible_gpus
 GPUS = 0 if config["device"] == "cpu" else 1
 # The process that schedules the jobs, and not on a cluster (whose nodes --jobs counts).
 ON_THIS_MACHINE = workflow.is_main_process and workflow.nodes is None
+GPUS_HERE = len(visible_gpus()) if GPUS and ON_THIS_MACHINE else 0
 if GPUS and ON_THIS_MACHINE and "gpu" not in workflow.global_resources:  # nothing said with --resources gpu=N
-    workflow.register_resource("gpu", max(1, len(visible_gpus())))
+    workflow.register_resource("gpu", max(1, GPUS_HERE))
 
 
 def token_budget(wildcards, attempt):
@@ -18,8 +19,8 @@ def embed_threads():
     """On this machine: beside a job on each GPU others find a core; without a GPU the jobs go one at a time."""
     if not ON_THIS_MACHINE or not GPUS:
         return 4
-    gpus, cores = len(visible_gpus()), workflow.resource_settings.cores or 1  # a picture of the DAG needs none
-    return max(1, min(4, cores // (gpus + 1))) if gpus else cores
+    cores = workflow.resource_settings.cores or 1  # a picture of the DAG needs none
+    return max(1, min(4, cores // (GPUS_HERE + 1))) if GPUS_HERE else cores
 
 
 def embed_memory(wildcards, input, attempt):

@@ -8,23 +8,19 @@ import argparse
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
 import torch
 from tokenizers import Tokenizer
 from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import Whitespace
-from tokenizers.processors import TemplateProcessing
 from tokenizers.trainers import BpeTrainer
 from torch import nn
 
 from virnucflow import classifier, dnabert_s, esm2
 from virnucflow.cli import InputError, log, run, staged
-from virnucflow.embeddings import save_tensors
 from virnucflow.frames import stop_free_frames
-from virnucflow.model_pack import FILES, DnabertSShape, Esm2Shape, describe
+from virnucflow.model_pack import FILES, DnabertSShape, Esm2Shape, describe, save_weights
 from virnucflow.reference import Reference, save_reference
 
-SPECIAL_TOKENS = ["[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]"]  # in the published tokenizer's order
 HIDDEN = 512  # the published classifier's hidden layer
 CALIBRATION_CHUNKS = 400
 LEARNING_CHUNKS = 1000
@@ -54,10 +50,9 @@ def build_tokenizer(size: int) -> Tokenizer:
     tokenizer.pre_tokenizer = Whitespace()
     texts = ("".join("ACGT"[i] for i in row) for row in torch.randint(4, (LEARNING_CHUNKS, 500)).tolist())
     tokenizer.train_from_iterator(
-        texts, BpeTrainer(vocab_size=size, special_tokens=SPECIAL_TOKENS, show_progress=False)
+        texts, BpeTrainer(vocab_size=size, special_tokens=dnabert_s.SPECIAL_TOKENS, show_progress=False)
     )
-    ends = [(token, tokenizer.token_to_id(token)) for token in ("[CLS]", "[SEP]")]
-    tokenizer.post_processor = TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=ends)
+    dnabert_s.add_ends(tokenizer)
     return tokenizer
 
 
@@ -76,13 +71,19 @@ def random_features(
 def build_classifier(features: torch.Tensor) -> classifier.MLPClassifier:
     """A random classifier with the batch statistics of `features`, which calls half of them viral."""
     module = classifier.MLPClassifier(features.shape[1], HIDDEN).eval()
+    spread(module, features)
+    return module
+
+
+@torch.inference_mode()
+def spread(module: classifier.MLPClassifier, features: torch.Tensor) -> None:
+    """Give a classifier the batch statistics of `features`; it then calls half of them viral, with scores of 0 to 1."""
     hidden = module.hidden_layer(features)
     module.bn1.running_mean.copy_(hidden.mean(0))
     module.bn1.running_var.copy_(hidden.var(0))
     difference = module(features).diff(dim=1)
     module.output_layer.weight.mul_(SPREAD / difference.std())
     module.output_layer.bias[classifier.VIRUS] -= module(features).diff(dim=1).median()
-    return module
 
 
 def build_reference(
@@ -100,11 +101,6 @@ def build_reference(
     names = [f"frame_{number}" for number in range(1, len(frames) + 1)]
     values = {name: tensor.numpy() for name, tensor in values.items()}
     return Reference(names, nucleotides, proteins, "what this computer gave when the pack was built", values)
-
-
-def arrays(module: nn.Module) -> dict[str, np.ndarray]:
-    """A module's tensors, by name."""
-    return {name: tensor.numpy() for name, tensor in module.state_dict().items()}
 
 
 def main() -> None:
@@ -133,10 +129,10 @@ def main() -> None:
     reference = build_reference(protein_encoder, nucleotide_encoder, tokenizer, mlp)
     with staged(*(arguments.model / name for name in (*FILES, "pack.json"))) as (*pack_files, description_file):
         esm2_file, dnabert_s_file, tokenizer_file, classifier_file, reference_file = pack_files
-        save_tensors(arrays(protein_encoder.half()), esm2_file, {})
-        save_tensors(arrays(nucleotide_encoder), dnabert_s_file, {})
+        save_weights(protein_encoder.half(), esm2_file)
+        save_weights(nucleotide_encoder, dnabert_s_file)
         tokenizer.save(str(tokenizer_file))
-        save_tensors(arrays(mlp), classifier_file, {})
+        save_weights(mlp, classifier_file)
         save_reference(reference, reference_file)
         description_file.write_text(describe(description, dict(zip(FILES, pack_files))), encoding="utf-8")
     log.info("untrained pack in %s", arguments.model)

@@ -10,7 +10,7 @@ import argparse
 import json
 import os
 import shutil
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,11 @@ import torch
 
 from virnucflow import training
 from virnucflow.classifier import LABELS, VIRUS, load_features
-from virnucflow.cli import InputError, log, run, staged
-from virnucflow.embeddings import save_tensors
+from virnucflow.cli import InputError, add_settings, log, read_settings, run, staged
 from virnucflow.evaluation import by_group
 from virnucflow.labels import SPLITS, read_labels, split_sequences
 from virnucflow.model_card import model_card
-from virnucflow.model_pack import CLASSIFIER, ENCODER_FILES, ModelPack, describe, read_model_pack
+from virnucflow.model_pack import CLASSIFIER, ENCODER_FILES, ModelPack, describe, read_model_pack, save_weights
 from virnucflow.tables import FRAMES, read_parquet, write_tsv
 
 SEQUENCE = ["table", "sequence_id"]  # the number of the table of labels, and the name in it
@@ -43,9 +42,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--chunk-length", type=int, required=True, help="bases a chunk")
     parser.add_argument("--split-by", default="sequence_id", help="column of the labels; default: sequence_id")
     parser.add_argument("--name", required=True, help="of the new pack")
-    for field in fields(training.Settings):
-        option = f"--{field.name.replace('_', '-')}"
-        parser.add_argument(option, type=type(field.default), default=field.default, help=f"default: {field.default}")
+    add_settings(parser, training.Settings)
     parser.add_argument("--threads", type=int, help="of PyTorch; default: all cores")
     parser.add_argument("--trained-model", type=Path, required=True, help="directory of the new pack, to be written")
     return parser.parse_args()
@@ -120,7 +117,7 @@ def provenance(arguments: argparse.Namespace, pack: ModelPack, sequences: pd.Dat
         "encoders": pack.name,
         "split_by": arguments.split_by,
         "sequences": counts.to_dict(orient="index"),
-        "settings": {field.name: getattr(arguments, field.name) for field in fields(training.Settings)},
+        "settings": asdict(read_settings(arguments, training.Settings)),
     }
 
 
@@ -143,7 +140,7 @@ def main() -> None:
                 f"{arguments.labels[0]}: no frame of {label} for {split}; give more sequences, or split otherwise"
             )
     log.info(", ".join(f"{len(of)} frames for {split}" for split, of in rows.items()))
-    settings = training.Settings(**{field.name: getattr(arguments, field.name) for field in fields(training.Settings)})
+    settings = read_settings(arguments, training.Settings)
     classifier = training.fit(features, viral, rows["train"], rows["validation"], settings)
     best = frames.assign(best=training.differences(classifier, features)).iloc[rows["validation"]]
     chunks = best.groupby([*SEQUENCE, "chunk"]).agg({"best": "max", "viral": "first"})
@@ -180,8 +177,7 @@ def write_pack(
         paths = dict(zip(names, partial))
         for name in ENCODER_FILES:
             link(pack.directory / name, paths[name])
-        tensors = {name: tensor.numpy() for name, tensor in classifier.state_dict().items()}
-        save_tensors(tensors, paths[CLASSIFIER], {})
+        save_weights(classifier, paths[CLASSIFIER])
         paths["pack.json"].write_text(describe(content, {name: paths[name] for name in pack_files}), encoding="utf-8")
         write_tsv(evaluation, paths["evaluation.tsv"])
         paths["MODEL_CARD.md"].write_text(model_card(content, made, evaluation), encoding="utf-8")

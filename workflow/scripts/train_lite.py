@@ -10,7 +10,7 @@ the labels of fragments of 300 to 500 bases, by a fragment's best frame, as the 
 import argparse
 import json
 from collections import Counter
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +20,14 @@ import torch
 from tokenizers import Tokenizer
 
 from virnucflow.chunks import chunk_coordinates
-from virnucflow.classifier import VIRUS
-from virnucflow.cli import log, run, staged
+from virnucflow.classifier import viral_logit
+from virnucflow.cli import add_settings, log, read_settings, run, staged
 from virnucflow.clusters import cluster
-from virnucflow.embeddings import save_tensors
 from virnucflow.evaluation import by_group
 from virnucflow.lite_data import Genomes, learn_tokenizer, read_labelled_fasta
 from virnucflow.lite_model import LITE, LiteModel, LiteShape
 from virnucflow.lite_training import Settings, Trainer
-from virnucflow.model_pack import CLASSIFIER, ENCODER_FILES, describe
+from virnucflow.model_pack import CLASSIFIER, ENCODER_FILES, describe, save_weights
 from virnucflow.tables import write_tsv
 from virnucflow.training import calibrate
 
@@ -55,9 +54,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--test-fasta", type=Path, nargs="*", default=[], help="labelled sequences for figures alone")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--hidden", type=int, default=LITE.hidden, help=f"of the classifier; default: {LITE.hidden}")
-    for field in fields(Settings):
-        option = f"--{field.name.replace('_', '-')}"
-        parser.add_argument(option, type=type(field.default), default=field.default, help=f"default: {field.default}")
+    add_settings(parser, Settings)
     parser.add_argument("--licence", default="MIT", help="of the pack; default: MIT")
     parser.add_argument("--model", type=Path, required=True, help="directory of the pack, to be written")
     return parser.parse_args()
@@ -125,7 +122,7 @@ def score(model: LiteModel, genomes: Genomes, table: pd.DataFrame, rows: np.ndar
             if len(fragment):
                 n, p = model.means(nucleotide, protein, torch.float32)
                 logits = model.classifier(torch.cat([n, p], 1))
-                d = [logits[:, VIRUS] - logits[:, 1 - VIRUS], *(head(x)[:, 0] for head, x in zip(model.alone, (n, p)))]
+                d = [viral_logit(logits), *(head(x)[:, 0] for head, x in zip(model.alone, (n, p)))]
                 best.scatter_reduce_(0, fragment[:, None].expand(-1, len(d)), torch.stack(d, 1), "amax")
         found.append(best.cpu())
     scores = pd.DataFrame(torch.cat(found).numpy(), columns=SCORERS)
@@ -156,9 +153,6 @@ def write_pack(
 ) -> None:  # fmt: skip
     """The pack: encoders in half precision, classifier, tokenizer, description, and the table of figures."""
 
-    def half(module: torch.nn.Module) -> dict[str, np.ndarray]:
-        return {name: tensor.half().cpu().numpy() for name, tensor in module.state_dict().items()}
-
     main = figures[
         (figures["scorer"] == SCORERS[0]) & (figures["group"].isin(["all", "euk_virus", "phage", "prophage"]))
     ]
@@ -181,18 +175,17 @@ def write_pack(
     names = (*pack_files, "pack.json", "evaluation.tsv")
     with staged(*(arguments.model / name for name in names)) as partial:
         paths = dict(zip(names, partial))
-        save_tensors(half(model.protein.esm2), paths["esm2.safetensors"], {})
-        save_tensors(half(model.nucleotide.dnabert_s), paths["dnabert_s.safetensors"], {})
+        save_weights(model.protein.esm2.half(), paths["esm2.safetensors"])
+        save_weights(model.nucleotide.dnabert_s.half(), paths["dnabert_s.safetensors"])
         tokenizer.save(str(paths["tokenizer.json"]))
-        classifier = {name: tensor.cpu().numpy() for name, tensor in model.classifier.state_dict().items()}
-        save_tensors(classifier, paths[CLASSIFIER], {})
+        save_weights(model.classifier, paths[CLASSIFIER])
         paths["pack.json"].write_text(describe(content, {name: paths[name] for name in pack_files}), encoding="utf-8")
         write_tsv(figures, paths["evaluation.tsv"])
 
 
 def main() -> None:
     arguments = parse_arguments()
-    settings = Settings(**{field.name: getattr(arguments, field.name) for field in fields(Settings)})
+    settings = read_settings(arguments, Settings)
     torch.manual_seed(settings.seed)
     table, letters = read_labelled_fasta([*arguments.fasta, *arguments.test_fasta])
     table["cluster"] = cluster(letters)

@@ -61,6 +61,11 @@ def load_features(path: Path, frames: Path, names: list[str], pack: ModelPack) -
     return features, metadata
 
 
+def viral_logit(logits: torch.Tensor) -> torch.Tensor:
+    """(frames, 2) logits to (frames): the virus logit less the other, whose sigmoid is score_virus."""
+    return logits[:, VIRUS] - logits[:, 1 - VIRUS]
+
+
 @torch.inference_mode()
 def score(classifier: MLPClassifier, features: torch.Tensor, batch: int = 8192) -> torch.Tensor:
     """(frames, features) to (frames, 2) float32 probabilities, in the order of LABELS."""

@@ -1,14 +1,18 @@
 """What every program shares: exit codes, one-line errors, and outputs that are whole or absent."""
 
+import argparse
 import logging
 import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
+from typing import TypeVar
 
 log = logging.getLogger("virnucflow")
+Settings = TypeVar("Settings")  # a dataclass
 
 
 class InputError(Exception):
@@ -43,6 +47,18 @@ def run(main: Callable[[], None]) -> None:
 def _complain(program: str, message: str, code: int) -> int:
     print(f"{program}: error: {message}", file=sys.stderr)
     return code
+
+
+def add_settings(parser: argparse.ArgumentParser, settings: type) -> None:
+    """An option for each field of a dataclass whose fields all have defaults."""
+    for field in fields(settings):
+        option = f"--{field.name.replace('_', '-')}"
+        parser.add_argument(option, type=type(field.default), default=field.default, help=f"default: {field.default}")
+
+
+def read_settings(arguments: argparse.Namespace, settings: type[Settings]) -> Settings:
+    """The dataclass of what was given for the options of add_settings."""
+    return settings(**{field.name: getattr(arguments, field.name) for field in fields(settings)})
 
 
 @contextmanager

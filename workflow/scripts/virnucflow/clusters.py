@@ -4,7 +4,7 @@ from collections import Counter
 
 import numpy as np
 
-from virnucflow.frames import OTHER_LETTER
+from virnucflow.frames import COMPLEMENT_BIT, OTHER_LETTER
 
 K = 21
 SCALED = 64  # one k-mer in so many is looked at
@@ -25,7 +25,7 @@ def sketch(letters: np.ndarray) -> np.ndarray:
         at = codes[i : i + number]
         pure &= at < OTHER_LETTER
         forward |= (at & np.uint64(3)) << np.uint64(2 * (K - 1 - i))
-        reverse |= ((at & np.uint64(3)) ^ np.uint64(2)) << np.uint64(2 * i)  # T and A, C and G differ in the second bit
+        reverse |= ((at & np.uint64(3)) ^ np.uint64(COMPLEMENT_BIT)) << np.uint64(2 * i)
     mixed = np.minimum(forward, reverse)
     mixed = (mixed ^ (mixed >> np.uint64(31))) * np.uint64(0x9E3779B97F4A7C15)
     mixed ^= mixed >> np.uint64(29)

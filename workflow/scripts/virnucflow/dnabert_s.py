@@ -14,6 +14,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from tokenizers import Tokenizer
+from tokenizers.processors import TemplateProcessing
 from torch import nn
 
 from virnucflow.arithmetic import DTYPES
@@ -24,6 +25,7 @@ from virnucflow.model_pack import DnabertSShape, ModelPack, load_weights, meta_d
 
 FILE = "dnabert_s.safetensors"
 TOKENIZER = "tokenizer.json"
+SPECIAL_TOKENS = ["[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]"]  # in the published tokenizer's order
 
 STANDARD_KERNEL = "softmax"
 TOKEN_TYPES = 2  # the published model has two, and inference uses the first
@@ -53,6 +55,12 @@ def load_dnabert_s(
     from virnucflow import dnabert_s_packed  # needs Triton, which PyTorch has for GPUs alone
 
     return lambda sequences: dnabert_s_packed.embed_dnabert_s(model, kernel, tokenizer, sequences, token_budget), kernel
+
+
+def add_ends(tokenizer: Tokenizer) -> None:
+    """Make a new tokenizer put [CLS] before and [SEP] behind each sequence."""
+    ends = [(token, tokenizer.token_to_id(token)) for token in ("[CLS]", "[SEP]")]
+    tokenizer.post_processor = TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=ends)
 
 
 def load_tokenizer(path: Path) -> Tokenizer:

@@ -13,7 +13,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_aft
 from tqdm import tqdm
 
 from virnucflow.catalogue import PublishedFile
-from virnucflow.cli import Failure, InputError, log
+from virnucflow.cli import Failure, InputError, log, staged
 from virnucflow.model_pack import file_sha256
 
 BLOCK = 1 << 16  # bytes that are lost at most when a download is cut
@@ -55,9 +55,8 @@ class Lock:
 
     def record(self, file: PublishedFile, sha256: str) -> None:
         self.entries[file.url] = sha256
-        partial = self.path.with_name(self.path.name + ".partial")
-        partial.write_text(json.dumps(self.entries, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-        os.replace(partial, self.path)
+        with staged(self.path) as (partial,):
+            partial.write_text(json.dumps(self.entries, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def fetch_files(files: Iterable[PublishedFile], folder: Path, lock: Lock, patience: Patience) -> dict[str, Path]:

@@ -8,6 +8,7 @@ import numpy as np
 
 # The standard genetic code (NCBI table 1), codons in the order of the letters below.
 LETTERS = "TCAG"
+COMPLEMENT_BIT = 2  # the one in which the numbers of T and A, of C and G differ
 STANDARD_CODE = "FFLLSSSSYY**CC*WLLLLPPPPHHQQRRRRIIIMTTTTNNKKSSRRVVVVAAAADDEEGGGG"
 STOP = ord("*")
 DROPPED = 0  # a codon that is not purely A, C, G, T gives no residue

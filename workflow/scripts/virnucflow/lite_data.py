@@ -16,20 +16,18 @@ import torch.nn.functional as F
 from tokenizers import Regex, Tokenizer
 from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import Split
-from tokenizers.processors import TemplateProcessing
 from tokenizers.trainers import BpeTrainer
 
 from virnucflow.cli import InputError
+from virnucflow.dnabert_s import SPECIAL_TOKENS, add_ends
 from virnucflow.esm2 import ALPHABET, TOKEN
 from virnucflow.fasta import read_fasta
-from virnucflow.frames import LETTER_CODE, LETTERS, OTHER_LETTER, RESIDUE, STOP
+from virnucflow.frames import COMPLEMENT_BIT, LETTER_CODE, LETTERS, OTHER_LETTER, RESIDUE, STOP
 
 PIECE = 6  # letters a token at most: two codons
-SPECIAL_TOKENS = ["[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]"]
 UNKNOWN, BEGIN, END, _, MASK = range(len(SPECIAL_TOKENS))
 FIELDS = ("label", "group", "family", "organism", "source", "representative")
 LEARNED_FROM = 60_000  # fragments for the vocabulary
-COMPLEMENT_BIT = 2  # in frames.LETTERS, T and A, C and G differ in it
 STOPPED = 255
 
 
@@ -77,8 +75,7 @@ def learn_tokenizer(letters: list[np.ndarray], weight: np.ndarray, seed: int) ->
         vocab_size=every, special_tokens=SPECIAL_TOKENS, show_progress=False, initial_alphabet=list(LETTERS)
     )
     tokenizer.train_from_iterator(texts(), trainer)
-    ends = [(SPECIAL_TOKENS[token], token) for token in (BEGIN, END)]
-    tokenizer.post_processor = TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=ends)
+    add_ends(tokenizer)
     return tokenizer
 
 

@@ -10,10 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from virnucflow.classifier import VIRUS
+from virnucflow.classifier import viral_logit
 from virnucflow.cli import log
+from virnucflow.dnabert_s import SPECIAL_TOKENS
 from virnucflow.esm2 import ALPHABET, TOKEN
-from virnucflow.lite_data import MASK, SPECIAL_TOKENS, Batch, Genomes
+from virnucflow.lite_data import MASK, Batch, Genomes
 from virnucflow.lite_model import LiteModel, MaskedTokenHead
 
 AMINO_ACIDS = "ARNDCQEGHILKMFPSTWYV"
@@ -189,7 +190,7 @@ class Trainer:
         given = torch.cat([n * (u >= settings.one_encoder), p * (u < 1 - settings.one_encoder)], 1)
         logits = model.classifier(given)
         differences = [
-            logits[:, VIRUS] - logits[:, 1 - VIRUS],
+            viral_logit(logits),
             *(head(x)[:, 0] for head, x in zip(model.alone, (n, p))),
         ]
         joint, *alone = (label_loss(d, batch, label.float(), weight, settings.frame_loss) for d in differences)

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from torch.overrides import TorchFunctionMode
 
 from virnucflow.cli import InputError, log
+from virnucflow.embeddings import save_tensors
 
 ENCODER_FILES = ("esm2.safetensors", "dnabert_s.safetensors", "tokenizer.json")
 CLASSIFIER = "classifier.safetensors"
@@ -165,6 +166,11 @@ def load_weights(module: torch.nn.Module, tensors: dict[str, torch.Tensor], path
         raise InputError(f"{path}: the tensors do not fit pack.json: {problems}; restore the pack")
     module.load_state_dict(tensors, assign=True)
     return module.eval().requires_grad_(False)
+
+
+def save_weights(module: torch.nn.Module, path: Path) -> None:
+    """Write a module's tensors, in their precision, as load_weights takes them."""
+    save_tensors({name: tensor.cpu().numpy() for name, tensor in module.state_dict().items()}, path, {})
 
 
 def misfits(module: torch.nn.Module, tensors: Mapping[str, torch.Tensor]) -> str:

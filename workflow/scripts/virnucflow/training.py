@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from sklearn.linear_model import LogisticRegression
 from torch import nn
 
-from virnucflow.classifier import VIRUS, MLPClassifier
+from virnucflow.classifier import VIRUS, MLPClassifier, viral_logit
 from virnucflow.cli import InputError, log
 
 EVALUATED = 8192  # frames at a time, where nothing is learned
@@ -70,7 +70,7 @@ def differences(classifier: MLPClassifier, features: torch.Tensor) -> np.ndarray
     """(frames) float32: the virus logit less the other."""
     classifier.eval()
     logits = torch.cat([classifier(part) for part in features.split(EVALUATED)])
-    return (logits[:, VIRUS] - logits[:, 1 - VIRUS]).numpy()
+    return viral_logit(logits).numpy()
 
 
 @torch.inference_mode()
