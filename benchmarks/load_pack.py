@@ -57,7 +57,14 @@ def build(folder: Path, arguments: argparse.Namespace) -> None:
     save_weights(classifier.MLPClassifier(features, HIDDEN), folder / classifier.CLASSIFIER)
     tokenizer.save(str(folder / dnabert_s.TOKENIZER))
     shapes = {"esm2": asdict(esm2_shape), "dnabert_s": asdict(dnabert_s_shape)}
-    about = {"name": "random", "trained": True, "chunk_length": 500, "provenance": "", "licence": "", "quality": None}
+    about = {
+        "name": "random",
+        "trained": True,
+        "chunk_lengths": [500],
+        "provenance": "",
+        "licence": "",
+        "quality": None,
+    }
     files = {name: folder / name for name in (*ENCODER_FILES, classifier.CLASSIFIER)}
     (folder / "pack.json").write_text(describe(about | shapes, files), encoding="utf-8")
 

@@ -30,6 +30,12 @@ def test_good_setup_has_none(mine: Path, tmp_path: Path) -> None:
     assert problems(mine, tmp_path / "work") == problems(None, tmp_path / "work") == []
 
 
+def test_encoders_alone_are_for_any_chunk_length(mine: Path, tmp_path: Path) -> None:
+    description = json.loads((mine / "pack.json").read_text()) | {"chunk_lengths": []}
+    (mine / "pack.json").write_text(json.dumps(description))
+    assert problems(mine, tmp_path / "work", chunk_length=400) == []
+
+
 def test_every_problem_comes_at_once(mine: Path, tmp_path: Path) -> None:
     (mine / "tokenizer.json").unlink()
     weights = (mine / "esm2.safetensors").read_bytes()
@@ -51,7 +57,7 @@ def test_every_problem_comes_at_once(mine: Path, tmp_path: Path) -> None:
     assert len(found) == 7
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"chunk_length": 500, "sha256": {}, "esm2": 3}'])
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"chunk_lengths": [500], "sha256": {}, "esm2": 3}'])
 def test_description_that_is_none(content: str, mine: Path, tmp_path: Path) -> None:
     (mine / "pack.json").write_text(content)
     (line,) = problems(mine, tmp_path / "work")

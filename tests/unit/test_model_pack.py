@@ -81,9 +81,17 @@ def test_damage_is_noticed_also_where_nothing_was_read_wrong(copy: Path) -> None
 
 
 def test_pack_for_another_chunk_length_is_refused(copy: Path) -> None:
-    assert read_model_pack(copy, 500).chunk_length == 500
+    assert read_model_pack(copy, 500).chunk_lengths == (500,)
     with pytest.raises(InputError, match="the pack is for chunks of 500 bases, not of 300; change chunk_length"):
         read_model_pack(copy, 300)
+
+
+def test_pack_for_several_chunk_lengths(copy: Path) -> None:
+    description = json.loads((copy / "pack.json").read_text()) | {"chunk_lengths": [500, 300]}
+    (copy / "pack.json").write_text(json.dumps(description))
+    assert read_model_pack(copy, 500) == read_model_pack(copy, 300)
+    with pytest.raises(InputError, match="for chunks of 500 or 300 bases, not of 400"):
+        read_model_pack(copy, 400)
 
 
 def test_classifier_must_be_as_wide_as_both_encoders(copy: Path) -> None:
@@ -99,13 +107,13 @@ def test_classifier_must_be_as_wide_as_both_encoders(copy: Path) -> None:
 def test_pack_of_encoders_alone(copy: Path) -> None:
     """For a classifier of one's own: for any chunk length, and not for predictions."""
     (copy / classifier.CLASSIFIER).unlink()
-    description = json.loads((copy / "pack.json").read_text()) | {"chunk_length": None}
+    description = json.loads((copy / "pack.json").read_text()) | {"chunk_lengths": []}
     description["sha256"].pop(classifier.CLASSIFIER)
     (copy / "pack.json").write_text(json.dumps(description))
     pack = read_model_pack(copy, 300)
     with pytest.raises(InputError, match="has encoders, but no classifier; give a pack with one"):
         classifier.load_classifier(pack)
-    (copy / "pack.json").write_text(json.dumps(description | {"chunk_length": 500}))
+    (copy / "pack.json").write_text(json.dumps(description | {"chunk_lengths": [500]}))
     with pytest.raises(InputError, match=r"no SHA-256 of classifier\.safetensors"):
         read_model_pack(copy)
 

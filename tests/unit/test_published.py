@@ -82,7 +82,7 @@ def test_pack_of_encoders(published: Published, tmp_path: Path) -> None:
     arguments = ["--catalogue", catalogue, "--model", tmp_path / "esm2-3b", "--source", published.folder]
     run_program("fetch_models", *arguments)
     pack = read_model_pack(tmp_path / "esm2-3b", 300)
-    assert pack.chunk_length is None and CLASSIFIER not in pack.sha256 and REFERENCE in pack.sha256
+    assert pack.chunk_lengths == () and CLASSIFIER not in pack.sha256 and REFERENCE in pack.sha256
     assert set(load_reference(pack).values) == {"dnabert_s", "esm2"}
 
 

@@ -173,7 +173,7 @@ def test_the_program_writes_a_pack_that_the_workflow_loads(folder: Path, tmp_pat
     )  # fmt: skip
     assert "30 to test" in said
     pack = read_model_pack(pack_directory, 500)
-    assert pack.trained and pack.chunk_length == 500 and '"settings"' in pack.provenance
+    assert pack.trained and pack.chunk_lengths == (500, 300) and '"settings"' in pack.provenance
     figures = pd.read_csv(pack_directory / "evaluation.tsv", sep="\t")
     assert set(figures["set"]) == {"known families", "test"} and set(figures["length"]) == {500, 300}
     assert {"all", "phage", "bacteria"} <= set(figures["group"])

@@ -119,7 +119,7 @@ def main() -> None:
     description = {
         "name": "untrained",
         "trained": False,
-        "chunk_length": arguments.chunk_length,
+        "chunk_lengths": [arguments.chunk_length],
         "esm2": asdict(esm2_shape),
         "dnabert_s": asdict(dnabert_s_shape),
         "provenance": f"random weights, seed {arguments.seed}, of build_untrained_pack.py",

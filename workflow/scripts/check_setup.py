@@ -11,6 +11,7 @@ import shutil
 import sys
 from pathlib import Path
 
+from virnucflow.chunks import wrong_chunk_length
 from virnucflow.cli import log, run
 from virnucflow.gpu_lease import LEAST_CAPABILITY, visible_gpus
 
@@ -36,18 +37,14 @@ def check_pack(model: Path, chunk_length: int) -> tuple[list[str], int]:
     path = model / "pack.json"
     try:
         pack = json.loads(path.read_text(encoding="utf-8"))
-        length, files = pack["chunk_length"], list(pack["sha256"])
+        chunk_lengths, files = tuple(pack["chunk_lengths"]), list(pack["sha256"])
         width = pack["esm2"]["embed_dim"] + pack["dnabert_s"]["hidden_size"]
     except FileNotFoundError:
         return [f"{path}: no such file; set model to the directory of a model pack"], 0
     except (OSError, ValueError, TypeError, KeyError) as error:
         return [f"{path}: not the description of a model pack ({error!r}); restore the pack"], 0
     problems = [problem for name in files for problem in check_file(model / name)]
-    if length != chunk_length:
-        problems.append(
-            f"{path}: the pack is for chunks of {length} bases, not of {chunk_length}; change chunk_length, or use a "
-            "pack for it"
-        )
+    problems += filter(None, [wrong_chunk_length(str(path), chunk_length, chunk_lengths)])
     return problems, width
 
 

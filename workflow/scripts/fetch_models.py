@@ -93,7 +93,7 @@ def about(recipe: Recipe, lock: Lock) -> dict[str, object]:
     return {
         "name": recipe.name,
         "trained": True,
-        "chunk_length": recipe.chunk_length,
+        "chunk_lengths": [recipe.chunk_length] if recipe.chunk_length else [],
         "esm2": asdict(recipe.esm2),
         "dnabert_s": asdict(recipe.dnabert_s),
         "provenance": "converted by fetch_models.py from " + ", ".join(map(origin, sources)),

@@ -164,7 +164,7 @@ def write_pack(
     content = {
         "name": arguments.name,
         "trained": pack.trained,
-        "chunk_length": arguments.chunk_length,
+        "chunk_lengths": [arguments.chunk_length],
         "esm2": asdict(pack.esm2),
         "dnabert_s": asdict(pack.dnabert_s),
         "provenance": f"classifier of train_classifier.py on the encoders of {pack.name}: {json.dumps(made)}",

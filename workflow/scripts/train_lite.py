@@ -159,7 +159,7 @@ def write_pack(
     content = {
         "name": arguments.model.name,
         "trained": True,
-        "chunk_length": LENGTHS[0],
+        "chunk_lengths": LENGTHS,
         "esm2": asdict(shape.esm2),
         "dnabert_s": asdict(shape.dnabert_s),
         "provenance": f"train_lite.py: {json.dumps(made)}",

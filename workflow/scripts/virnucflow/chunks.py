@@ -1,6 +1,6 @@
 """Chunks of a sequence: where they begin and end, and how they are named (VirNucPro v1, split_fasta_chunk)."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 SEPARATOR = "_chunk_"
 
@@ -20,6 +20,17 @@ def chunk_coordinates(length: int, chunk_length: int) -> Iterator[tuple[int, int
         start = k * chunk_length - shift
         yield start, min(start + chunk_length, length)
         shift += q + 1 if k < need else q
+
+
+def wrong_chunk_length(model: str, chunk_length: int, chunk_lengths: Collection[int]) -> str:
+    """Why a model pack for chunks of these lengths is not for this one; empty when it is, or says no length."""
+    if chunk_length in chunk_lengths or not chunk_lengths:
+        return ""
+    lengths = " or ".join(map(str, chunk_lengths))
+    return (
+        f"{model}: the pack is for chunks of {lengths} bases, not of {chunk_length}; "
+        "change chunk_length, or use a pack for it"
+    )
 
 
 def chunk_name(sequence_id: str, chunk: int) -> str:

@@ -43,7 +43,7 @@ def model_card(content: dict[str, Any], made: dict[str, Any], evaluation: pd.Dat
     splits = pd.DataFrame([{"split": split} | made["sequences"][split] for split in SPLITS])
     return CARD.format(
         name=content["name"],
-        chunk_length=content["chunk_length"],
+        chunk_length=content["chunk_lengths"][0],
         licence=content["licence"],
         encoders=made["encoders"],
         split_by=made["split_by"],

@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch.overrides import TorchFunctionMode
 
+from virnucflow.chunks import wrong_chunk_length
 from virnucflow.cli import InputError, log
 from virnucflow.embeddings import save_tensors
 
@@ -57,13 +58,13 @@ class DnabertSShape:
 class ModelPack:
     """A pack's `pack.json`. `trained` is False for random weights, whose scores mean nothing.
 
-    A pack without a classifier has no chunk length: its encoders are for a classifier of one's own.
+    A pack without a classifier has no chunk lengths: its encoders are for a classifier of one's own.
     """
 
     directory: Path
     name: str
     trained: bool
-    chunk_length: int | None
+    chunk_lengths: tuple[int, ...]
     esm2: Esm2Shape
     dnabert_s: DnabertSShape
     provenance: str
@@ -112,16 +113,14 @@ def read_model_pack(directory: Path, chunk_length: int | None = None) -> ModelPa
         content = json.loads(path.read_text(encoding="utf-8"))
         content["esm2"] = Esm2Shape(**content["esm2"])
         content["dnabert_s"] = DnabertSShape(**content["dnabert_s"])
+        content["chunk_lengths"] = tuple(content["chunk_lengths"])
         pack = ModelPack(directory=directory, **content)
     except (ValueError, TypeError, KeyError) as error:
         raise InputError(f"{path}: not the description of a model pack ({error}); restore the pack") from None
-    if missing := {*ENCODER_FILES, *([CLASSIFIER] if pack.chunk_length else [])} - pack.sha256.keys():
+    if missing := {*ENCODER_FILES, *([CLASSIFIER] if pack.chunk_lengths else [])} - pack.sha256.keys():
         raise InputError(f"{path}: no SHA-256 of {', '.join(sorted(missing))}; restore the pack")
-    if pack.chunk_length and chunk_length not in (None, pack.chunk_length):
-        raise InputError(
-            f"{path}: the pack is for chunks of {pack.chunk_length} bases, not of {chunk_length}; "
-            "change chunk_length, or use a pack for it"
-        )
+    if chunk_length and (problem := wrong_chunk_length(str(path), chunk_length, pack.chunk_lengths)):
+        raise InputError(problem)
     if not pack.trained:
         log.warning("model pack %r is untrained: its weights are random and its scores mean nothing", pack.name)
     return pack
