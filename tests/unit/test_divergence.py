@@ -29,8 +29,8 @@ from virnucflow.divergence import (
     number_needed,
     stratify,
     weigh,
-    wilson,
 )
+from virnucflow.intervals import wilson
 
 Forward = Callable[[esm2.FlashModel, torch.Tensor], torch.Tensor]
 

@@ -10,7 +10,10 @@ import pytest
 import torch
 from helpers import error_line, run_program
 
+from train_lite import evaluate, score
 from virnucflow import dnabert_s, esm2
+from virnucflow.chunks import chunk_coordinates
+from virnucflow.classifier import viral_logit
 from virnucflow.clusters import cluster
 from virnucflow.frames import LETTER_CODE, LETTERS, stop_free_frames
 from virnucflow.lite_data import Genomes, learn_tokenizer, read_labelled_fasta
@@ -85,7 +88,7 @@ def test_frames_are_those_of_the_workflow(length: int, genomes: Genomes) -> None
     torch.manual_seed(length)
     _, letters = genomes.draw(genomes.cumulative(np.ones(len(genomes.length)), length), 60, length, 0.5)
     found: dict[int, set] = {}
-    for fragment, protein, nucleotide in genomes.frames(letters):
+    for fragment, _, protein, nucleotide in genomes.frames(letters):
         for i, p, n in zip(fragment.tolist(), protein.tolist(), nucleotide.tolist()):
             found.setdefault(i, set()).add((tuple(p), tuple(n)))
     assert len(found) > 20
@@ -110,6 +113,55 @@ def test_a_batch_has_all_frames_of_its_fragments(codons: int, letter_more: bool,
             nucleotides = {tuple(n) for n in batch.nucleotide[batch.fragment == fragment].tolist()}
             whole = {n for _, n in expected if len(n) == batch.nucleotide.shape[1]}
             assert whole <= nucleotides
+
+
+def test_a_chunks_scores_are_of_its_frames(folder: Path, genomes: Genomes) -> None:
+    """Each scorer's best, and that of either strand, held against the workflow's own frames; and what strata go by."""
+    table, letters = read_labelled_fasta([folder / "train.fa"])
+    torch.manual_seed(0)
+    model = LiteModel(LITE, genomes.groups, genomes.families, 0.1).eval()
+    long = np.flatnonzero(table["length"] >= 300)[:12]
+    found = score(model, genomes, table, long, 300)
+    expected = []
+    for row in long:
+        sequence = text(torch.from_numpy(letters[row]))
+        chunks = [sequence[a:b] for a, b in chunk_coordinates(len(sequence), 300) if b - a == 300]
+        expected += [(row, chunk) for chunk in chunks]
+    assert list(found["sequence"]) == [row for row, _ in expected]
+    both = 0
+    for (row, chunk), given in zip(expected, found.itertuples()):
+        frames = [] if "N" in chunk else list(stop_free_frames(chunk))
+        assert given.frames == len(frames) and given.label == table["label"][row]
+        assert given.gc == pytest.approx(sum(letter in "GC" for letter in chunk) / 300)
+        best = {"F": -np.inf, "R": -np.inf}
+        for frame in frames:
+            nucleotide = torch.tensor([genomes.tokenizer.encode(frame.nucleotide).ids])
+            with torch.inference_mode():
+                means = model.means(nucleotide, esm2.tokenize([frame.protein], np.arange(1)), torch.float32)
+                logit = viral_logit(model.classifier(torch.cat(means, 1))).item()
+            best[frame.frame[0]] = max(best[frame.frame[0]], logit)
+        assert [given.forward, given.reverse] == pytest.approx(list(best.values()), abs=1e-5)
+        assert given.both == max(given.forward, given.reverse)
+        both += np.isfinite(list(best.values())).all() and abs(best["F"] - best["R"]) > 1e-4
+    assert both > 3
+
+
+def test_the_figures_leave_out_what_has_no_frame_and_prophages() -> None:
+    columns = {name: [1.0, -2.0, 3.0, -np.inf, 0.0] for name in ("both", "nucleotide alone", "protein alone")}
+    columns |= {"forward": [1.0, -np.inf, 3.0, -np.inf, 0.0], "reverse": [-np.inf, -2.0, 1.0, -np.inf, 0.0]}
+    chunks = pd.DataFrame(columns).assign(
+        label=[1, 0, 1, 1, 0], group=["phage", "plant", "prophage", "phage", "plant"], frames=[1, 1, 2, 0, 6],
+        gc=[0.3, 0.3, 0.5, 0.5, 0.7], sequence=range(5),
+    )  # fmt: skip
+    found = evaluate({("test", 500): chunks}, 2.0, 0.5)
+    assert np.allclose(found["without_frame"], 0.2)
+    number = found[found["scorer"] == "both"].set_index(["by", "value"])["number"]
+    assert number["all", "all"] == 3 and number["group", "prophage"] == 3 and number["group", "phage"] == 3
+    assert dict(number["gc"]) == {"below 40 %": 2, "60 % and more": 1}
+    assert dict(number["frames"]) == {"1": 2, "3 and more": 1}
+    assert dict(number["strand"]) == {"forward": 2, "reverse": 2}
+    assert set(found[found["scorer"] != "both"]["by"]) == {"all", "group"}
+    assert found.query("by == 'strand' and value == 'forward'")["accuracy"].item() == 0.5, "0.5 is viral for a plant"
 
 
 def test_noise_is_where_it_says() -> None:
@@ -176,7 +228,7 @@ def test_the_program_writes_a_pack_that_the_workflow_loads(folder: Path, tmp_pat
     assert pack.trained and pack.chunk_lengths == (500, 300) and '"settings"' in pack.provenance
     figures = pd.read_csv(pack_directory / "evaluation.tsv", sep="\t")
     assert set(figures["set"]) == {"known families", "test"} and set(figures["length"]) == {500, 300}
-    assert {"all", "phage", "bacteria"} <= set(figures["group"])
+    assert {"all", "phage", "bacteria", "forward", "reverse"} <= set(figures["value"])
     embed, _ = esm2.load_esm2(pack, "flash", "auto", "fp32", CPU, 2048)
     assert embed(["MAGIC", "ACDEFGHIK"]).shape == (2, 128)
     embed, _ = dnabert_s.load_dnabert_s(pack, "standard", "auto", "fp32", CPU, 2048)

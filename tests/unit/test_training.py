@@ -2,12 +2,17 @@
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import torch
+from sklearn.metrics import roc_auc_score
 
+from train_classifier import best_of_chunks, gc_content
 from virnucflow.classifier import VIRUS
 from virnucflow.cli import InputError
-from virnucflow.evaluation import by_group, figures
+from virnucflow.evaluation import by_group, by_stratum, figures
+from virnucflow.frames import stop_free_frames
+from virnucflow.intervals import auroc_interval
 from virnucflow.labels import SPLITS, read_labels, split_sequences
 from virnucflow.training import Settings, calibrate, differences, fit, loss
 
@@ -24,6 +29,13 @@ def separable() -> tuple[torch.Tensor, torch.Tensor]:
     return features, viral
 
 
+def scored(viral: object, score: object) -> pd.DataFrame:
+    """A row a sequence."""
+    return pd.DataFrame({"viral": np.asarray(viral, dtype=bool), "score": np.asarray(score)}).reset_index(
+        names="sequence"
+    )
+
+
 def rows(first: int, last: int) -> np.ndarray:
     return np.arange(first, last)
 
@@ -31,7 +43,7 @@ def rows(first: int, last: int) -> np.ndarray:
 def test_training_learns_and_is_the_same_twice(separable: tuple) -> None:
     settings = Settings(hidden=16, learning_rate=0.01, epochs=5)
     first, second = (fit(*separable, rows(0, 1000), rows(1000, 1500), settings) for _ in range(2))
-    found = figures(pd.Series(separable[1][1500:].bool()), pd.Series(differences(first, separable[0][1500:])))
+    found = figures(scored(separable[1][1500:], differences(first, separable[0][1500:])))
     assert found["auroc"] > 0.9
     for name, tensor in first.state_dict().items():
         assert torch.equal(tensor, second.state_dict()[name]), name
@@ -65,9 +77,7 @@ def test_calibration_makes_probabilities_and_moves_no_order(separable: tuple) ->
     scale, shift = calibrate(model, before[1000:1500], truth[1000:1500])
     after = differences(model, features)
     assert scale < 0.5 and np.allclose(after, scale * before + shift, atol=1e-3)
-    score = pd.Series(1 / (1 + np.exp(-after[1500:])))
-    sure = pd.Series(1 / (1 + np.exp(-before[1500:])))
-    calibrated, uncalibrated = (figures(pd.Series(truth[1500:]), s) for s in (score, sure))
+    calibrated, uncalibrated = (figures(scored(truth[1500:], 1 / (1 + np.exp(-d[1500:])))) for d in (after, before))
     assert list(np.argsort(before, kind="stable")) == list(np.argsort(after, kind="stable"))
     assert calibrated["calibration_error"] < 0.06 < uncalibrated["calibration_error"]
     # What is published is the softmax of both logits.
@@ -102,22 +112,91 @@ def test_the_seed_draws_the_split() -> None:
 
 
 def test_figures_of_a_small_table() -> None:
-    viral = pd.Series([True, True, False, False])
-    found = figures(viral, pd.Series([0.9, 0.4, 0.6, 0.1]))
+    table = scored([True, True, False, False], [0.9, 0.4, 0.6, 0.1])
+    found = figures(table)
     assert found["auroc"] == 0.75 and found["accuracy"] == 0.5 and found["number"] == 4
     assert found["sensitivity_at_1_percent_false_positives"] == 0.5
     assert found["calibration_error"] == pytest.approx((0.1 + 0.6 + 0.6 + 0.1) / 4)
-    assert np.isnan(figures(viral[:2], pd.Series([0.9, 0.4]))["auroc"])
+    assert np.isnan(figures(table[:2])["auroc"])
+
+
+@pytest.mark.parametrize(("shift", "rows_each"), [(1.0, 1), (1.0, 12), (2.5, 12)])
+def test_auroc_interval_holds_the_truth_in_95_of_100_samples(shift: float, rows_each: int) -> None:
+    """Half of what a score varies is its sequence's, so many rows of few sequences tell less than as many of many."""
+    random = np.random.default_rng(0)
+
+    def draw(sequences: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        sequence = np.arange(sequences).repeat(rows_each)
+        viral = sequence % 2 == 1
+        return viral, random.normal(size=sequences)[sequence] + random.normal(size=len(viral)) + shift * viral, sequence
+
+    truth = roc_auc_score(*draw(100_000)[:2])
+    held, believed = [], []
+    for _ in range(400):
+        viral, score, sequence = draw(60)
+        low, high = auroc_interval(viral, score, sequence)
+        held.append(low <= truth <= high)
+        low, high = auroc_interval(viral, score, np.arange(len(score)))
+        believed.append(low <= truth <= high)
+    assert 0.92 <= np.mean(held) <= 0.98
+    assert rows_each == 1 or np.mean(believed) < 0.75, "as if chunks of one sequence were independent"
+
+
+def test_auroc_without_an_interval() -> None:
+    viral = np.array([True, True, False, False])
+    assert np.isnan(auroc_interval(viral, np.array([3.0, 4.0, 1.0, 2.0]), np.arange(4))).all(), "an AUROC of 1"
+    assert np.isnan(auroc_interval(viral, np.array([3.0, 1.0, 2.0, 2.0]), np.array([0, 0, 1, 2]))).all(), "one virus"
+    assert np.isnan(auroc_interval(viral[:2], np.array([3.0, 1.0]), np.arange(2))).all(), "no other"
 
 
 def test_a_group_of_one_label_is_held_against_all_of_the_other() -> None:
-    table = pd.DataFrame(
-        {"viral": [True, True, False, False, True, False], "group": ["a", "b", "c", "c", "", "d"], "score": 0.5}
-    )
-    found = by_group(table).set_index("group")
-    assert dict(found["number"]) == {"all": 6, "a": 4, "b": 4, "c": 5, "d": 4}
-    mixed = by_group(table.assign(group=["m", "m", "m", "c", "c", "c"])).set_index("group")
+    table = scored([True, True, False, False, True, False], [0.5] * 6).assign(group=["a", "b", "c", "c", "", "d"])
+    found = by_group(table)
+    assert list(found["by"]) == ["all"] + ["group"] * 4
+    assert dict(zip(found["value"], found["number"])) == {"all": 6, "a": 4, "b": 4, "c": 5, "d": 4}
+    mixed = by_group(table.assign(group=["m", "m", "m", "c", "c", "c"])).set_index("value")
     assert mixed.loc["m", "number"] == 3
+
+
+def test_strata_are_what_they_say() -> None:
+    chunks = scored([True, False] * 4, [0.9, 0.1, 0.2, 0.8, 0.9, 0.1, 0.9, 0.1]).assign(
+        gc=[0.1, 0.399, 0.4, 0.499, 0.5, 0.599, 0.6, 0.9],
+        frames=[1, 1, 2, 2, 3, 4, 5, 6],
+        forward=[0.9, 0.1, 0.2, np.nan, 0.9, 0.1, np.nan, 0.1],
+        reverse=[0.3, np.nan, 0.1, 0.8, np.nan, np.nan, 0.9, np.nan],
+    )
+    found = by_stratum(chunks).set_index(["by", "value"])
+    assert dict(found["number"]) == {
+        ("gc", "below 40 %"): 2, ("gc", "40 to 50 %"): 2, ("gc", "50 to 60 %"): 2, ("gc", "60 % and more"): 2,
+        ("frames", "1"): 2, ("frames", "2"): 2, ("frames", "3 and more"): 4,
+        ("strand", "forward"): 6, ("strand", "reverse"): 4,
+    }  # fmt: skip
+    auroc = found["auroc"]
+    assert list(auroc["gc"]) == [1, 0, 1, 1] and list(auroc["frames"]) == [1, 0, 1]
+    assert auroc["strand", "forward"] == 1 and auroc["strand", "reverse"] == pytest.approx(1 / 3)
+    one = by_stratum(chunks[chunks["gc"] > 0.6].assign(forward=np.nan))
+    assert list(zip(one["by"], one["value"])) == [("gc", "60 % and more"), ("frames", "3 and more")]
+
+
+def test_strand_frames_and_gc_of_a_chunk_come_from_its_frames() -> None:
+    """In the second chunk some frames have letters that are unknown."""
+    sequences = ["GCCGCAGCTGCGTACGGC" * 20, "ATGGCCNNNGCGRYKGCC" * 8, "CTAGCTACCGGCTAC" * 7]
+    frames = [
+        (0, "a", i, frame.frame, frame.nucleotide) for i, s in enumerate(sequences) for frame in stop_free_frames(s)
+    ]
+    table = pd.DataFrame(frames, columns=["table", "sequence_id", "chunk", "frame", "nucleotide"])
+    score = np.where(table["frame"].str.startswith("F"), 0.2, 0.7) + np.arange(len(table)) / 1000
+    gc = gc_content(pa.chunked_array([table["nucleotide"]]))
+    found = best_of_chunks(table.assign(score=score, gc=gc, sequence=5, viral=True, group="g"))
+    for (_, _, number), chunk in found.iterrows():
+        of = table[table["chunk"] == number]
+        assert chunk["frames"] == len(of) and chunk["score"] == score[of.index].max() and chunk["sequence"] == 5
+        for strand, letter in (("forward", "F"), ("reverse", "R")):
+            expected = score[of.index[of["frame"].str[0] == letter]]
+            assert np.array_equal(chunk[strand], max(expected, default=np.nan), equal_nan=True)
+        known = [letter for letter in sequences[number] if letter in "ACGT"]
+        assert chunk["gc"] == pytest.approx(sum(letter in "GC" for letter in known) / len(known), abs=0.02)
+    assert found["reverse"].isna().any() and found["forward"].notna().any() and len(found) == 3
 
 
 @pytest.mark.parametrize(

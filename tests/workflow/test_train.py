@@ -46,7 +46,10 @@ def test_the_pack_is_whole_and_says_what_it_is(folder: Path) -> None:
     assert "encoders of untrained" in description["provenance"]
     evaluation = pd.read_csv(folder / "models" / "trained" / "evaluation.tsv", sep="\t")
     assert set(evaluation["scored"]) == {"frame", "chunk", "sequence"}
-    assert set(evaluation["group"]) == {"all", "phage", "coli"}
+    assert set(evaluation[evaluation["by"] == "group"]["value"]) == {"phage", "coli"}
+    chunks = evaluation[evaluation["scored"] == "chunk"].groupby("by")["number"].sum()
+    assert chunks["gc"] == chunks["frames"] == chunks["all"] and chunks["strand"] >= chunks["all"]
+    assert set(evaluation[evaluation["scored"] != "chunk"]["by"]) == {"all", "group"}
     card = pack(folder)["MODEL_CARD.md"].decode()
     assert "split by `cluster`" in card and "not VirNucPro's published model" in card
 
@@ -76,7 +79,7 @@ def test_a_split_given_by_hand_is_used(folder: Path) -> None:
     assert '"test": {"others": 8, "virus": 10}' in description["provenance"]
     evaluation = pd.read_csv(folder / "models" / "by_hand" / "evaluation.tsv", sep="\t")
     # The sequences without a frame count, with score 0.
-    assert evaluation.query("scored == 'sequence' and group == 'all'")["number"].item() == 18
+    assert evaluation.query("scored == 'sequence' and by == 'all'")["number"].item() == 18
 
 
 @pytest.mark.parametrize(

@@ -16,12 +16,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 
 from virnucflow import training
 from virnucflow.classifier import LABELS, VIRUS, load_features
 from virnucflow.cli import InputError, add_settings, log, read_settings, run, staged
-from virnucflow.evaluation import by_group
+from virnucflow.evaluation import STRANDS, by_group, by_stratum
 from virnucflow.labels import SPLITS, read_labels, split_sequences
 from virnucflow.model_card import model_card
 from virnucflow.model_pack import CLASSIFIER, ENCODER_FILES, ModelPack, describe, read_model_pack, save_weights
@@ -49,7 +51,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def read_frames(arguments: argparse.Namespace, pack: ModelPack) -> tuple[pd.DataFrame, torch.Tensor]:
-    """A row a frame: table, sequence_id, chunk; and their features (frames, width)."""
+    """A row a frame: table, sequence_id, chunk, frame, gc; and their features (frames, width)."""
     if not len(arguments.frames) == len(arguments.features) == len(arguments.labels):
         raise InputError("--frames, --features and --labels: give as many of each")
     tables = {path: number for number, path in enumerate(dict.fromkeys(arguments.labels))}
@@ -57,13 +59,19 @@ def read_frames(arguments: argparse.Namespace, pack: ModelPack) -> tuple[pd.Data
     for frames_file, features_file, labels_file in zip(arguments.frames, arguments.features, arguments.labels):
         table = read_parquet(frames_file, FRAMES)
         features.append(load_features(features_file, frames_file, table["name"].to_pylist(), pack)[0])
-        part = table.select(["sequence_id", "chunk"]).to_pandas()
-        frames.append(part.assign(table=tables[labels_file]))
+        part = table.select(["sequence_id", "chunk", "frame"]).to_pandas()
+        frames.append(part.assign(table=tables[labels_file], gc=gc_content(table["nucleotide"])))
     return pd.concat(frames, ignore_index=True), torch.from_numpy(np.concatenate(features))
 
 
+def gc_content(nucleotide: pa.ChunkedArray) -> pd.Series:
+    """Share of G and C among a frame's letters A, C, G and T; all of its chunk's but one or two at the ends."""
+    gc, known = (pc.count_substring_regex(nucleotide, letters).to_pandas() for letters in ("[GC]", "[ACGT]"))
+    return gc / known
+
+
 def read_sequences(paths: list[Path], split_by: str, seed: int) -> pd.DataFrame:
-    """A row a labelled sequence: table, sequence_id, viral, group, split."""
+    """A row a labelled sequence: table, sequence_id, sequence (its number), viral, group, split."""
     tables = []
     for number, path in enumerate(dict.fromkeys(paths)):
         table = read_labels(path)
@@ -79,25 +87,39 @@ def read_sequences(paths: list[Path], split_by: str, seed: int) -> pd.DataFrame:
         units = labels[split_by].mask(unknown, "\t" + labels.index.astype(str).to_series(labels.index))
         labels["split"] = split_sequences(labels, units, seed)
     group = labels["group"] if "group" in labels else labels["label"]
-    return labels[[*SEQUENCE, "split"]].assign(viral=labels["label"] == LABELS[VIRUS], group=group.fillna(""))
+    viral = labels["label"] == LABELS[VIRUS]
+    return labels[[*SEQUENCE, "split"]].assign(sequence=labels.index, viral=viral, group=group.fillna(""))
 
 
 def evaluate(frames: pd.DataFrame, sequences: pd.DataFrame, score: np.ndarray) -> pd.DataFrame:
-    """Figures of the test sequences by what is scored (frame, chunk, sequence) and by group.
+    """Figures of the test sequences by what is scored (frame, chunk, sequence) and by group, of chunks by stratum too.
 
     A chunk and a sequence have the best score of their frames; a sequence without a frame has 0.
     """
     held_out = frames.assign(score=score)[(frames["split"] == "test").to_numpy()]
     best = held_out.groupby(SEQUENCE)["score"].max()
     test = sequences[sequences["split"] == "test"].set_index(SEQUENCE)
-    levels = {
-        "frame": held_out,
-        "chunk": held_out.groupby([*SEQUENCE, "chunk"]).agg({"score": "max", "viral": "first", "group": "first"}),
-        "sequence": test.assign(score=best.reindex(test.index).fillna(0.0)),
-    }
+    chunks = best_of_chunks(held_out)
+    levels = {"frame": held_out, "chunk": chunks, "sequence": test.assign(score=best.reindex(test.index).fillna(0.0))}
     tables = [by_group(table).assign(scored=level) for level, table in levels.items()]
+    tables.insert(2, by_stratum(chunks).assign(scored="chunk"))
     found = pd.concat(tables, ignore_index=True)
     return found[["scored", *(column for column in found if column != "scored")]]
+
+
+def best_of_chunks(frames: pd.DataFrame) -> pd.DataFrame:
+    """A row a chunk: sequence, viral, group, best score, each strand's best score, number of frames, their mean gc."""
+    strand = frames["frame"].str[0]
+    scores = {name: frames["score"].where(strand == letter) for name, letter in STRANDS.items()}
+    return (
+        frames.assign(frames=1, **scores)
+        .groupby([*SEQUENCE, "chunk"])
+        .agg(
+            dict.fromkeys(("sequence", "viral", "group"), "first")
+            | dict.fromkeys(("score", *STRANDS), "max")
+            | {"frames": "sum", "gc": "mean"}
+        )
+    )
 
 
 def link(source: Path, target: Path) -> None:
@@ -160,7 +182,7 @@ def write_pack(
 ) -> None:
     """The encoders as they are, the new classifier, its description, its evaluation and its card."""
     made = provenance(arguments, pack, sequences) | {"calibration": calibration}
-    chunk = evaluation[(evaluation["scored"] == "chunk") & (evaluation["group"] == "all")].iloc[0]
+    chunk = evaluation[(evaluation["scored"] == "chunk") & (evaluation["by"] == "all")].iloc[0]
     content = {
         "name": arguments.name,
         "trained": pack.trained,
@@ -169,7 +191,7 @@ def write_pack(
         "dnabert_s": asdict(pack.dnabert_s),
         "provenance": f"classifier of train_classifier.py on the encoders of {pack.name}: {json.dumps(made)}",
         "licence": pack.licence,
-        "quality": json.loads(chunk.drop(["scored", "group"]).to_json()),
+        "quality": json.loads(chunk.drop(["scored", "by", "value"]).to_json()),
     }
     pack_files = (*ENCODER_FILES, CLASSIFIER)
     names = (*pack_files, "pack.json", "evaluation.tsv", "MODEL_CARD.md")

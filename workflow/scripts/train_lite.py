@@ -23,8 +23,8 @@ from virnucflow.chunks import chunk_coordinates
 from virnucflow.classifier import viral_logit
 from virnucflow.cli import add_settings, log, read_settings, run, staged
 from virnucflow.clusters import cluster
-from virnucflow.evaluation import by_group
-from virnucflow.lite_data import Genomes, learn_tokenizer, read_labelled_fasta
+from virnucflow.evaluation import STRANDS, by_group, by_stratum
+from virnucflow.lite_data import Genomes, gc_content, learn_tokenizer, read_labelled_fasta
 from virnucflow.lite_model import LITE, LiteModel, LiteShape
 from virnucflow.lite_training import Settings, Trainer
 from virnucflow.model_pack import CLASSIFIER, ENCODER_FILES, describe, save_weights
@@ -45,6 +45,7 @@ HELD_BACK = 0.04  # of the bases of each group
 LARGEST_HELD_BACK = 400_000  # bases a cluster
 LENGTHS = (500, 300)
 SCORERS = ("both", "nucleotide alone", "protein alone")
+LOGITS = [*SCORERS, *STRANDS]  # a strand's is by both encoders
 EVALUATED = 4096  # fragments at a time
 
 
@@ -105,9 +106,9 @@ def weights(table: pd.DataFrame) -> np.ndarray:
 
 @torch.inference_mode()
 def score(model: LiteModel, genomes: Genomes, table: pd.DataFrame, rows: np.ndarray, length: int) -> pd.DataFrame:
-    """The workflow's chunks of full length of some sequences: viral, group, frames, and the best logit by each scorer.
+    """The workflow's chunks of full length of some sequences: which, label, group, family, frames, gc, and best logits.
 
-    A chunk without a frame has -inf.
+    These are by each scorer, and by the first over the frames of either strand; -inf where there are none.
     """
     offset = genomes.offset.cpu().numpy()
     starts, owners = [], []
@@ -117,31 +118,41 @@ def score(model: LiteModel, genomes: Genomes, table: pd.DataFrame, rows: np.ndar
         owners += [row] * len(chunks)
     found = []
     for part in torch.tensor(starts, device=genomes.device).split(EVALUATED):
-        best = torch.full((len(part), len(SCORERS)), -torch.inf, device=genomes.device)
-        for fragment, protein, nucleotide in genomes.frames(genomes.fragments(part, length)):
+        letters = genomes.fragments(part, length)
+        best = torch.full((len(part), len(LOGITS)), -torch.inf, device=genomes.device)
+        frames = torch.zeros(len(part), device=genomes.device)
+        for fragment, strand, protein, nucleotide in genomes.frames(letters):
             if len(fragment):
                 n, p = model.means(nucleotide, protein, torch.float32)
                 logits = model.classifier(torch.cat([n, p], 1))
                 d = [viral_logit(logits), *(head(x)[:, 0] for head, x in zip(model.alone, (n, p)))]
+                d += [d[0].masked_fill(strand != one, -torch.inf) for one in range(len(STRANDS))]
                 best.scatter_reduce_(0, fragment[:, None].expand(-1, len(d)), torch.stack(d, 1), "amax")
-        found.append(best.cpu())
-    scores = pd.DataFrame(torch.cat(found).numpy(), columns=SCORERS)
-    return scores.assign(**{name: table[name].to_numpy()[owners] for name in ("label", "group", "family")})
+                frames += torch.bincount(fragment, minlength=len(part))
+        found.append(torch.cat([best, frames[:, None], gc_content(letters)[:, None]], 1).cpu())
+    scores = pd.DataFrame(torch.cat(found).numpy(), columns=[*LOGITS, "frames", "gc"])
+    fields = {name: table[name].to_numpy()[owners] for name in ("label", "group", "family")}
+    return scores.assign(sequence=owners, **fields)
 
 
 def evaluate(scores: dict[tuple[str, int], pd.DataFrame], scale: float, shift: float) -> pd.DataFrame:
-    """Figures by set, length, scorer and group, over the chunks with a frame; prophages are a group, not in `all`."""
+    """Figures by set, length, scorer and group, of the first scorer by stratum too, over the chunks with a frame.
+
+    Prophages are a group, and in nothing else.
+    """
     tables = []
     for (name, length), found in scores.items():
         has_frame = np.isfinite(found[SCORERS[0]])
+        logits = found[LOGITS].replace(-np.inf, np.nan) * scale + shift
+        found = found.assign(viral=found["label"] == 1, **(1 / (1 + np.exp(-logits))))[has_frame]
         for scorer in SCORERS:
-            logit = found[scorer] * scale + shift
-            part = found.assign(score=1 / (1 + np.exp(-logit)), viral=found["label"] == 1)[has_frame]
-            by = by_group(part[part["group"] != "prophage"])
+            part = found.assign(score=found[scorer])
+            others = part[part["group"] != "prophage"]
             only = by_group(part[(part["group"] == "prophage") | ~part["viral"]])
-            by = pd.concat([by, only[only["group"] == "prophage"]])
+            by = [by_group(others), only[only["value"] == "prophage"]]
+            by += [by_stratum(others)] * (scorer == SCORERS[0])
             shares = {"without_frame": 1 - has_frame.mean()}
-            tables.append(by.assign(set=name, length=length, scorer=scorer, **shares))
+            tables.append(pd.concat(by).assign(set=name, length=length, scorer=scorer, **shares))
     found = pd.concat(tables, ignore_index=True)
     first = ["set", "length", "scorer"]
     return found[[*first, *(column for column in found if column not in first)]]
@@ -154,7 +165,7 @@ def write_pack(
     """The pack: encoders in half precision, classifier, tokenizer, description, and the table of figures."""
 
     main = figures[
-        (figures["scorer"] == SCORERS[0]) & (figures["group"].isin(["all", "euk_virus", "phage", "prophage"]))
+        (figures["scorer"] == SCORERS[0]) & (figures["value"].isin(["all", "euk_virus", "phage", "prophage"]))
     ]
     content = {
         "name": arguments.model.name,
@@ -165,7 +176,7 @@ def write_pack(
         "provenance": f"train_lite.py: {json.dumps(made)}",
         "licence": arguments.licence,
         "quality": {
-            f"{row['set']}, {row['length']} bases, {row['group']}": {
+            f"{row['set']}, {row['length']} bases, {row['value']}": {
                 key: row[key] for key in ("number", "viral", "auroc", "auprc")
             }
             for row in json.loads(main.to_json(orient="records"))
@@ -219,7 +230,7 @@ def main() -> None:
         "calibration": {"scale": scale, "shift": shift},
     }
     write_pack(arguments, model, shape, tokenizer, figures, made)
-    log.info("%s: %s", arguments.model, figures[figures["group"] == "all"].to_string(index=False))
+    log.info("%s: %s", arguments.model, figures[figures["by"] == "all"].to_string(index=False))
 
 
 if __name__ == "__main__":

@@ -8,8 +8,8 @@ import pandas as pd
 
 from virnucflow.calls import call_chunks, call_sequences
 from virnucflow.classifier import LABELS, VIRUS
+from virnucflow.intervals import Z, wilson
 
-Z = 1.959963984540054  # of a two-sided 95 % interval
 LENGTHS, LENGTH_EDGES = ("short", "medium", "long"), (1 / 3, 2 / 3)  # of the longest protein that a chunk can have
 MARGINS, MARGIN_EDGES = ("near", "middle", "far"), (0.05, 0.25)  # distance of score_virus from the decision line
 STRICT, LENIENT = 0.999, 0.990  # cosines in half precision
@@ -49,13 +49,6 @@ def weigh(strata: np.ndarray, rows: np.ndarray) -> np.ndarray:
     _, stratum, sizes = np.unique(strata, return_inverse=True, return_counts=True)
     drawn = np.bincount(stratum[rows], minlength=len(sizes))
     return sizes[stratum[rows]] / drawn[stratum[rows]]
-
-
-def wilson(share: float, number: float) -> tuple[float, float]:
-    """Wilson's 95 % interval (Journal of the American Statistical Association 1927, 22:209) of a share of `number`."""
-    centre = share + Z**2 / (2 * number)
-    spread = Z * math.sqrt(share * (1 - share) / number + Z**2 / (4 * number**2))
-    return (centre - spread) / (1 + Z**2 / number), (centre + spread) / (1 + Z**2 / number)
 
 
 def agreement(same: np.ndarray, strata: np.ndarray, weights: np.ndarray, whole: bool) -> dict[str, float]:

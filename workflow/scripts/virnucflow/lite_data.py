@@ -159,10 +159,11 @@ class Genomes:
             gc=gc_content(inner),
         )
 
-    def frames(self, letters: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
-        """The workflow's frames of (fragments, length) letters: fragment, protein and nucleotide tokens, by offset.
+    def frames(self, letters: torch.Tensor) -> list[tuple[torch.Tensor, ...]]:
+        """The workflow's frames of (fragments, length) letters, by offset.
 
-        Fragments with a letter other than A, C, G, T have none here.
+        Of each offset fragment, strand (0 forward, 1 reverse), protein and nucleotide tokens. Fragments with a letter
+        other than A, C, G, T have none here.
         """
         length = letters.shape[1]
         pure = (letters < OTHER_LETTER).all(1)
@@ -174,7 +175,7 @@ class Genomes:
             fragment, strand = (~(proteins == STOPPED).any(-1) & pure[:, None]).nonzero(as_tuple=True)
             nucleotide = strands[fragment, strand, f : f + 1 + 3 * codons].long()
             tokens = self.protein_tokens(proteins[fragment, strand]), self.nucleotide_tokens(nucleotide)
-            found.append((fragment, *tokens))
+            found.append((fragment, strand, *tokens))
         return found
 
     def translate(self, letters: torch.Tensor) -> torch.Tensor:

@@ -27,9 +27,16 @@ viruses are as frequent as there.
 ## Quality on the test sequences
 
 A chunk, and a sequence, has the best score of its frames; a sequence without a frame has 0. A group of one label is
-held against all sequences of the other.
+held against all sequences of the other. The AUROC's 95 % interval takes chunks and frames of one sequence together
+(DeLong's method for clustered data, Obuchowski 1997); none is given where it is 0 or 1.
 
-{evaluation}
+{groups}
+
+The same figures among chunks alike in what might pass for a virus: GC content (mean of the chunk's frames), number of
+frames without a stop (a proxy of coding density; more GC also makes more), and by the frames of one strand alone, over
+the chunks that have one there. An AUROC far below that over all, or strands that differ, tell of a shortcut.
+
+{strata}
 
 ## Limits
 
@@ -40,6 +47,7 @@ families that are not there will be found less often. Of groups that are not in 
 
 def model_card(content: dict[str, Any], made: dict[str, Any], evaluation: pd.DataFrame) -> str:
     """The card in Markdown, of what `pack.json` says, what the training noted, and the figures."""
+    stratum = ~evaluation["by"].isin(["all", "group"])
     splits = pd.DataFrame([{"split": split} | made["sequences"][split] for split in SPLITS])
     return CARD.format(
         name=content["name"],
@@ -50,7 +58,8 @@ def model_card(content: dict[str, Any], made: dict[str, Any], evaluation: pd.Dat
         splits=markdown(splits),
         settings=", ".join(f"{name.replace('_', ' ')} {value}" for name, value in made["settings"].items()),
         **made["calibration"],
-        evaluation=markdown(evaluation),
+        groups=markdown(evaluation[~stratum]),
+        strata=markdown(evaluation[stratum]),
     )
 
 
