@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import torch
 import torch.nn.functional as F
@@ -20,6 +21,7 @@ from trial import (
     second_batch_too_large,
 )
 
+from compare_attention import reliability_of_chunks
 from virnucflow import dnabert_s, esm2
 from virnucflow.divergence import (
     agreement,
@@ -30,7 +32,10 @@ from virnucflow.divergence import (
     stratify,
     weigh,
 )
+from virnucflow.divergence_figures import draw_figures
 from virnucflow.intervals import wilson
+from virnucflow.reliability import reliability
+from virnucflow.tables import SCORES, write_parquet
 
 Forward = Callable[[esm2.FlashModel, torch.Tensor], torch.Tensor]
 
@@ -296,3 +301,29 @@ def test_truth() -> None:
     assert found["frames"] == 3 and found["errors_of_both"] == 1
     assert found["fast"] == {"precision": 0.5, "recall": 0.5, "f1": 0.5, "errors": 2}
     assert found["reference"]["precision"] == 1 and found["reference"]["errors"] == 1
+
+
+def test_reliability_is_of_all_chunks_of_labelled_sequences(tmp_path: Path) -> None:
+    """Over two shards, by the best frame of a chunk; a sequence without a label has no part."""
+    rows = [("a", 1, 0.92), ("a", 1, 0.3), ("a", 2, 0.2), ("b", 1, 0.91), ("c", 1, 0.95), ("b", 2, 0.93), ("b", 2, 0.1)]
+    scores = pd.DataFrame(rows, columns=["sequence_id", "chunk", "score_virus"])
+    scores = scores.assign(score_others=1 - scores["score_virus"], frame="F1", prediction="virus", name="n")
+    for shard, part in (("1", scores[:3]), ("2", scores[3:])):
+        write_parquet(pa.Table.from_pandas(part[SCORES.names], schema=SCORES), tmp_path / shard)
+    truth = pd.Series({"a": "virus", "b": "others", "elsewhere": "virus"})
+    found = reliability_of_chunks([tmp_path / "1", tmp_path / "2"], truth)
+    assert list(found["score_from"]) == [0.2, 0.9] and list(found["number"]) == [1, 3]
+    assert list(found["share_viral"]) == pytest.approx([1, 1 / 3])
+    assert reliability_of_chunks([tmp_path / "1"], truth["elsewhere":]).empty
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_figures_have_a_panel_more_where_truth_is_known(labelled: bool, trial: Trial) -> None:
+    scores = {f"score_virus_{path}": np.linspace(0, 1, len(trial.frames)) for path in ("fast", "reference")}
+    frames = trial.frames.assign(**scores, prediction_fast="virus", prediction_reference="virus", residues=50)
+    frames = frames.assign(dnabert_s_cosine=1.0, esm2_cosine=1.0)
+    bins = reliability(np.array([True, False, True] * labelled, dtype=bool), np.array([0.9, 0.2, 0.8] * labelled))
+    panels = draw_figures(frames, bins, "title").axes
+    assert len(panels) == 3 + labelled
+    if labelled:
+        assert panels[3].get_legend().get_texts()[0].get_text() == "all of labelled sequences: 3 chunks"

@@ -153,7 +153,11 @@ def test_the_figures_leave_out_what_has_no_frame_and_prophages() -> None:
         label=[1, 0, 1, 1, 0], group=["phage", "plant", "prophage", "phage", "plant"], frames=[1, 1, 2, 0, 6],
         gc=[0.3, 0.3, 0.5, 0.5, 0.7], sequence=range(5),
     )  # fmt: skip
-    found = evaluate({("test", 500): chunks}, 2.0, 0.5)
+    found, bins = evaluate({("test", 500): chunks}, 2.0, 0.5)
+    assert list(found)[:5] == ["set", "length", "scorer", "by", "value"] and set(found["length"]) == {500}
+    assert list(bins["set"]) == ["test"] * 3 and list(bins["number"]) == [1, 1, 1]
+    assert list(bins["mean_score"]) == pytest.approx([1 / (1 + np.exp(-d)) for d in (-3.5, 0.5, 2.5)])
+    assert list(bins["share_viral"]) == [0, 0, 1]
     assert np.allclose(found["without_frame"], 0.2)
     number = found[found["scorer"] == "both"].set_index(["by", "value"])["number"]
     assert number["all", "all"] == 3 and number["group", "prophage"] == 3 and number["group", "phage"] == 3
@@ -229,6 +233,9 @@ def test_the_program_writes_a_pack_that_the_workflow_loads(folder: Path, tmp_pat
     figures = pd.read_csv(pack_directory / "evaluation.tsv", sep="\t")
     assert set(figures["set"]) == {"known families", "test"} and set(figures["length"]) == {500, 300}
     assert {"all", "phage", "bacteria", "forward", "reverse"} <= set(figures["value"])
+    bins = pd.read_csv(pack_directory / "reliability.tsv", sep="\t").groupby(["set", "length"])["number"].sum()
+    every = figures.query("by == 'all' and scorer == 'both'").set_index(["set", "length"])["number"]
+    assert bins.to_dict() == every.to_dict() and (pack_directory / "reliability.svg").stat().st_size
     embed, _ = esm2.load_esm2(pack, "flash", "auto", "fp32", CPU, 2048)
     assert embed(["MAGIC", "ACDEFGHIK"]).shape == (2, 128)
     embed, _ = dnabert_s.load_dnabert_s(pack, "standard", "auto", "fp32", CPU, 2048)

@@ -1,5 +1,7 @@
 """Training a classifier: splits that do not leak, weights that are the best ones, scores that are probabilities."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -14,6 +16,8 @@ from virnucflow.evaluation import by_group, by_stratum, figures
 from virnucflow.frames import stop_free_frames
 from virnucflow.intervals import auroc_interval
 from virnucflow.labels import SPLITS, read_labels, split_sequences
+from virnucflow.reliability import calibration_error, reliability
+from virnucflow.reliability_figures import draw_figure, save_reliability
 from virnucflow.training import Settings, calibrate, differences, fit, loss
 
 WIDTH = 6
@@ -140,6 +144,51 @@ def test_auroc_interval_holds_the_truth_in_95_of_100_samples(shift: float, rows_
         believed.append(low <= truth <= high)
     assert 0.92 <= np.mean(held) <= 0.98
     assert rows_each == 1 or np.mean(believed) < 0.75, "as if chunks of one sequence were independent"
+
+
+def test_reliability_of_a_small_table() -> None:
+    """A bin has its lower end, the last both; those without a chunk are not there."""
+    score = [0.0, 0.05, 0.1, 0.3, 0.6, 0.7, 0.89, 0.9, 0.99, 1.0]
+    found = reliability(np.array([0, 0, 0, 1, 1, 0, 1, 1, 1, 0], dtype=bool), np.array(score))
+    assert list(found["score_from"]) == [0, 0.1, 0.3, 0.6, 0.7, 0.8, 0.9]
+    assert list(found["score_to"]) == [0.1, 0.2, 0.4, 0.7, 0.8, 0.9, 1]
+    assert list(found["number"]) == [2, 1, 1, 1, 1, 1, 3]
+    last = found.iloc[-1]
+    assert last["mean_score"] == pytest.approx(2.89 / 3) and last["share_viral"] == pytest.approx(2 / 3)
+    assert (last["share_lower"], last["share_upper"]) == pytest.approx((0.2077, 0.9385), abs=1e-4)  # Wilson's, 2 of 3
+    assert found["number"].sum() == 10 and ((found["share_lower"] >= -1e-9) & (found["share_upper"] <= 1 + 1e-9)).all()
+
+
+def test_reliability_of_probabilities_is_the_line() -> None:
+    random = np.random.default_rng(0)
+    score = random.random(20_000)
+    found = reliability(random.random(20_000) < score, score)
+    inside = (found["share_lower"] <= found["mean_score"]) & (found["mean_score"] <= found["share_upper"])
+    assert inside.sum() >= 8 and calibration_error(found) < 0.015
+    sure = reliability(random.random(20_000) < 0.25 + score / 2, score)
+    assert calibration_error(sure) == pytest.approx(0.125, abs=0.015)
+    assert sure["share_viral"].iloc[0] > 0.2 > found["share_viral"].iloc[0]
+
+
+def test_figure_of_reliability_shows_each_set_and_length(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    score = random.random(500)
+    parts = {
+        (name, n): reliability(random.random(n) < score[:n], score[:n])
+        for name, n in (("a", 400), ("a", 300), ("b", 500))
+    }
+    table = pd.concat(parts, names=["set", "length"]).droplevel(-1).reset_index()
+    panels = draw_figure(table).axes
+    assert [panel.get_title() for panel in panels] == ["a", "b"]
+    said = [text.get_text() for text in panels[0].get_legend().get_texts()]
+    assert said == ["400 bases: 400 chunks", "300 bases: 300 chunks"]
+    points, line = panels[1].containers[0].lines[0], parts["b", 500]
+    assert np.array_equal(points.get_xydata(), line[["mean_score", "share_viral"]])
+    assert [bar.get_height() for bar in panels[1].patches] == pytest.approx(list(line["number"] / 500))
+    assert [bar.get_x() for bar in panels[1].patches] == pytest.approx(list(line["score_from"]))
+    for name in ("one.svg", "other.svg"):
+        save_reliability(table, tmp_path / name)
+    assert (tmp_path / "one.svg").read_bytes() == (tmp_path / "other.svg").read_bytes()
 
 
 def test_auroc_without_an_interval() -> None:

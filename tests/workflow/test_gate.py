@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from helpers import REPOSITORY, planned_jobs, run_program, snakemake, tree, write_fasta
 
@@ -53,6 +54,9 @@ def test_accepted_run_publishes_its_evidence(copy: Path) -> None:
     assert found["gate"]["decision"] == "accept" and found["whole"] and found["frames"] == found["run_frames"] == 57
     assert [found[path][0]["esm2"]["kernel"] for path in ("fast", "reference")] == ["sdpa", "fair-esm"]
     assert found["truth"]["frames"] > 5 and found["truth"]["fast"] == found["truth"]["reference"]
+    scored = pd.read_csv(copy / "results" / "mixed" / "chunks.tsv", sep="\t").query("frames > 0")["sequence_id"]
+    labelled = scored.isin(["lambda_3", "lambda_14", "coli_1"]).sum()
+    assert sum(row["number"] for row in found["truth"]["reliability"]) == labelled > 2
     assert len((copy / "results" / "mixed" / "divergence.tsv").read_text().splitlines()) == 58
     assert "<svg" in (copy / "results" / "mixed" / "divergence.svg").read_text()
     after = tree(copy / "results" / "mixed")

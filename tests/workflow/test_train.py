@@ -50,6 +50,9 @@ def test_the_pack_is_whole_and_says_what_it_is(folder: Path) -> None:
     chunks = evaluation[evaluation["scored"] == "chunk"].groupby("by")["number"].sum()
     assert chunks["gc"] == chunks["frames"] == chunks["all"] and chunks["strand"] >= chunks["all"]
     assert set(evaluation[evaluation["scored"] != "chunk"]["by"]) == {"all", "group"}
+    bins = pd.read_csv(folder / "models" / "trained" / "reliability.tsv", sep="\t")
+    assert bins["number"].sum() == chunks["all"] and set(bins["length"]) == {500}
+    assert b"<svg" in pack(folder)["reliability.svg"]
     card = pack(folder)["MODEL_CARD.md"].decode()
     assert "split by `cluster`" in card and "not VirNucPro's published model" in card
 

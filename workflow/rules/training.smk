@@ -29,7 +29,13 @@ rule train_classifier:
             "tokenizer.json",
             "classifier.safetensors",
             "evaluation.tsv",
+            "reliability.tsv",
             "MODEL_CARD.md",
+        ),
+        report(
+            f"{config['trained_model']}/reliability.svg",
+            caption="../report/reliability.rst",
+            category="Training",
         ),
     log:
         "logs/train_classifier.log",

@@ -12,12 +12,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from virnucflow.calls import call_chunks
+from virnucflow.classifier import LABELS, VIRUS
 from virnucflow.cli import InputError, log, run, staged
 from virnucflow.divergence import compare, compare_with_truth, distances, in_words
 from virnucflow.divergence_figures import save_figures
 from virnucflow.embeddings import load_rows
 from virnucflow.labels import read_labels
 from virnucflow.model_pack import read_model_pack
+from virnucflow.reliability import reliability
 from virnucflow.tables import SAMPLE, SCORES, digest, read_parquet, read_provenance, write_tsv
 
 ENCODERS = ("dnabert_s", "esm2")
@@ -66,6 +69,13 @@ def read_run(scores_files: list[Path], features_files: list[Path], names: pd.Ser
     return table.iloc[order].reset_index(drop=True), np.concatenate(features)[order]
 
 
+def reliability_of_chunks(fast_scores: list[Path], truth: pd.Series) -> pd.DataFrame:
+    """Of the best scores of all chunks of a run, not of those sampled alone, whose sequence has a label."""
+    tables = [read_parquet(path, SCORES).to_pandas() for path in fast_scores]
+    chunks = call_chunks(pd.concat([table[table["sequence_id"].isin(truth.index)] for table in tables]))
+    return reliability(chunks["sequence_id"].map(truth) == LABELS[VIRUS], chunks["best_score"])
+
+
 def settings(provenance: dict[str, Any]) -> dict[str, Any]:
     """What of a shard's provenance may change numbers."""
     kept = ("kernel", "precision", "allowed", "device")
@@ -101,13 +111,16 @@ def main() -> None:
         precisions[encoder] = used.pop() if len(used) == 1 else "mixed"
     findings = compare(frames, provenance["run_frames"] == len(frames), precisions)
     findings |= {"run_frames": provenance["run_frames"], **made}
-    truth = read_labels(arguments.labels).set_index("sequence_id")["label"] if arguments.labels else None
-    findings["truth"] = None if truth is None else compare_with_truth(frames, truth)
+    findings["truth"], bins = None, pd.DataFrame()
+    if arguments.labels:
+        truth = read_labels(arguments.labels).set_index("sequence_id")["label"]
+        bins = reliability_of_chunks(arguments.fast_scores, truth)
+        findings["truth"] = compare_with_truth(frames, truth) | {"reliability": bins.to_dict("records")}
     outputs = (arguments.divergence, arguments.compared_frames, arguments.figures)
     with staged(*outputs) as (divergence_file, frames_file, figures_file):
         divergence_file.write_text(json.dumps(findings, indent=2, allow_nan=False) + "\n", encoding="utf-8")
         write_tsv(frames, frames_file)
-        save_figures(frames, in_words(findings), figures_file)
+        save_figures(frames, bins, in_words(findings), figures_file)
     log.info(in_words(findings))
 
 

@@ -27,6 +27,8 @@ from virnucflow.evaluation import STRANDS, by_group, by_stratum
 from virnucflow.labels import SPLITS, read_labels, split_sequences
 from virnucflow.model_card import model_card
 from virnucflow.model_pack import CLASSIFIER, ENCODER_FILES, ModelPack, describe, read_model_pack, save_weights
+from virnucflow.reliability import reliability
+from virnucflow.reliability_figures import save_reliability
 from virnucflow.tables import FRAMES, read_parquet, write_tsv
 
 SEQUENCE = ["table", "sequence_id"]  # the number of the table of labels, and the name in it
@@ -91,9 +93,10 @@ def read_sequences(paths: list[Path], split_by: str, seed: int) -> pd.DataFrame:
     return labels[[*SEQUENCE, "split"]].assign(sequence=labels.index, viral=viral, group=group.fillna(""))
 
 
-def evaluate(frames: pd.DataFrame, sequences: pd.DataFrame, score: np.ndarray) -> pd.DataFrame:
+def evaluate(frames: pd.DataFrame, sequences: pd.DataFrame, score: np.ndarray) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Figures of the test sequences by what is scored (frame, chunk, sequence) and by group, of chunks by stratum too.
 
+    And the reliability of the chunks' scores.
     A chunk and a sequence have the best score of their frames; a sequence without a frame has 0.
     """
     held_out = frames.assign(score=score)[(frames["split"] == "test").to_numpy()]
@@ -101,10 +104,10 @@ def evaluate(frames: pd.DataFrame, sequences: pd.DataFrame, score: np.ndarray) -
     test = sequences[sequences["split"] == "test"].set_index(SEQUENCE)
     chunks = best_of_chunks(held_out)
     levels = {"frame": held_out, "chunk": chunks, "sequence": test.assign(score=best.reindex(test.index).fillna(0.0))}
-    tables = [by_group(table).assign(scored=level) for level, table in levels.items()]
-    tables.insert(2, by_stratum(chunks).assign(scored="chunk"))
-    found = pd.concat(tables, ignore_index=True)
-    return found[["scored", *(column for column in found if column != "scored")]]
+    tables = {level: by_group(table) for level, table in levels.items()}
+    tables["chunk"] = pd.concat([tables["chunk"], by_stratum(chunks)])
+    found = pd.concat(tables, names=["scored"]).droplevel(-1).reset_index()
+    return found, reliability(chunks["viral"], chunks["score"])
 
 
 def best_of_chunks(frames: pd.DataFrame) -> pd.DataFrame:
@@ -168,8 +171,8 @@ def main() -> None:
     chunks = best.groupby([*SEQUENCE, "chunk"]).agg({"best": "max", "viral": "first"})
     scale, shift = training.calibrate(classifier, chunks["best"].to_numpy(), chunks["viral"].to_numpy(dtype=bool))
     score = torch.from_numpy(training.differences(classifier, features)).sigmoid().numpy()
-    evaluation = evaluate(frames, sequences, score)
-    write_pack(arguments, pack, classifier, sequences, evaluation, {"scale": scale, "shift": shift})
+    evaluation, bins = evaluate(frames, sequences, score)
+    write_pack(arguments, pack, classifier, sequences, evaluation, bins, {"scale": scale, "shift": shift})
 
 
 def write_pack(
@@ -178,6 +181,7 @@ def write_pack(
     classifier: torch.nn.Module,
     sequences: pd.DataFrame,
     evaluation: pd.DataFrame,
+    bins: pd.DataFrame,
     calibration: dict[str, float],
 ) -> None:
     """The encoders as they are, the new classifier, its description, its evaluation and its card."""
@@ -194,7 +198,7 @@ def write_pack(
         "quality": json.loads(chunk.drop(["scored", "by", "value"]).to_json()),
     }
     pack_files = (*ENCODER_FILES, CLASSIFIER)
-    names = (*pack_files, "pack.json", "evaluation.tsv", "MODEL_CARD.md")
+    names = (*pack_files, "pack.json", "evaluation.tsv", "reliability.tsv", "reliability.svg", "MODEL_CARD.md")
     with staged(*(arguments.trained_model / name for name in names)) as partial:
         paths = dict(zip(names, partial))
         for name in ENCODER_FILES:
@@ -202,6 +206,9 @@ def write_pack(
         save_weights(classifier, paths[CLASSIFIER])
         paths["pack.json"].write_text(describe(content, {name: paths[name] for name in pack_files}), encoding="utf-8")
         write_tsv(evaluation, paths["evaluation.tsv"])
+        bins = pd.concat({("test", arguments.chunk_length): bins}, names=["set", "length"]).droplevel(-1).reset_index()
+        write_tsv(bins, paths["reliability.tsv"])
+        save_reliability(bins, paths["reliability.svg"])
         paths["MODEL_CARD.md"].write_text(model_card(content, made, evaluation), encoding="utf-8")
     log.info("%s: AUROC %.4f over the chunks of the test sequences", arguments.trained_model, chunk["auroc"])
 

@@ -28,6 +28,8 @@ from virnucflow.lite_data import Genomes, gc_content, learn_tokenizer, read_labe
 from virnucflow.lite_model import LITE, LiteModel, LiteShape
 from virnucflow.lite_training import Settings, Trainer
 from virnucflow.model_pack import CLASSIFIER, ENCODER_FILES, describe, save_weights
+from virnucflow.reliability import reliability
+from virnucflow.reliability_figures import save_reliability
 from virnucflow.tables import write_tsv
 from virnucflow.training import calibrate
 
@@ -135,12 +137,14 @@ def score(model: LiteModel, genomes: Genomes, table: pd.DataFrame, rows: np.ndar
     return scores.assign(sequence=owners, **fields)
 
 
-def evaluate(scores: dict[tuple[str, int], pd.DataFrame], scale: float, shift: float) -> pd.DataFrame:
+def evaluate(
+    scores: dict[tuple[str, int], pd.DataFrame], scale: float, shift: float
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Figures by set, length, scorer and group, of the first scorer by stratum too, over the chunks with a frame.
 
-    Prophages are a group, and in nothing else.
+    And the reliability of the first scorer by set and length. Prophages are a group, and in nothing else.
     """
-    tables = []
+    tables, bins = {}, {}
     for (name, length), found in scores.items():
         has_frame = np.isfinite(found[SCORERS[0]])
         logits = found[LOGITS].replace(-np.inf, np.nan) * scale + shift
@@ -150,17 +154,19 @@ def evaluate(scores: dict[tuple[str, int], pd.DataFrame], scale: float, shift: f
             others = part[part["group"] != "prophage"]
             only = by_group(part[(part["group"] == "prophage") | ~part["viral"]])
             by = [by_group(others), only[only["value"] == "prophage"]]
-            by += [by_stratum(others)] * (scorer == SCORERS[0])
-            shares = {"without_frame": 1 - has_frame.mean()}
-            tables.append(pd.concat(by).assign(set=name, length=length, scorer=scorer, **shares))
-    found = pd.concat(tables, ignore_index=True)
-    first = ["set", "length", "scorer"]
-    return found[[*first, *(column for column in found if column not in first)]]
+            if scorer == SCORERS[0]:
+                by.append(by_stratum(others))
+                bins[name, length] = reliability(others["viral"], others["score"])
+            tables[name, length, scorer] = pd.concat(by).assign(without_frame=1 - has_frame.mean())
+    return (
+        pd.concat(tables, names=["set", "length", "scorer"]).droplevel(-1).reset_index(),
+        pd.concat(bins, names=["set", "length"]).droplevel(-1).reset_index(),
+    )
 
 
 def write_pack(
     arguments: argparse.Namespace, model: LiteModel, shape: LiteShape, tokenizer: Tokenizer, figures: pd.DataFrame,
-    made: dict[str, Any],
+    bins: pd.DataFrame, made: dict[str, Any],
 ) -> None:  # fmt: skip
     """The pack: encoders in half precision, classifier, tokenizer, description, and the table of figures."""
 
@@ -183,7 +189,7 @@ def write_pack(
         },
     }
     pack_files = (*ENCODER_FILES, CLASSIFIER)
-    names = (*pack_files, "pack.json", "evaluation.tsv")
+    names = (*pack_files, "pack.json", "evaluation.tsv", "reliability.tsv", "reliability.svg")
     with staged(*(arguments.model / name for name in names)) as partial:
         paths = dict(zip(names, partial))
         save_weights(model.protein.esm2.half(), paths["esm2.safetensors"])
@@ -192,6 +198,8 @@ def write_pack(
         save_weights(model.classifier, paths[CLASSIFIER])
         paths["pack.json"].write_text(describe(content, {name: paths[name] for name in pack_files}), encoding="utf-8")
         write_tsv(figures, paths["evaluation.tsv"])
+        write_tsv(bins, paths["reliability.tsv"])
+        save_reliability(bins, paths["reliability.svg"])
 
 
 def main() -> None:
@@ -222,14 +230,14 @@ def main() -> None:
     known = scores["known families", LENGTHS[0]]
     known = known[np.isfinite(known[SCORERS[0]])]
     scale, shift = calibrate(model.classifier.cpu(), known[SCORERS[0]].to_numpy(), (known["label"] == 1).to_numpy())
-    figures = evaluate(scores, scale, shift)
+    figures, bins = evaluate(scores, scale, shift)
     made = {
         "fasta": dict(Counter(Path(file).name for file in table["file"])),
         "held_back": int(held.sum()),
         "settings": asdict(settings),
         "calibration": {"scale": scale, "shift": shift},
     }
-    write_pack(arguments, model, shape, tokenizer, figures, made)
+    write_pack(arguments, model, shape, tokenizer, figures, bins, made)
     log.info("%s: %s", arguments.model, figures[figures["by"] == "all"].to_string(index=False))
 
 

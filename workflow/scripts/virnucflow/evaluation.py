@@ -5,9 +5,9 @@ import pandas as pd
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 from virnucflow.intervals import auroc_interval
+from virnucflow.reliability import calibration_error, reliability
 
 FALSE_POSITIVE_RATES = (0.01, 0.05)
-BINS = 10  # of equal width, for the calibration error
 GC_EDGES, GC = (0.4, 0.5, 0.6), ("below 40 %", "40 to 50 %", "50 to 60 %", "60 % and more")  # a bin has its lower end
 FRAMES = ("1", "2", "3 and more")
 STRANDS = {"forward": "F", "reverse": "R"}  # and how their frames' names begin
@@ -16,9 +16,8 @@ STRANDS = {"forward": "F", "reverse": "R"}  # and how their frames' names begin
 def figures(table: pd.DataFrame) -> dict[str, float]:
     """AUROC with its interval, AUPRC, sensitivity at 1 % and 5 % false positives, accuracy at 0.5, calibration error.
 
-    `table` has viral (bool), score, and sequence, a number that rows of one sequence share. The expected calibration
-    error is the mean distance of a bin's mean score from its share of viruses (Naeini et al. 2015). What needs both
-    labels is NaN where there is one.
+    `table` has viral (bool), score, and sequence, a number that rows of one sequence share. What needs both labels is
+    NaN where there is one.
     """
     viral, score = table["viral"].to_numpy(dtype=bool), table["score"].to_numpy()
     found = {"number": len(viral), "viral": int(viral.sum())}
@@ -30,16 +29,8 @@ def figures(table: pd.DataFrame) -> dict[str, float]:
     for rate in FALSE_POSITIVE_RATES:
         found[f"sensitivity_at_{rate:.0%}_false_positives".replace("%", "_percent")] = float(true[false <= rate].max())
     found["accuracy"] = float(((score >= 0.5) == viral).mean())
-    found["calibration_error"] = sum(
-        len(members) * abs(members["score"].mean() - members["viral"].mean()) for members in reliability(viral, score)
-    ) / len(viral)
+    found["calibration_error"] = calibration_error(reliability(viral, score))
     return found
-
-
-def reliability(viral: np.ndarray, score: np.ndarray) -> list[pd.DataFrame]:
-    """The rows (viral, score) of each of ten bins of the score that is not empty."""
-    rows = pd.DataFrame({"viral": viral, "score": score})
-    return [members for _, members in rows.groupby(np.minimum((rows["score"] * BINS).astype(int), BINS - 1))]
 
 
 def by_group(table: pd.DataFrame) -> pd.DataFrame:

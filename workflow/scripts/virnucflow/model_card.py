@@ -38,6 +38,11 @@ the chunks that have one there. An AUROC far below that over all, or strands tha
 
 {strata}
 
+Whether the scores are probabilities there: the share of viruses among the test chunks with about one best score, with
+its 95 % interval (Wilson's, as if all chunks were independent), against that score; `reliability.tsv` has the numbers.
+
+![Share of viruses by score](reliability.svg)
+
 ## Limits
 
 Figures are of sequences like those it was trained on. Split by sequence, relatives may be on both sides, and viruses of
