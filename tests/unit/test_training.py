@@ -179,7 +179,7 @@ def test_figure_of_reliability_shows_each_set_and_length(tmp_path: Path) -> None
     }
     table = pd.concat(parts, names=["set", "length"]).droplevel(-1).reset_index()
     panels = draw_figure(table).axes
-    assert [panel.get_title() for panel in panels] == ["a", "b"]
+    assert [panel.get_legend().get_title().get_text() for panel in panels] == ["a", "b"]
     said = [text.get_text() for text in panels[0].get_legend().get_texts()]
     assert said == ["400 bases: 400 chunks", "300 bases: 300 chunks"]
     points, line = panels[1].containers[0].lines[0], parts["b", 500]

@@ -21,12 +21,11 @@ def draw_figure(table: pd.DataFrame) -> Figure:
     figure = Figure(figsize=(4.5 * len(sets) + 0.2, 4.4), layout="constrained")
     for axes, (name, members) in zip(figure.subplots(1, len(sets), squeeze=False)[0], sets, strict=True):
         lengths = {f"{length} bases": bins for length, bins in members.groupby("length", sort=False)}
-        draw_reliability(axes, lengths)
-        axes.set_title(name, fontsize=10)
+        draw_reliability(axes, lengths, name)
     return figure
 
 
-def draw_reliability(axes: Axes, series: dict[str, pd.DataFrame]) -> None:
+def draw_reliability(axes: Axes, series: dict[str, pd.DataFrame], title: str | None = None) -> None:
     """For one or two series the share of viruses of each bin with its interval; below, how the chunks spread."""
     width = 1 / len(series)
     axes.plot([0, 1], [0, 1], color="0.7", linewidth=0.8, zorder=0)
@@ -47,5 +46,6 @@ def draw_reliability(axes: Axes, series: dict[str, pd.DataFrame]) -> None:
         xlim=(0, 1),
         ylim=(0, 1),
     )
-    axes.legend(frameon=False, loc="upper left")
+    above = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0, "alignment": "left"}
+    axes.legend(frameon=False, title=title, **above)  # points may be anywhere within
     axes.spines[["top", "right"]].set_visible(False)
