@@ -34,7 +34,8 @@ held against all sequences of the other. The AUROC's 95 % interval takes chunks 
 
 The same figures among chunks alike in what might pass for a virus: GC content (mean of the chunk's frames), number of
 frames without a stop (a proxy of coding density; more GC also makes more), and by the frames of one strand alone, over
-the chunks that have one there. An AUROC far below that over all, or strands that differ, tell of a shortcut.
+the chunks that have one there. An AUROC far below that over all, or strands that differ, may tell of a shortcut, or
+that other groups are among these chunks.
 
 {strata}
 
