@@ -12,7 +12,8 @@ from pathlib import Path
 
 from virnucflow.chunks import chunk_coordinates, chunk_name
 from virnucflow.cli import InputError, log, run, staged
-from virnucflow.fasta import Record, read_fasta, write_record
+from virnucflow.fasta import Record, write_record
+from virnucflow.records import read_records
 from virnucflow.tables import SEQUENCE_COLUMNS, TSV
 
 NAMES_SHOWN = 5  # of many duplicates, an error names this many
@@ -20,7 +21,9 @@ NAMES_SHOWN = 5  # of many duplicates, an error names this many
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--fasta", type=Path, nargs="+", required=True, help="input, plain or compressed; read twice")
+    parser.add_argument(
+        "--fasta", type=Path, nargs="+", required=True, help="FASTA or GenBank files, plain or compressed; read twice"
+    )
     parser.add_argument("--chunk-length", type=int, required=True, help="bases a chunk")
     parser.add_argument("--chunks", type=Path, nargs="+", required=True, help="FASTA files of chunks, to be written")
     parser.add_argument("--sequences", type=Path, required=True, help="table of the sequences, to be written")
@@ -33,9 +36,9 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def read_records(paths: list[Path], check_letters: bool) -> Iterator[tuple[Path, Record]]:
+def read_all(paths: list[Path], check_letters: bool) -> Iterator[tuple[Path, Record]]:
     for path in paths:
-        for record in read_fasta(path, check_letters):
+        for record in read_records(path, check_letters):
             yield path, record
 
 
@@ -67,7 +70,7 @@ def split(fasta: list[Path], ids: list[str], chunk_length: int, total: int, outp
     """Write the chunks; the shard of a chunk is where its first base lies among all `total` bases of all chunks."""
     done, shard = 0, 0
     file = outputs[0].open("w", encoding="utf-8", newline="\n")
-    for sequence_id, (_, record) in zip(ids, read_records(fasta, check_letters=False), strict=True):
+    for sequence_id, (_, record) in zip(ids, read_all(fasta, check_letters=False), strict=True):
         for number, (start, end) in enumerate(chunk_coordinates(len(record.sequence), chunk_length), start=1):
             while shard < done * len(outputs) // total:
                 file.close()
@@ -92,7 +95,7 @@ def main() -> None:
             raise InputError(f"{path}: the input is also named as an output; give another output")
     # First pass: everything that can be wrong with the input comes out here, before anything is written.
     places, names, lengths, rna = [], [], [], Counter()
-    for path, record in read_records(arguments.fasta, check_letters=True):
+    for path, record in read_all(arguments.fasta, check_letters=True):
         rna[path] += "U" in record.sequence or "u" in record.sequence
         places.append((path, record.line))
         names.append(record.name)

@@ -8,7 +8,6 @@ frame it has no call.
 import argparse
 import json
 from collections.abc import Callable
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,8 @@ import pandas as pd
 from virnucflow.calls import call_chunks, call_sequences
 from virnucflow.chunks import chunk_coordinates, chunk_name
 from virnucflow.cli import Failure, InputError, log, run, staged
-from virnucflow.fasta import read_fasta, write_record
+from virnucflow.fasta import write_record
+from virnucflow.records import records_of
 from virnucflow.tables import SCORES, read_parquet, read_provenance, read_sequences, write_tsv
 
 V1_COLUMNS = {"name": "Sequence_ID", "prediction": "Prediction", "score_others": "score1", "score_virus": "score2"}
@@ -82,13 +82,8 @@ def v1_consensus(chunks: pd.DataFrame) -> pd.DataFrame:
 
 def write_viral(fasta: list[Path], summary: pd.DataFrame, note: str, path: Path) -> None:
     """The records called virus, with their whole header followed by the best score."""
-    records = (record for part in fasta for record in read_fasta(part))
     with path.open("w", encoding="utf-8", newline="\n") as file:
-        for record, row in zip_longest(records, summary.itertuples()):
-            if record is None or row is None or len(record.sequence) != row.length:
-                raise InputError(
-                    f"{fasta[0]}: not what was split into chunks; give the input of split_fasta.py, in order"
-                )
+        for row, record in records_of(fasta, summary):
             if row.call == "virus":
                 description = record.header[len(record.name) :]
                 header = f"{row.sequence_id}{description} best_score={row.best_score:.6f}{note}"

@@ -7,6 +7,7 @@ import lzma
 import re
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, TextIO
@@ -31,12 +32,16 @@ BUFFER = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One FASTA record: `name` is the header's first word, `header` all of it, `line` the header's line number."""
+    """One FASTA record: `name` is the header's first word, `header` all of it, `line` the header's line number.
+
+    `proteins` are those of its annotation, where it is from a file that has one.
+    """
 
     name: str
     header: str
     sequence: str
     line: int
+    proteins: tuple[str, ...] | None = None
 
 
 class _Streams(io.RawIOBase):
@@ -97,6 +102,20 @@ def open_decompressed(path: Path) -> BinaryIO:
     return path.open("rb")
 
 
+@contextmanager
+def decompressed(path: Path) -> Iterator[BinaryIO]:
+    """`open_decompressed`, with InputError where the compressed file turns out to be cut or damaged."""
+    try:
+        with open_decompressed(path) as stream:
+            yield stream
+    except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, zstd.ZstdError) as error:
+        raise InputError(f"{path}: the compressed file is cut or damaged ({error}); copy it again") from None
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        raise InputError(f"{path}: the compressed file is cut or damaged ({error}); copy it again") from None
+
+
 def read_fasta(path: Path, check_letters: bool = True) -> Iterator[Record]:
     """Yield the records of a FASTA file in order.
 
@@ -104,16 +123,9 @@ def read_fasta(path: Path, check_letters: bool = True) -> Iterator[Record]:
     are dropped. `check_letters=False` is for files that a program of this workflow wrote. Raises InputError, naming
     file and line, for what is not FASTA.
     """
-    try:
-        with open_decompressed(path) as stream:
-            # Latin-1 keeps every byte, so that a line that is not UTF-8 can still be counted and named.
-            yield from _records(path, io.TextIOWrapper(stream, encoding="latin-1", newline=None), check_letters)
-    except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, zstd.ZstdError) as error:
-        raise InputError(f"{path}: the compressed file is cut or damaged ({error}); copy it again") from None
-    except OSError as error:
-        if error.errno is not None:
-            raise
-        raise InputError(f"{path}: the compressed file is cut or damaged ({error}); copy it again") from None
+    with decompressed(path) as stream:
+        # Latin-1 keeps every byte, so that a line that is not UTF-8 can still be counted and named.
+        yield from _records(path, io.TextIOWrapper(stream, encoding="latin-1", newline=None), check_letters)
 
 
 def _records(path: Path, lines: TextIO, check_letters: bool) -> Iterator[Record]:
