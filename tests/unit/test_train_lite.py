@@ -14,8 +14,7 @@ from train_lite import evaluate, score
 from virnucflow import dnabert_s, esm2
 from virnucflow.chunks import chunk_coordinates
 from virnucflow.classifier import viral_logit
-from virnucflow.clusters import cluster
-from virnucflow.frames import LETTER_CODE, LETTERS, stop_free_frames
+from virnucflow.frames import LETTERS, stop_free_frames
 from virnucflow.lite_data import Genomes, learn_tokenizer, read_labelled_fasta
 from virnucflow.lite_model import LITE, LiteModel
 from virnucflow.lite_training import LENGTHS, RESIDUES, exchange, exchange_table, gc_weights, label_loss, mask
@@ -27,10 +26,6 @@ CODONS = {
     "euk_virus": ["GAC", "CTT", "ACA", "GTC"],
     "bacteria": ["GCA", "GTG", "CAT", "CTT", "GCC", "CAA", "TTG"],  # a little more GC
 }
-
-
-def codes(sequence: str) -> np.ndarray:
-    return LETTER_CODE[np.frombuffer(sequence.encode(), dtype=np.uint8)]
 
 
 def text(letters: torch.Tensor) -> str:
@@ -209,15 +204,6 @@ def test_gc_weights_make_labels_alike(genomes: Genomes) -> None:
         for label, values in gc.items()
     ]
     assert plain < -0.01 and abs(weighted[1] - weighted[0]) < 0.5 * abs(plain)
-
-
-def test_clusters_hold_what_is_alike() -> None:
-    letters = random.Random(3)
-    one, other = ("".join(letters.choices("ACGT", k=20_000)) for _ in range(2))
-    reverse = one[::-1].translate(str.maketrans("ACGT", "TGCA"))
-    found = cluster([codes(s) for s in (one, other, reverse[:12_000], one[5000:] + other[:1000], "ACGT")])
-    assert found[0] == found[2] == found[3]
-    assert len({found[0], found[1], found[4]}) == 3
 
 
 def test_the_program_writes_a_pack_that_the_workflow_loads(folder: Path, tmp_path: Path) -> None:

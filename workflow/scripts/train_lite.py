@@ -22,7 +22,7 @@ from tokenizers import Tokenizer
 from virnucflow.chunks import chunk_coordinates
 from virnucflow.classifier import viral_logit
 from virnucflow.cli import add_settings, log, read_settings, run, staged
-from virnucflow.clusters import cluster
+from virnucflow.clusters import cluster, sketch
 from virnucflow.evaluation import STRANDS, by_group, by_stratum
 from virnucflow.lite_data import Genomes, gc_content, learn_tokenizer, read_labelled_fasta
 from virnucflow.lite_model import LITE, LiteModel, LiteShape
@@ -207,7 +207,7 @@ def main() -> None:
     settings = read_settings(arguments, Settings)
     torch.manual_seed(settings.seed)
     table, letters = read_labelled_fasta([*arguments.fasta, *arguments.test_fasta])
-    table["cluster"] = cluster(letters)
+    table["cluster"] = cluster(map(sketch, letters))
     test = table["file"].isin(map(str, arguments.test_fasta)).to_numpy()
     held = np.zeros(len(table), dtype=bool)
     held[~test] = hold_back(table[~test], settings.seed)

@@ -1,23 +1,25 @@
-"""Sequences that share much of their DNA, by sketches of their k-mers (Ondov et al. 2016, Genome Biology 17:132)."""
+"""Sequences that share much of their DNA, by sampled k-mers (Ondov et al. 2016, Genome Biology 17:132)."""
 
-from collections import Counter
+from collections.abc import Iterable
 
 import numpy as np
 
 from virnucflow.frames import COMPLEMENT_BIT, OTHER_LETTER
 
 K = 21
-SCALED = 64  # one k-mer in so many is looked at
-LEAST_SHARED = 2
-MOST_PAIRED = 12  # sequences of one k-mer up to which all pairs of them are counted; above, neighbours alone
-TOO_COMMON = 400
+SCALED = 8  # one k-mer in so many is looked at
+SHARE = 0.2  # of the k-mers of the smaller sequence; of a copy with the share i of its letters, i**21 are left
+BLOCK = 1 << 18  # letters at a time, so that what is computed with stays in the cache
 
 
 def sketch(letters: np.ndarray) -> np.ndarray:
     """The sampled k-mers of a sequence, each the smaller of both strands; `letters` are codes of frames.LETTER_CODE."""
+    blocks = [_sketch(letters[start : start + BLOCK + K - 1]) for start in range(0, len(letters) - K + 1, BLOCK)]
+    return np.unique(np.concatenate([np.empty(0, dtype=np.uint64), *blocks]))
+
+
+def _sketch(letters: np.ndarray) -> np.ndarray:
     number = len(letters) - K + 1
-    if number < 1:
-        return np.empty(0, dtype=np.uint64)
     codes = letters.astype(np.uint64)
     forward, reverse = np.zeros(number, np.uint64), np.zeros(number, np.uint64)
     pure = np.ones(number, dtype=bool)
@@ -29,39 +31,31 @@ def sketch(letters: np.ndarray) -> np.ndarray:
     mixed = np.minimum(forward, reverse)
     mixed = (mixed ^ (mixed >> np.uint64(31))) * np.uint64(0x9E3779B97F4A7C15)
     mixed ^= mixed >> np.uint64(29)
-    return np.unique(mixed[pure & (mixed % np.uint64(SCALED) == 0)])
+    return mixed[pure & (mixed % np.uint64(SCALED) == 0)]
 
 
-def cluster(sequences: list[np.ndarray], share: float = 0.2) -> np.ndarray:
-    """The cluster of each sequence: linked are those that share this much of the smaller one's sketch."""
-    sketches = [sketch(letters) for letters in sequences]
-    sizes = np.array([len(found) for found in sketches])
-    hashes = np.concatenate(sketches)
-    owners = np.repeat(np.arange(len(sequences)), sizes)
-    order = np.argsort(hashes, kind="stable")
-    parent = np.arange(len(sequences))
+def cluster(sketches: Iterable[np.ndarray], share: float = SHARE) -> np.ndarray:
+    """(sequences) The cluster of each, named by the number of one of its sequences; without a k-mer one of its own.
 
-    def root(x: int) -> int:
-        while parent[x] != x:
-            parent[x] = parent[parent[x]]
-            x = parent[x]
-        return x
+    From the largest sequence to the smallest: each joins the clusters that hold this share of its k-mers, and makes
+    them one. A k-mer of several clusters counts for the one that had it last.
+    """
+    sketches = list(sketches)
+    sizes = np.array([len(found) for found in sketches], dtype=np.int64)
+    hashes, numbers = np.unique(np.concatenate([np.empty(0, dtype=np.uint64), *sketches]), return_inverse=True)
+    numbers = np.split(numbers, np.cumsum(sizes)[:-1])
+    holder = np.full(len(hashes), -1)  # the sequence that had the k-mer last
+    parent = np.arange(len(sketches))
 
-    for (a, b), shared in shared_hashes(hashes[order], owners[order]).items():
-        if shared >= max(LEAST_SHARED, share * min(sizes[a], sizes[b])):
-            parent[root(a)] = root(b)
-    return np.array([root(x) for x in range(len(sequences))])
+    def roots(of: np.ndarray) -> np.ndarray:
+        while (parent[of] != of).any():
+            of = parent[of]
+        return of
 
-
-def shared_hashes(hashes: np.ndarray, owners: np.ndarray) -> Counter:
-    """How many hashes two sequences share; `hashes` are sorted, `owners` the sequences that they are of."""
-    shared: Counter = Counter()
-    ends = np.flatnonzero(np.r_[hashes[1:] != hashes[:-1], True]) + 1
-    for start, end in zip(np.r_[0, ends[:-1]], ends):
-        members = owners[start:end]
-        if 2 <= len(members) <= TOO_COMMON:
-            reach = len(members) if len(members) <= MOST_PAIRED else 2
-            for i in range(len(members)):
-                for j in range(i + 1, min(i + reach, len(members))):
-                    shared[members[i], members[j]] += 1
-    return shared
+    for i in np.argsort(-sizes, kind="stable"):
+        holders = holder[numbers[i]]
+        found, shared = np.unique(roots(holders[holders >= 0]), return_counts=True)
+        joined = found[shared >= share * sizes[i]]
+        parent[[i, *joined]] = joined[0] if len(joined) else i
+        holder[numbers[i]] = i
+    return roots(np.arange(len(sketches)))

@@ -24,6 +24,11 @@ for codon, residue in zip(product(range(len(LETTERS)), repeat=3), STANDARD_CODE,
     RESIDUE[codon] = ord(residue)
 
 
+def letter_codes(sequence: str) -> np.ndarray:
+    """(letters) uint8: the number of each upper-case letter among LETTERS, OTHER_LETTER for any other."""
+    return LETTER_CODE[np.frombuffer(sequence.encode("ascii"), dtype=np.uint8)]
+
+
 class Frame(NamedTuple):
     """One kept reading frame: `frame` is F1 to F3 or R1 to R3."""
 
@@ -41,7 +46,7 @@ def stop_free_frames(chunk: str) -> Iterator[Frame]:
     """
     forward = chunk.upper()
     for direction, strand in (("F", forward), ("R", forward.translate(COMPLEMENT)[::-1])):
-        letters = LETTER_CODE[np.frombuffer(strand.encode("ascii"), dtype=np.uint8)]
+        letters = letter_codes(strand)
         residues = RESIDUE[letters[:-2], letters[1:-1], letters[2:]]
         for offset in range(3):
             translated = residues[offset::3]

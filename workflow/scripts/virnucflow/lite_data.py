@@ -22,7 +22,7 @@ from virnucflow.cli import InputError
 from virnucflow.dnabert_s import SPECIAL_TOKENS, add_ends
 from virnucflow.esm2 import ALPHABET, TOKEN
 from virnucflow.fasta import read_fasta
-from virnucflow.frames import COMPLEMENT_BIT, LETTER_CODE, LETTERS, OTHER_LETTER, RESIDUE, STOP
+from virnucflow.frames import COMPLEMENT_BIT, LETTERS, OTHER_LETTER, RESIDUE, STOP, letter_codes
 
 PIECE = 6  # letters a token at most: two codons
 UNKNOWN, BEGIN, END, _, MASK = range(len(SPECIAL_TOKENS))
@@ -42,7 +42,7 @@ def read_labelled_fasta(paths: list[Path]) -> tuple[pd.DataFrame, list[np.ndarra
                 raise InputError(f"{path}, line {record.line}: no label=0 or label=1 between '|' in the header; add it")
             row = {field: fields.get(field, "") for field in FIELDS}
             rows.append({"file": str(path), "name": name, **row, "length": len(record.sequence)})
-            letters.append(LETTER_CODE[np.frombuffer(record.sequence.upper().encode("ascii"), dtype=np.uint8)])
+            letters.append(letter_codes(record.sequence.upper()))
     table = pd.DataFrame(rows)
     return table.assign(label=table["label"].astype(int)), letters
 
