@@ -1,5 +1,6 @@
 """Training a classifier: splits that do not leak, weights that are the best ones, scores that are probabilities."""
 
+from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
+import train_classifier
 from train_classifier import best_of_chunks, gc_content
 from virnucflow.classifier import VIRUS
 from virnucflow.cli import InputError
@@ -260,3 +262,37 @@ def test_labels_that_are_wrong_are_refused(text: str, message: str, tmp_path) ->
     (tmp_path / "labels.tsv").write_text(text)
     with pytest.raises(InputError, match=message):
         read_labels(tmp_path / "labels.tsv")
+
+
+def labelled(folder: Path, **settings: object) -> pd.DataFrame:
+    """200 sequences of a virus and 200 of others, in a table each, as the training program reads them."""
+    tables, sequences = [], []
+    for label in ("virus", "others"):
+        names = [f"s{i}" for i in range(200)]
+        rows = "".join(f"{name}\t{label}\n" for name in [*names, "elsewhere"])
+        tables.append(folder / f"{label}.tsv")
+        tables[-1].write_text("sequence_id\tlabel\n" + rows)
+        sequences.append(folder / f"{label}.sequences")
+        rows = "".join(f"{name}\t9\t1\tok\n" for name in names)
+        sequences[-1].write_text("sequence_id\tlength\tchunks\tstatus\n" + rows)
+    return train_classifier.read_labelled(Namespace(labels=tables, sequences=sequences, seed=0, **settings))
+
+
+def test_a_computed_cluster_is_in_one_split(tmp_path: Path) -> None:
+    """Though it has sequences of two tables, which have names in common; a sequence in no cluster is by itself."""
+    rows = [
+        (tmp_path / f"{label}.tsv", f"s{i}", (i // 4 if label == "virus" else i // 4 + 25) if i < 180 else "")
+        for label in ("virus", "others")
+        for i in range(200)
+    ]
+    clusters = pd.DataFrame(rows, columns=["labels", "sequence_id", "cluster"]).astype(str)
+    clusters.to_csv(tmp_path / "clusters.tsv", sep="\t", index=False)
+    found = labelled(tmp_path, split_by="cluster", clusters=tmp_path / "clusters.tsv")
+    splits = found["split"].groupby(clusters["cluster"].to_numpy()).nunique()
+    assert splits.drop("").eq(1).all() and len(splits) == 71 and splits[""] == 3
+
+
+def test_labels_without_a_sequence_are_left_out_and_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A sequence that is nowhere would otherwise count as one without a frame, with score 0."""
+    assert len(labelled(tmp_path, split_by="sequence_id", clusters=None)) == 400
+    assert "virus.tsv: 1 sequences are in no sample, for example 'elsewhere'" in caplog.text

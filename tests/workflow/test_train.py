@@ -1,15 +1,45 @@
 """`snakemake train`: from labelled FASTA files to a pack that the workflow runs with."""
 
+import gzip
 import json
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+import torch
+from Bio import SeqIO
+from Bio.Seq import Seq
+from Bio.SeqFeature import SeqFeature, SimpleLocation
+from Bio.SeqRecord import SeqRecord
 from helpers import EXAMPLE, planned_jobs, snakemake, write_fasta
+from safetensors.torch import load_file
+from sklearn.linear_model import LogisticRegression
 
+from virnucflow.classifier import load_classifier
 from virnucflow.fasta import read_fasta
+from virnucflow.model_pack import CLASSIFIER, read_model_pack
+from virnucflow.training import differences
 
 QUICK = {"training_hidden": 16, "training_epochs": 3, "training_learning_rate": 0.01}
+
+
+def write_genbank(path: Path, pieces: list[str]) -> None:
+    """The pieces of the phage as records, annotated with their stretches of 100 codons without a stop on one strand."""
+    records = []
+    for i, piece in enumerate(pieces):
+        record = SeqRecord(Seq(piece), f"phage{i}", f"phage{i}", "a piece", annotations={"molecule_type": "DNA"})
+        for offset in range(3):
+            start = offset
+            for protein in Seq(piece[offset : len(piece) - (len(piece) - offset) % 3]).translate().split("*"):
+                if len(protein) >= 100:
+                    place = SimpleLocation(start, start + 3 * len(protein), strand=1)
+                    record.features.append(SeqFeature(place, "CDS", qualifiers={"translation": str(protein)}))
+                start += 3 * len(protein) + 3
+        records.append(record)
+    with gzip.open(path, "wt") as file:
+        SeqIO.write(records, file, "genbank")
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +62,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     table["split"] = [("train", "train", "validation", "test")[i % 4] for i in range(len(table))]
     table.to_csv(folder / "labels.tsv", sep="\t", index=False)
     (folder / "samples.tsv").write_text("sample\tfasta\tlabels\nv\tphage.fa\tlabels.tsv\nh\tcoli.fa\tlabels.tsv\n")
+    table.drop(columns="cluster").to_csv(folder / "no_clusters.tsv", sep="\t", index=False)
+    write_genbank(folder / "phage.gb.gz", pieces["phage"])
+    for name, labels in (("annotated", "labels.tsv"), ("no_clusters", "no_clusters.tsv")):
+        (folder / f"{name}_samples.tsv").write_text(
+            f"sample\tfasta\tlabels\ng\tphage.gb.gz\t{labels}\nh\tcoli.fa\t{labels}\n"
+        )
     snakemake(folder, "train", split_by="cluster", shards=2, **QUICK)
     return folder
 
@@ -102,3 +138,108 @@ def test_samples_without_labels_are_refused(folder: Path, tmp_path: Path) -> Non
     write_fasta(tmp_path / "one.fa", {"one": "GCCGCAGCTGCG" * 30})
     (tmp_path / "samples.tsv").write_text("sample\tfasta\na\tone.fa\n")
     assert "add the column labels" in snakemake(tmp_path, "train", code=1)
+
+
+def frame_table(folder: Path, sample: str) -> pd.DataFrame:
+    shards = sorted((folder / "work" / sample / "frames").glob("*.parquet"))
+    return pd.concat(map(pd.read_parquet, shards), ignore_index=True)
+
+
+def features(folder: Path, sample: str) -> torch.Tensor:
+    shards = sorted((folder / "work" / sample / "features" / "flash").glob("*.safetensors"))
+    return torch.cat([load_file(shard)["features"] for shard in shards])
+
+
+@pytest.fixture(scope="module")
+def trained_on(folder: Path) -> Path:
+    """Packs trained on all frames and on annotated ones, of the same split."""
+    for train_on in ("all", "annotated"):
+        snakemake(
+            folder, "train", samples="annotated_samples.tsv", split_by="split", train_on=train_on,
+            trained_model=f"models/{train_on}", shards=2, **QUICK,
+        )  # fmt: skip
+        (folder / "logs" / "train_classifier.log").rename(folder / f"{train_on}.log")
+    return folder
+
+
+def test_genbank_records_are_the_sequences_that_fasta_is(trained_on: Path) -> None:
+    given, known = (frame_table(trained_on, sample) for sample in ("g", "v"))
+    assert given.equals(known)
+
+
+def test_annotated_frames_alone_are_trained_on_and_all_are_scored(trained_on: Path) -> None:
+    frames = frame_table(trained_on, "g")
+    proteins = pd.read_parquet(trained_on / "work" / "g" / "proteins.parquet").set_index("sequence_id")["proteins"]
+    within = [any(f.protein in protein for protein in proteins[f.sequence_id]) for f in frames.itertuples()]
+    split = pd.read_csv(trained_on / "labels.tsv", sep="\t").set_index("sequence_id")["split"]
+    of_train = (frames["sequence_id"].map(split) == "train").to_numpy()
+    kept, every = int((of_train & within).sum()), int(of_train.sum())
+    assert 10 < kept < every - 10
+    hosts = int((frame_table(trained_on, "h")["sequence_id"].map(split) == "train").sum())
+    said = (trained_on / "annotated.log").read_text()
+    assert f"train: {kept} of {every} frames are part of an annotated protein; {hosts} more are of sequences" in said
+    packs = [trained_on / "models" / name for name in ("all", "annotated")]
+    assert len({(pack / "classifier.safetensors").read_bytes() for pack in packs}) == 2
+    every, annotated = (
+        pd.read_csv(pack / "evaluation.tsv", sep="\t")[["scored", "group", "number", "viral"]] for pack in packs
+    )
+    assert every.equals(annotated)
+    assert "part of an annotated one" in (packs[1] / "MODEL_CARD.md").read_text()
+
+
+@pytest.mark.parametrize("train_on", ["all", "annotated"])
+def test_scores_are_calibrated_over_all_frames(train_on: str, trained_on: Path) -> None:
+    """What was calibrated on the validation chunks, by the best of all their frames, needs no more of it there."""
+    classifier = load_classifier(read_model_pack(trained_on / "models" / train_on))
+    split = pd.read_csv(trained_on / "labels.tsv", sep="\t").set_index("sequence_id")["split"]
+    best = []
+    for sample in "gh":
+        table = frame_table(trained_on, sample).assign(
+            viral=sample == "g", difference=differences(classifier, features(trained_on, sample))
+        )
+        table = table[table["sequence_id"].map(split) == "validation"]
+        best.append(table.groupby(["sequence_id", "chunk"]).agg({"difference": "max", "viral": "first"}))
+    chunks = pd.concat(best)
+    again = LogisticRegression(C=1e6).fit(chunks[["difference"]].to_numpy(), chunks["viral"].astype(bool))
+    assert np.allclose([again.coef_.item(), again.intercept_.item()], [1, 0], atol=0.02)
+
+
+def test_annotated_frames_of_fasta_files_alone_are_refused(folder: Path) -> None:
+    said = snakemake(folder, "train", code=1, trained_model="models/other", train_on="annotated", shards=2)
+    assert "no sample with labels is of GenBank records; give such files, or train_on: all" in said
+
+
+def test_clusters_are_computed_where_the_labels_have_none(folder: Path) -> None:
+    """By default; the pieces of one genome do not overlap, so that each is a cluster."""
+    settings = QUICK | {"samples": "no_clusters_samples.tsv", "trained_model": "models/clusters", "shards": 2}
+    settings["training_epochs"] = 30  # few sequences are to be told apart
+    snakemake(folder, "train", **settings)
+    assert len(pd.read_csv(folder / "work" / "clusters.tsv", sep="\t")["cluster"].unique()) == 74
+    card = (folder / "models" / "clusters" / "MODEL_CARD.md").read_text()
+    assert "split by `cluster`" in card
+    jobs = planned_jobs(snakemake(folder, "train", "-n", "--forceall", **settings))
+    assert jobs["cluster_sequences"] == 1 and "list_proteins" not in jobs
+    jobs = planned_jobs(snakemake(folder, "train", "-n", "--forceall", **settings, split_by="family"))
+    assert "cluster_sequences" not in jobs
+
+
+def test_labels_of_other_names_are_refused(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "labels.tsv").write_text("sequence_id\tlabel\nphage0.1\tvirus\n")
+    write_fasta(tmp_path / "one.fa", {"phage0": "GCCGCAGCTGCG" * 30})
+    (tmp_path / "samples.tsv").write_text("sample\tfasta\tlabels\na\tone.fa\tlabels.tsv\n")
+    said = snakemake(tmp_path, "train", code=1)
+    assert "0 sequences in 0 clusters" in (tmp_path / "logs" / "cluster_sequences.log").read_text()
+    assert "its samples have none of its sequences, for example 'phage0.1'; give the first word" in said
+
+
+def test_encoders_without_a_classifier_are_enough(folder: Path) -> None:
+    encoders = folder / "models" / "encoders"
+    shutil.copytree(folder / "models" / "untrained", encoders)
+    description = json.loads((encoders / "pack.json").read_text()) | {"chunk_lengths": []}
+    (encoders / CLASSIFIER).unlink()
+    description["sha256"].pop(CLASSIFIER)
+    (encoders / "pack.json").write_text(json.dumps(description))
+    settings = {"model": "models/encoders", "trained_model": "models/own", "split_by": "split", "shards": 2}
+    snakemake(folder, "train", **settings, **QUICK)
+    assert (folder / "models" / "own" / CLASSIFIER).exists()
+    assert json.loads((folder / "models" / "own" / "pack.json").read_text())["chunk_lengths"] == [500]

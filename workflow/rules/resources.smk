@@ -38,6 +38,11 @@ def table_memory(wildcards, input, attempt):
     return int((2000 + 3 * input.size_mb) * attempt)
 
 
+def cluster_memory(wildcards, input, attempt):
+    """Megabytes: of each base 10 bytes, for its k-mers."""
+    return int((2000 + 10 * sum(map(estimated_bases, input.fasta)) / 1e6) * attempt)
+
+
 def comparison_memory(wildcards, input, attempt):
     """Megabytes for a program that reads all scores, and of the features a few rows."""
     return int((2000 + 3 * sum(map(os.path.getsize, input.fast_scores)) / 1e6) * attempt)

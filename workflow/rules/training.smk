@@ -1,12 +1,65 @@
 # A classifier of one's own: `snakemake train` takes the samples that have labels through the rules of the main path.
 
-# One entry a shard of a sample with labels.
+LABELLED_SAMPLES = [sample for sample in SAMPLES if SAMPLES[sample]["labels"]]
+# One entry a shard of them.
 LABELLED = [
     {"sample": sample, "shard": shard, "attention": attention(sample), "labels": SAMPLES[sample]["labels"][0]}
-    for sample in SAMPLES
-    if SAMPLES[sample]["labels"]
+    for sample in LABELLED_SAMPLES
     for shard in shards(sample)
 ]
+
+
+# For split_by: cluster.
+rule cluster_sequences:
+    input:
+        fasta=[fasta for sample in LABELLED_SAMPLES for fasta in SAMPLES[sample]["fasta"]],
+        sequences=expand("work/{sample}/sequences.tsv", sample=LABELLED_SAMPLES),
+        labels=[SAMPLES[sample]["labels"][0] for sample in LABELLED_SAMPLES],
+        program=program("cluster_sequences"),
+        library=library("cluster_sequences"),
+    output:
+        clusters="work/clusters.tsv",
+    log:
+        "logs/cluster_sequences.log",
+    conda:
+        "../../envs/programs.yaml"
+    threads: 1
+    resources:
+        mem_mb=cluster_memory,
+        runtime=lambda wildcards, attempt: 120 * attempt,
+    params:
+        stamps=lambda wildcards, input: stamps([*input.fasta, *input.labels]),
+    message:
+        "Find labelled sequences that are alike"
+    shell:
+        "python {input.program:q} --fasta {input.fasta:q} --sequences {input.sequences:q} --labels {input.labels:q}"
+        " --clusters {output.clusters:q} 2> {log:q}"
+
+
+# For train_on: annotated.
+rule list_proteins:
+    input:
+        fasta=lambda wildcards: SAMPLES[wildcards.sample]["fasta"],
+        sequences="work/{sample}/sequences.tsv",
+        program=program("list_proteins"),
+        library=library("list_proteins"),
+    output:
+        proteins="work/{sample}/proteins.parquet",
+    log:
+        "logs/list_proteins/{sample}.log",
+    conda:
+        "../../envs/programs.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 8000 * attempt,
+        runtime=lambda wildcards, attempt: 120 * attempt,
+    params:
+        stamps=lambda wildcards, input: stamps(input.fasta),
+    message:
+        "List the annotated proteins of {wildcards.sample}"
+    shell:
+        "python {input.program:q} --fasta {input.fasta:q} --sequences {input.sequences:q}"
+        " --proteins {output.proteins:q} 2> {log:q}"
 
 
 rule train_classifier:
@@ -14,6 +67,11 @@ rule train_classifier:
         frames=["work/{sample}/frames/{shard}.parquet".format(**one) for one in LABELLED],
         features=["work/{sample}/features/{attention}/{shard}.safetensors".format(**one) for one in LABELLED],
         labels=[one["labels"] for one in LABELLED],
+        sequences=["work/{sample}/sequences.tsv".format(**one) for one in LABELLED],
+        proteins=[
+            "work/{sample}/proteins.parquet".format(**one) for one in LABELLED if config["train_on"] == "annotated"
+        ],
+        clusters="work/clusters.tsv" if LABELLED and config["split_by"] == "cluster" else [],
         pack=ancient(of_pack("pack.json")),
         esm2=of_pack("esm2.safetensors"),
         dnabert_s=of_pack("dnabert_s.safetensors"),
@@ -61,6 +119,7 @@ rule train_classifier:
         "Train a classifier on the labelled samples"
     shell:
         "python {input.program:q} --frames {input.frames:q} --features {input.features:q} --labels {input.labels:q}"
+        " --sequences {input.sequences:q} --proteins {input.proteins:q} --clusters {input.clusters:q}"
         " --model {params.model:q} --name {params.name:q} --chunk-length {params.chunk_length}"
         " --split-by {params.split_by:q} {params.options} --threads {threads}"
         " --trained-model {params.trained_model:q} 2> {log:q}"

@@ -3,14 +3,18 @@
 The encoders stay as they are. Sequences are split, never frames, so that no sequence has frames on both sides; with
 --split-by COLUMN the sequences of one value of that column of the labels stay together, and a column `split` with the
 values train, validation and test says it outright. The weights with the smallest loss on the validation sequences are
-kept, calibrated on these, and evaluated on the test sequences. The same input and settings give the same pack on a CPU.
+kept, calibrated on these, and evaluated on the test sequences. With --proteins, of sequences from GenBank records only
+frames whose protein is part of an annotated one train and choose the weights, as VirNucPro v1 has it; calibration and
+evaluation are over all frames, as the workflow scores them. The same input and settings give the same pack on a CPU.
 """
 
 import argparse
+import csv
 import json
 import os
 import shutil
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +33,7 @@ from virnucflow.model_card import model_card
 from virnucflow.model_pack import CLASSIFIER, ENCODER_FILES, ModelPack, describe, read_model_pack, save_weights
 from virnucflow.reliability import reliability
 from virnucflow.reliability_figures import save_reliability
-from virnucflow.tables import FRAMES, read_parquet, write_tsv
+from virnucflow.tables import FRAMES, PROTEINS, read_parquet, read_sequences, write_tsv
 
 SEQUENCE = ["table", "sequence_id"]  # the number of the table of labels, and the name in it
 
@@ -42,6 +46,18 @@ def parse_arguments() -> argparse.Namespace:
         "--labels", type=Path, nargs="*", required=True,
         help="for each of them its table of labels: tab-separated; sequence_id, label (virus, others), group if known",
     )  # fmt: skip
+    parser.add_argument(
+        "--sequences", type=Path, nargs="*", required=True, help="for each of them its table of split_fasta.py"
+    )
+    parser.add_argument(
+        "--proteins",
+        type=Path,
+        nargs="*",
+        help="for each of them its table of list_proteins.py; default: all frames train",
+    )
+    parser.add_argument(
+        "--clusters", type=Path, nargs="?", help="table of cluster_sequences.py; for --split-by cluster"
+    )
     parser.add_argument("--model", type=Path, required=True, help="model pack that the features were made with")
     parser.add_argument("--chunk-length", type=int, required=True, help="bases a chunk")
     parser.add_argument("--split-by", default="sequence_id", help="column of the labels; default: sequence_id")
@@ -53,16 +69,18 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def read_frames(arguments: argparse.Namespace, pack: ModelPack) -> tuple[pd.DataFrame, torch.Tensor]:
-    """A row a frame: table, sequence_id, chunk, frame, gc; and their features (frames, width)."""
-    if not len(arguments.frames) == len(arguments.features) == len(arguments.labels):
-        raise InputError("--frames, --features and --labels: give as many of each")
+    """A row a frame: table, sequence_id, chunk, frame, gc, annotated; and their features (frames, width)."""
     tables = {path: number for number, path in enumerate(dict.fromkeys(arguments.labels))}
+    proteins = arguments.proteins or [None] * len(arguments.frames)
     frames, features = [], []
-    for frames_file, features_file, labels_file in zip(arguments.frames, arguments.features, arguments.labels):
-        table = read_parquet(frames_file, FRAMES)
-        features.append(load_features(features_file, frames_file, table["name"].to_pylist(), pack)[0])
+    for path, features_file, labels_file, proteins_file in zip(
+        arguments.frames, arguments.features, arguments.labels, proteins
+    ):
+        table = read_parquet(path, FRAMES)
+        features.append(load_features(features_file, path, table["name"].to_pylist(), pack)[0])
         part = table.select(["sequence_id", "chunk", "frame"]).to_pandas()
-        frames.append(part.assign(table=tables[labels_file], gc=gc_content(table["nucleotide"])))
+        of_table = {"table": tables[labels_file], "annotated": annotated(table, proteins_file)}
+        frames.append(part.assign(**of_table, gc=gc_content(table["nucleotide"])))
     return pd.concat(frames, ignore_index=True), torch.from_numpy(np.concatenate(features))
 
 
@@ -72,25 +90,85 @@ def gc_content(nucleotide: pa.ChunkedArray) -> pd.Series:
     return gc / known
 
 
-def read_sequences(paths: list[Path], split_by: str, seed: int) -> pd.DataFrame:
-    """A row a labelled sequence: table, sequence_id, sequence (its number), viral, group, split."""
-    tables = []
-    for number, path in enumerate(dict.fromkeys(paths)):
-        table = read_labels(path)
+def annotated(frames: pa.Table, proteins_file: Path | None) -> list[bool | None]:
+    """For each frame whether its protein is part of an annotated one of its sequence; None without annotation."""
+    known = read_proteins(proteins_file) if proteins_file else {}
+    pairs = zip(frames["sequence_id"].to_pylist(), frames["protein"].to_pylist())
+    return [protein in known[name] if name in known else None for name, protein in pairs]
+
+
+@cache
+def read_proteins(path: Path) -> dict[str, str]:
+    """The annotated proteins of each sequence, a line each."""
+    table = read_parquet(path, PROTEINS)
+    return dict(zip(table["sequence_id"].to_pylist(), map("\n".join, table["proteins"].to_pylist())))
+
+
+def read_labelled(arguments: argparse.Namespace) -> pd.DataFrame:
+    """A row a labelled sequence of the samples: table, sequence_id, sequence (its number), viral, group, split."""
+    split_by, tables = arguments.split_by, []
+    for number, path in enumerate(dict.fromkeys(arguments.labels)):
+        files = {file for file, of in zip(arguments.sequences, arguments.labels) if of == path}
+        table = of_samples(read_labels(path), path, sorted(files))
+        if arguments.clusters:
+            table["cluster"] = table["sequence_id"].map(read_clusters(arguments.clusters, path)).fillna("")
         if split_by not in table:
             raise InputError(f"{path}, line 1: no column {split_by!r} to split by; add it, or choose another")
         tables.append(table.assign(table=number))
     labels = pd.concat(tables, ignore_index=True)
     if split_by == "split":
         if wrong := set(labels["split"]) - {*SPLITS, ""}:
-            raise InputError(f"{paths[0]}: split {min(wrong)!r}; give {', '.join(SPLITS)}, or nothing to leave one out")
+            names = ", ".join(SPLITS)
+            raise InputError(f"{arguments.labels[0]}: split {min(wrong)!r}; give {names}, or nothing to leave one out")
     else:
         unknown = labels[split_by] == ""  # such a sequence is a unit of its own
         units = labels[split_by].mask(unknown, "\t" + labels.index.astype(str).to_series(labels.index))
-        labels["split"] = split_sequences(labels, units, seed)
+        labels["split"] = split_sequences(labels, units, arguments.seed)
     group = labels["group"] if "group" in labels else labels["label"]
     viral = labels["label"] == LABELS[VIRUS]
     return labels[[*SEQUENCE, "split"]].assign(sequence=labels.index, viral=viral, group=group.fillna(""))
+
+
+def of_samples(labels: pd.DataFrame, path: Path, sequences: list[Path]) -> pd.DataFrame:
+    """The labels of those sequences that the samples have."""
+    there = labels["sequence_id"].isin(set().union(*(read_sequences(file)["sequence_id"] for file in sequences)))
+    if not there.all():
+        example = labels["sequence_id"][~there].iloc[0]
+        if not there.any():
+            raise InputError(
+                f"{path}: its samples have none of its sequences, for example {example!r}; give the first word of a "
+                "FASTA header, or a GenBank record's accession with its version"
+            )
+        log.warning("%s: %d sequences are in no sample, for example %r", path, (~there).sum(), example)
+    return labels[there].reset_index(drop=True)
+
+
+def read_clusters(path: Path, labels: Path) -> pd.Series:
+    """The cluster of each sequence of a table of labels, by its name."""
+    table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, quoting=csv.QUOTE_NONE)
+    return table[table["labels"] == str(labels)].set_index("sequence_id")["cluster"]
+
+
+def training_rows(frames: pd.DataFrame, rows: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The frames that may train and choose the weights: annotated ones, and all of sequences without annotation."""
+    kept = {}
+    for split in ("train", "validation"):
+        known = frames["annotated"].iloc[rows[split]]
+        kept[split] = rows[split][known.ne(False).to_numpy()]
+        within, outside, without = (int(found.sum()) for found in (known.eq(True), known.eq(False), known.isna()))
+        log.info(
+            "%s: %d of %d frames are part of an annotated protein; %d more are of sequences without annotation",
+            split, within, within + outside, without,
+        )  # fmt: skip
+    return kept
+
+
+def check_labels(rows: dict[str, np.ndarray], viral: np.ndarray, labels: Path, kind: str) -> None:
+    """InputError when a split lacks frames of a label."""
+    for split, of in rows.items():
+        if missing := {0, 1} - set(viral[of].tolist()):
+            label = LABELS[VIRUS] if 1 in missing else LABELS[1 - VIRUS]
+            raise InputError(f"{labels}: no {kind} of {label} for {split}; give more sequences, or split otherwise")
 
 
 def evaluate(frames: pd.DataFrame, sequences: pd.DataFrame, score: np.ndarray) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -141,6 +219,7 @@ def provenance(arguments: argparse.Namespace, pack: ModelPack, sequences: pd.Dat
     return {
         "encoders": pack.name,
         "split_by": arguments.split_by,
+        "train_on": "annotated" if arguments.proteins else "all",
         "sequences": counts.to_dict(orient="index"),
         "settings": asdict(read_settings(arguments, training.Settings)),
     }
@@ -150,23 +229,27 @@ def main() -> None:
     arguments = parse_arguments()
     if not arguments.labels:
         raise InputError("no labelled sequences; add the column labels to the sample sheet")
+    for name in ("frames", "features", "sequences", *["proteins"] * bool(arguments.proteins)):
+        if (number := len(getattr(arguments, name))) != len(arguments.labels):
+            raise InputError(f"--{name}: {number} files for {len(arguments.labels)} of --labels; give as many")
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     pack = read_model_pack(arguments.model)
-    sequences = read_sequences(arguments.labels, arguments.split_by, arguments.seed)
+    sequences = read_labelled(arguments)
     frames, features = read_frames(arguments, pack)
     frames = frames.merge(sequences, how="left", on=SEQUENCE, validate="many_to_one")
     viral = torch.from_numpy(frames["viral"].eq(True).to_numpy(dtype=np.int64))
     rows = {split: np.flatnonzero(frames["split"] == split) for split in SPLITS}
-    for split, of in rows.items():
-        if missing := {0, 1} - set(viral[of].tolist()):
-            label = LABELS[VIRUS] if 1 in missing else LABELS[1 - VIRUS]
-            raise InputError(
-                f"{arguments.labels[0]}: no frame of {label} for {split}; give more sequences, or split otherwise"
-            )
+    check_labels(rows, viral.numpy(), arguments.labels[0], "frame")
     log.info(", ".join(f"{len(of)} frames for {split}" for split, of in rows.items()))
+    kept = rows
+    if arguments.proteins:
+        if frames["annotated"].isna().all():
+            raise InputError("no sample with labels is of GenBank records; give such files, or train_on: all")
+        kept = training_rows(frames, rows)
+        check_labels(kept, viral.numpy(), arguments.labels[0], "frame within an annotated protein")
     settings = read_settings(arguments, training.Settings)
-    classifier = training.fit(features, viral, rows["train"], rows["validation"], settings)
+    classifier = training.fit(features, viral, kept["train"], kept["validation"], settings)
     best = frames.assign(best=training.differences(classifier, features)).iloc[rows["validation"]]
     chunks = best.groupby([*SEQUENCE, "chunk"]).agg({"best": "max", "viral": "first"})
     scale, shift = training.calibrate(classifier, chunks["best"].to_numpy(), chunks["viral"].to_numpy(dtype=bool))

@@ -18,6 +18,8 @@ Sequences were split by `{split_by}`: what shares it is in one split.
 
 {splits}
 
+{train_on}
+
 Settings: {settings}.
 
 The weights with the smallest loss on the validation sequences were kept. Their scores were then calibrated on the
@@ -50,6 +52,12 @@ Figures are of sequences like those it was trained on. Split by sequence, relati
 families that are not there will be found less often. Of groups that are not in the table nothing is known.
 """
 
+TRAIN_ON = {
+    "all": "It was trained on all their frames without a stop codon.",
+    "annotated": "Of GenBank records it was trained on those frames alone whose protein is part of an annotated one, "
+    "as VirNucPro v1 was; calibration and figures are over all frames without a stop codon.",
+}
+
 
 def model_card(content: dict[str, Any], made: dict[str, Any], evaluation: pd.DataFrame) -> str:
     """The card in Markdown, of what `pack.json` says, what the training noted, and the figures."""
@@ -62,6 +70,7 @@ def model_card(content: dict[str, Any], made: dict[str, Any], evaluation: pd.Dat
         encoders=made["encoders"],
         split_by=made["split_by"],
         splits=markdown(splits),
+        train_on=TRAIN_ON[made["train_on"]],
         settings=", ".join(f"{name.replace('_', ' ')} {value}" for name, value in made["settings"].items()),
         **made["calibration"],
         groups=markdown(evaluation[~stratum]),

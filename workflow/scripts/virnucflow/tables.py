@@ -34,6 +34,9 @@ SAMPLE = pa.schema(
     ]
 )
 
+# A row a record of a GenBank file: the proteins that it is annotated with.
+PROTEINS = pa.schema([("sequence_id", pa.string()), ("proteins", pa.list_(pa.string()))])
+
 PROVENANCE = b"virnucflow"  # key of the JSON in a parquet file's metadata that says what made the rows
 
 

@@ -1,0 +1,150 @@
+"""GenBank files as input: the sequences of FASTA, the annotated proteins, and errors that name file and line."""
+
+import gzip
+import lzma
+from pathlib import Path
+
+import pytest
+from Bio import SeqIO
+from helpers import error_line, run_program, write_fasta
+
+from virnucflow.fasta import read_fasta
+from virnucflow.genbank import is_genbank, read_genbank
+from virnucflow.records import read_records
+from virnucflow.tables import PROTEINS, read_parquet
+
+ONE = """\
+LOCUS       AB000001                  24 bp    DNA     linear   VRL 01-JAN-2020
+DEFINITION  A virus,
+            complete genome.
+ACCESSION   AB000001
+VERSION     AB000001.2
+FEATURES             Location/Qualifiers
+     source          1..24
+     CDS             join(1..9,13..24)
+                     /product="a protein"
+                     /translation="MKLREL
+                     PK"
+     CDS             complement(4..12)
+                     /pseudo
+     CDS             1..9
+                     /translation="MKL"
+ORIGIN
+        1 atgaaattgc gggaattgcc anaa
+//
+"""
+TWO = ONE.replace("AB000001", "AB000002")
+BARE = ONE[: ONE.index("     CDS")].replace("AB000001", "AB000003") + ONE[ONE.index("ORIGIN") :]
+SEQUENCE = "ATGAAATTGCGGGAATTGCCANAA"
+RELEASE = "GBVRL1.SEQ          Genetic Sequence Data Bank\n                      June 15 2020\n\n   2 loci\n\n"
+
+
+def write(folder: Path, text: str | bytes, name: str = "in.gb") -> Path:
+    (folder / name).write_bytes(text.encode() if isinstance(text, str) else text)
+    return folder / name
+
+
+READABLE = {
+    "plain": (ONE + TWO, [1, 19]),
+    "gzip": (gzip.compress((ONE + TWO).encode()), [1, 19]),
+    "xz": (lzma.compress((ONE + TWO).encode()), [1, 19]),
+    "CRLF": ((ONE + TWO).replace("\n", "\r\n"), [1, 19]),
+    "blank lines": ("\n\n" + ONE + "\n\n" + TWO + "\n", [3, 23]),
+    "a file of GenBank's releases": (RELEASE + ONE + TWO, [6, 24]),
+    "no final newline": ((ONE + TWO).rstrip(), [1, 19]),
+}
+
+
+@pytest.mark.parametrize("kind", READABLE)
+def test_readable(kind: str, tmp_path: Path) -> None:
+    text, lines = READABLE[kind]
+    path = write(tmp_path, text, "any.name")
+    records = list(read_records(path))
+    assert [record.name for record in records] == ["AB000001.2", "AB000002.2"]
+    assert records[0].header == "AB000001.2 A virus, complete genome"
+    assert [record.line for record in records] == lines
+    assert {record.sequence for record in records} == {SEQUENCE}
+    assert {record.proteins for record in records} == {("MKLRELPK", "MKL")}
+
+
+def test_a_record_without_version_or_annotation(tmp_path: Path) -> None:
+    record = next(read_genbank(write(tmp_path, BARE.replace("VERSION     AB000003.2\n", ""))))
+    assert (record.name, record.sequence, record.proteins) == ("AB000003", SEQUENCE, ())
+
+
+def test_proteins_are_those_of_cds_alone(tmp_path: Path) -> None:
+    text = ONE.replace("CDS             1..9", "mat_peptide     1..9")
+    assert next(read_genbank(write(tmp_path, text))).proteins == ("MKLRELPK",)
+
+
+def test_fasta_is_not_taken_for_genbank(tmp_path: Path) -> None:
+    for text in (">LOCUS x\nACGT\n", "", "\n>x\nAC\n", ">x Genetic Sequence Data Bank\nAC\n"):
+        assert not is_genbank(write(tmp_path, text))
+    assert [record.proteins for record in read_records(write(tmp_path, ">x\nACGT\n"))] == [None]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (ONE + TWO[:-3], "line 19: this record does not end with '//', so the file is cut"),
+        (ONE + TWO[:300], "line 19: this record does not end with '//', so the file is cut"),
+        (ONE + ONE[: ONE.index("ORIGIN")] + "CONTIG      join(X1.1:1..24)\n//\n", "line 19: AB000001.2 has no seq"),
+        (ONE.replace("        1 atgaaattgc gggaattgcc anaa\n", ""), "line 1: AB000001.2 has no sequence"),
+        (ONE.replace("gggaattgcc", "mkvleefqpp"), "line 1: AB000001.2: 'L' is not a nucleotide; give DNA or RNA"),
+        ("LOCUS       x\n//\n", "line 1: not a GenBank record"),
+        (" " + ONE, "in.gb: no line begins with LOCUS"),
+        (RELEASE, "in.gb: no line begins with LOCUS"),
+        (ONE + "what is this?\n" + TWO, "line 19: text between records: 'what is this?'"),
+        (ONE.replace("A virus", "A vir\xfcs").encode("latin-1"), "line 1: this record is not UTF-8"),
+        (gzip.compress((ONE + TWO).encode())[:-30], "the compressed file is cut or damaged"),
+        (ONE + ONE, "duplicate sequence names: 'AB000001.2' in"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_said_in_a_line_and_nothing_is_written(
+    text: str | bytes, message: str, tmp_path: Path
+) -> None:
+    path, out = write(tmp_path, text), tmp_path / "out"
+    options = ["--chunks", out / "chunks.fa", "--sequences", out / "sequences.tsv", "--chunk-length", 500]
+    said = error_line(run_program("split_fasta", "--fasta", path, *options, code=2))
+    assert str(path) in said and message in said
+    assert not list(tmp_path.glob("out/*"))
+
+
+def test_what_biopython_finds_odd_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = write(tmp_path, ONE.replace("24 bp", "25 bp"))
+    assert len(list(read_genbank(path))) == 1
+    assert f"{path}, line 1: Expected sequence length 25, found 24" in caplog.text
+
+
+def test_genbank_and_fasta_are_cut_into_the_same_chunks(tmp_path: Path) -> None:
+    path = write(tmp_path, ONE + TWO + BARE)
+    SeqIO.write(SeqIO.parse(path, "genbank"), tmp_path / "in.fa", "fasta")
+    for name in ("in.gb", "in.fa"):
+        run_program(
+            "split_fasta", "--fasta", tmp_path / name, "--chunk-length", 10,
+            "--chunks", tmp_path / f"{name}.chunks", "--sequences", tmp_path / f"{name}.tsv",
+        )  # fmt: skip
+    for suffix in ("chunks", "tsv"):
+        assert (tmp_path / f"in.gb.{suffix}").read_bytes() == (tmp_path / f"in.fa.{suffix}").read_bytes()
+    assert len(list(read_fasta(tmp_path / "in.gb.chunks"))) == 9
+
+
+def test_proteins_are_listed_under_the_names_that_the_sequences_have(tmp_path: Path) -> None:
+    """Also where duplicates were renamed; what is of FASTA has no annotation, a bare record no protein."""
+    first, last = write(tmp_path, ONE, "a.gb"), write(tmp_path, ONE + BARE, "c.gb")
+    write_fasta(tmp_path / "b.fa", {"plain": "ACGT", "empty": ""})
+    files = [first, tmp_path / "b.fa", last]
+    table = tmp_path / "sequences.tsv"
+    run_program(
+        "split_fasta", "--fasta", *files, "--chunk-length", 500, "--duplicate-ids", "rename",
+        "--chunks", tmp_path / "chunks.fa", "--sequences", table,
+    )  # fmt: skip
+    said = run_program("list_proteins", "--fasta", *files, "--sequences", table, "--proteins", tmp_path / "p.parquet")
+    found = read_parquet(tmp_path / "p.parquet", PROTEINS)
+    assert found["sequence_id"].to_pylist() == ["AB000001.2", "AB000001.2_2", "AB000003.2"]
+    assert found["proteins"].to_pylist() == [["MKLRELPK", "MKL"]] * 2 + [[]]
+    assert "1 records have no CDS with /translation, for example AB000003.2" in said
+    said = run_program(
+        "list_proteins", "--fasta", *files[::-1], "--sequences", table, "--proteins", tmp_path / "q.parquet", code=2
+    )
+    assert "not what was split into chunks" in error_line(said) and not (tmp_path / "q.parquet").exists()

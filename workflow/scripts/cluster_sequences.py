@@ -1,0 +1,74 @@
+"""Put labelled sequences that share much of their DNA into one cluster, for a split that does not leak.
+
+Where the tables of labels have a column `cluster`, the clusters are those. Else sequences are linked that share a fifth
+of the 21-mers of the smaller one, on either strand; that is about what 93 % identity leaves. Clusters reach across
+samples. Writes one row a labelled sequence: labels (its table's path), sequence_id, cluster.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from virnucflow.cli import InputError, log, run, staged
+from virnucflow.clusters import cluster, sketch
+from virnucflow.frames import letter_codes
+from virnucflow.labels import read_labels
+from virnucflow.records import records_of
+from virnucflow.tables import read_sequences, write_tsv
+
+NO_KMER = np.empty(0, dtype=np.uint64)
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--fasta", type=Path, nargs="+", required=True, help="files of all samples, in their order")
+    parser.add_argument(
+        "--sequences", type=Path, nargs="+", required=True, help="for each sample its table of split_fasta.py"
+    )
+    parser.add_argument("--labels", type=Path, nargs="+", required=True, help="for each sample its table of labels")
+    parser.add_argument("--clusters", type=Path, required=True, help="table of clusters, to be written")
+    arguments = parser.parse_args()
+    if len(arguments.sequences) != len(arguments.labels):
+        parser.error("--sequences and --labels: give as many of each")
+    return arguments
+
+
+def given_clusters(labels: pd.DataFrame) -> pd.DataFrame:
+    """The clusters of the labels; InputError where only some of the tables have them."""
+    if (without := labels["cluster"].isna()).any():
+        first, other = labels["labels"][~without].iloc[0], labels["labels"][without].iloc[0]
+        raise InputError(f"{other}, line 1: no column 'cluster', but {first} has one; give it to both, or to neither")
+    return labels
+
+
+def computed_clusters(labels: pd.DataFrame, sequences: pd.DataFrame, fasta: list[Path]) -> pd.DataFrame:
+    """The clusters of those labelled sequences that the samples have, by their DNA."""
+    labelled = set(zip(labels["labels"], labels["sequence_id"]))
+    sketches: dict[tuple[str, str], np.ndarray] = {}
+    for row, record in records_of(fasta, sequences):
+        key = (row.labels, row.sequence_id)
+        if key in labelled:  # two samples may have the same labels, and a sequence of the same name
+            sketches[key] = np.union1d(sketches.get(key, NO_KMER), sketch(letter_codes(record.sequence.upper())))
+    table = pd.DataFrame(sketches.keys(), columns=["labels", "sequence_id"])
+    return table.assign(cluster=cluster(sketches.values()))
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    labels = pd.concat(read_labels(path).assign(labels=str(path)) for path in dict.fromkeys(arguments.labels))
+    if "cluster" in labels:
+        clusters = given_clusters(labels)
+    else:
+        tables = zip(arguments.sequences, arguments.labels)
+        sequences = pd.concat(read_sequences(path).assign(labels=str(of)) for path, of in tables)
+        clusters = computed_clusters(labels, sequences, arguments.fasta)
+    with staged(arguments.clusters) as (partial,):
+        write_tsv(clusters[["labels", "sequence_id", "cluster"]], partial)
+    sizes = clusters.loc[clusters["cluster"] != "", "cluster"].value_counts()
+    log.info("%d sequences in %d clusters; the largest has %d", len(clusters), len(sizes), max(sizes, default=0))
+
+
+if __name__ == "__main__":
+    run(main)
