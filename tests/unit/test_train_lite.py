@@ -114,7 +114,7 @@ def test_a_chunks_scores_are_of_its_frames(folder: Path, genomes: Genomes) -> No
     """Each scorer's best, and that of either strand, held against the workflow's own frames; and what strata go by."""
     table, letters = read_labelled_fasta([folder / "train.fa"])
     torch.manual_seed(0)
-    model = LiteModel(LITE, genomes.groups, genomes.families, 0.1).eval()
+    model = LiteModel(LITE, genomes, 0.1).eval()
     long = np.flatnonzero(table["length"] >= 300)[:12]
     found = score(model, genomes, table, long, 300)
     expected = []
@@ -227,12 +227,14 @@ def test_the_program_writes_a_pack_that_the_workflow_loads(folder: Path, tmp_pat
     embed, _ = dnabert_s.load_dnabert_s(pack, "standard", "auto", "fp32", CPU, 2048)
     assert embed(["ATGGCCAAGT"]).shape == (1, 256)
     assert json.loads((pack_directory / "pack.json").read_text())["quality"]
+    assert "passed: small on cpu" in run_program("check_models", "--model", pack_directory, "--device", "cpu")
 
 
 def test_trained_encoders_are_those_that_the_workflow_runs(genomes: Genomes) -> None:
     """The training pass, in float32 without noise, equals the flash path's and the standard's."""
     torch.manual_seed(0)
-    model = LiteModel(LITE, 3, 4, 0.1).eval()
+    model = LiteModel(LITE, genomes, 0.1).eval()
+    model.nucleotide.store_words()
     proteins, nucleotides = ["ACDEFGHIKLMNPQRSTVWY" * 3] * 2, ["ATGGCCAAGTACGTAC", "GTGGCCTAGTACGAAC"]
     tokens = torch.tensor([encoding.ids for encoding in genomes.tokenizer.encode_batch(nucleotides)])
     with torch.inference_mode():
@@ -242,6 +244,19 @@ def test_trained_encoders_are_those_that_the_workflow_runs(genomes: Genomes) -> 
         assert torch.allclose(p, esm2.embed_standard(model.protein.esm2, proteins, 2048), atol=1e-5)
         encoder = model.nucleotide.dnabert_s
         assert torch.allclose(n, dnabert_s.embed_standard(encoder, genomes.tokenizer, nucleotides), atol=1e-5)
+
+
+def test_tokens_of_six_letters_are_their_codons(genomes: Genomes) -> None:
+    """The first codon's vector is in all tokens that begin with it, and a shorter token has its own."""
+    nucleotide = LiteModel(LITE, genomes, 0.1).nucleotide
+    before = nucleotide.words().detach()
+    with torch.no_grad():
+        nucleotide.codons[0, (LETTERS.index("A") * 4 + LETTERS.index("T")) * 4 + LETTERS.index("G")] += 1
+    vocabulary = genomes.tokenizer.get_vocab()
+    changed = (nucleotide.words() != before).any(1).nonzero()[:, 0].tolist()
+    assert changed == sorted(i for token, i in vocabulary.items() if len(token) == 6 and token.startswith("ATG"))
+    nucleotide.store_words()
+    assert torch.equal(nucleotide.dnabert_s.embeddings["word_embeddings"].weight, nucleotide.words())
 
 
 def test_a_header_without_a_label_is_refused(tmp_path: Path) -> None:

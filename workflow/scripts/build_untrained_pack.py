@@ -13,18 +13,17 @@ from tokenizers import Tokenizer
 from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.trainers import BpeTrainer
-from torch import nn
 
 from virnucflow import classifier, dnabert_s, esm2
 from virnucflow.cli import InputError, log, run, staged
 from virnucflow.frames import stop_free_frames
 from virnucflow.model_pack import FILES, DnabertSShape, Esm2Shape, describe, save_weights
-from virnucflow.reference import Reference, save_reference
+from virnucflow.reference import save_reference
+from virnucflow.reference_values import reference_values
 
 HIDDEN = 512  # the published classifier's hidden layer
 CALIBRATION_CHUNKS = 400
 LEARNING_CHUNKS = 1000
-REFERENCE_CHUNKS = 8
 SPREAD = 4.0  # standard deviation of the logits' difference over random frames, so that scores use the whole range
 
 
@@ -86,23 +85,6 @@ def spread(module: classifier.MLPClassifier, features: torch.Tensor) -> None:
     module.output_layer.bias[classifier.VIRUS] -= module(features).diff(dim=1).median()
 
 
-def build_reference(
-    protein_encoder: esm2.ESM2, nucleotide_encoder: dnabert_s.DnabertS, tokenizer: Tokenizer, mlp: nn.Module
-) -> Reference:
-    """The frames of some random chunks, with what `standard` gives for them in float32."""
-    chunks = ("".join("ACGT"[i] for i in row) for row in torch.randint(4, (REFERENCE_CHUNKS, 90)).tolist())
-    frames = [frame for chunk in chunks for frame in stop_free_frames(chunk)]
-    nucleotides, proteins = [frame.nucleotide for frame in frames], [frame.protein for frame in frames]
-    values = {
-        "dnabert_s": dnabert_s.embed_standard(nucleotide_encoder, tokenizer, nucleotides),
-        "esm2": esm2.embed_standard(protein_encoder, proteins, 2048),
-    }
-    values["scores"] = classifier.score(mlp, torch.cat([values["dnabert_s"], values["esm2"]], dim=1))
-    names = [f"frame_{number}" for number in range(1, len(frames) + 1)]
-    values = {name: tensor.numpy() for name, tensor in values.items()}
-    return Reference(names, nucleotides, proteins, "what this computer gave when the pack was built", values)
-
-
 def main() -> None:
     arguments = parse_arguments()
     torch.manual_seed(arguments.seed)
@@ -126,7 +108,7 @@ def main() -> None:
         "licence": "MIT",
         "quality": None,
     }
-    reference = build_reference(protein_encoder, nucleotide_encoder, tokenizer, mlp)
+    reference = reference_values(protein_encoder, nucleotide_encoder, tokenizer, mlp)
     with staged(*(arguments.model / name for name in (*FILES, "pack.json"))) as (*pack_files, description_file):
         esm2_file, dnabert_s_file, tokenizer_file, classifier_file, reference_file = pack_files
         save_weights(protein_encoder.half(), esm2_file)

@@ -27,7 +27,9 @@ from virnucflow.evaluation import STRANDS, by_group, by_stratum
 from virnucflow.lite_data import Genomes, gc_content, learn_tokenizer, read_labelled_fasta
 from virnucflow.lite_model import LITE, LiteModel, LiteShape
 from virnucflow.lite_training import Settings, Trainer
-from virnucflow.model_pack import CLASSIFIER, ENCODER_FILES, describe, save_weights
+from virnucflow.model_pack import CLASSIFIER, FILES, REFERENCE, describe, save_weights
+from virnucflow.reference import save_reference
+from virnucflow.reference_values import reference_values
 from virnucflow.reliability import reliability
 from virnucflow.reliability_figures import save_reliability
 from virnucflow.tables import write_tsv
@@ -188,15 +190,18 @@ def write_pack(
             for row in json.loads(main.to_json(orient="records"))
         },
     }
-    pack_files = (*ENCODER_FILES, CLASSIFIER)
-    names = (*pack_files, "pack.json", "evaluation.tsv", "reliability.tsv", "reliability.svg")
+    for module in (model.protein.esm2, model.nucleotide.dnabert_s):
+        module.half().float()  # as the pack will have them
+    reference = reference_values(model.protein.esm2, model.nucleotide.dnabert_s, tokenizer, model.classifier)
+    names = (*FILES, "pack.json", "evaluation.tsv", "reliability.tsv", "reliability.svg")
     with staged(*(arguments.model / name for name in names)) as partial:
         paths = dict(zip(names, partial))
         save_weights(model.protein.esm2.half(), paths["esm2.safetensors"])
         save_weights(model.nucleotide.dnabert_s.half(), paths["dnabert_s.safetensors"])
         tokenizer.save(str(paths["tokenizer.json"]))
         save_weights(model.classifier, paths[CLASSIFIER])
-        paths["pack.json"].write_text(describe(content, {name: paths[name] for name in pack_files}), encoding="utf-8")
+        save_reference(reference, paths[REFERENCE])
+        paths["pack.json"].write_text(describe(content, {name: paths[name] for name in FILES}), encoding="utf-8")
         write_tsv(figures, paths["evaluation.tsv"])
         write_tsv(bins, paths["reliability.tsv"])
         save_reliability(bins, paths["reliability.svg"])
@@ -217,7 +222,7 @@ def main() -> None:
     tokenizer = learn_tokenizer(letters, weight, settings.seed)
     genomes = Genomes(table, letters, tokenizer, torch.device(arguments.device))
     shape = replace(LITE, hidden=arguments.hidden)
-    model = LiteModel(shape, genomes.groups, genomes.families, settings.dropout).to(genomes.device)
+    model = LiteModel(shape, genomes, settings.dropout).to(genomes.device)
     model = Trainer(model, genomes, weight, settings).run()
     sets = {"known families": held & (table["representative"] != "0").to_numpy()}
     if test.any():
@@ -227,9 +232,9 @@ def main() -> None:
         for name, rows in sets.items()
         for length in LENGTHS
     }
-    known = scores["known families", LENGTHS[0]]
+    known = pd.concat(scores["known families", length] for length in LENGTHS)
     known = known[np.isfinite(known[SCORERS[0]])]
-    scale, shift = calibrate(model.classifier.cpu(), known[SCORERS[0]].to_numpy(), (known["label"] == 1).to_numpy())
+    scale, shift = calibrate(model.cpu().classifier, known[SCORERS[0]].to_numpy(), (known["label"] == 1).to_numpy())
     figures, bins = evaluate(scores, scale, shift)
     made = {
         "fasta": dict(Counter(Path(file).name for file in table["file"])),

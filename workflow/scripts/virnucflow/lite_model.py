@@ -14,8 +14,10 @@ from torch import nn
 from virnucflow.classifier import MLPClassifier
 from virnucflow.dnabert_s import DnabertS, alibi_slopes
 from virnucflow.esm2 import ALPHABET, TOKEN_DROPOUT, fair_esm_model, rotary_table, rotate
+from virnucflow.lite_data import PIECE, Genomes
 from virnucflow.model_pack import DnabertSShape, Esm2Shape
 
+CODONS = 64
 ALIGNED = 16  # stride of the attention bias, or PyTorch copies it for every sequence
 
 
@@ -96,21 +98,39 @@ class ProteinEncoder(nn.Module):
 
 
 class NucleotideEncoder(nn.Module):
-    """DNABERT-S with a training pass of its own."""
+    """DNABERT-S with a training pass of its own.
 
-    def __init__(self, shape: DnabertSShape, dropout: float) -> None:
+    The vector of a token of six letters is the sum of its two codons', which have a table for each place: what is
+    learned of a codon then holds for all tokens that have it, also for those that unseen viruses use more. `hexamers`
+    are these tokens, in the order of frames.LETTERS.
+    """
+
+    def __init__(self, shape: DnabertSShape, hexamers: torch.Tensor, dropout: float) -> None:
         super().__init__()
         self.dnabert_s = DnabertS(shape)
+        self.register_buffer("hexamers", hexamers, persistent=False)
+        self.codons = nn.Parameter(torch.empty(2, CODONS, shape.hidden_size).normal_(std=0.05))
         self.dropout = dropout
         embeddings = self.dnabert_s.embeddings
         nn.init.normal_(embeddings["word_embeddings"].weight, std=0.05)
         nn.init.zeros_(embeddings["token_type_embeddings"].weight)
         self.register_buffer("slopes", torch.tensor(alibi_slopes(shape.num_attention_heads)), persistent=False)
 
+    def words(self) -> torch.Tensor:
+        """(vocabulary, hidden_size): the vectors of the tokens."""
+        sums = self.codons[0][:, None] + self.codons[1]
+        own = self.dnabert_s.embeddings["word_embeddings"].weight
+        return own.index_copy(0, self.hexamers, sums.flatten(0, 1))
+
+    @torch.no_grad()
+    def store_words(self) -> None:
+        """Give the encoder, as it will be saved, the vectors of its tokens."""
+        self.dnabert_s.embeddings["word_embeddings"].weight.copy_(self.words())
+
     def forward(self, tokens: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
         """(frames, length) tokens to (frames, length, hidden_size) in `dtype`."""
         embeddings, length = self.dnabert_s.embeddings, tokens.shape[1]
-        x = F.embedding(tokens, embeddings["word_embeddings"].weight) + embeddings["token_type_embeddings"].weight[0]
+        x = F.embedding(tokens, self.words()) + embeddings["token_type_embeddings"].weight[0]
         x = norm(embeddings["LayerNorm"], x.to(dtype))
         positions = torch.arange(length, device=x.device)
         bias = x.new_zeros(1, len(self.slopes), length, math.ceil(length / ALIGNED) * ALIGNED)[..., :length]
@@ -153,13 +173,13 @@ def small_head(width: int, out: int) -> nn.Sequential:
 class LiteModel(nn.Module):
     """Both encoders and the classifier, and the heads that only training needs."""
 
-    def __init__(self, shape: LiteShape, groups: int, families: int, dropout: float) -> None:
+    def __init__(self, shape: LiteShape, genomes: Genomes, dropout: float) -> None:
         super().__init__()
-        self.nucleotide = NucleotideEncoder(shape.dnabert_s, dropout)
+        self.nucleotide = NucleotideEncoder(shape.dnabert_s, genomes.pieces[PIECE], dropout)
         self.protein = ProteinEncoder(shape.esm2, dropout)
         self.classifier = MLPClassifier(shape.width, shape.hidden)
         self.alone = nn.ModuleList([small_head(shape.dnabert_s.hidden_size, 1), small_head(shape.esm2.embed_dim, 1)])
-        self.groups, self.families = small_head(shape.width, groups), small_head(shape.width, families)
+        self.groups, self.families = small_head(shape.width, genomes.groups), small_head(shape.width, genomes.families)
         self.masked_nucleotide = MaskedTokenHead(shape.dnabert_s.hidden_size, shape.dnabert_s.vocab_size)
         self.masked_protein = MaskedTokenHead(shape.esm2.embed_dim, len(ALPHABET.all_toks))
 

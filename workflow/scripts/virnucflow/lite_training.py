@@ -52,8 +52,8 @@ LENGTHS = ((166, True, 0.33), (166, False, 0.12), (132, True, 0.13), (100, False
 class Settings:
     """Of one run; `frames` a step. Weights of the losses are relative to the fragments' own."""
 
-    pretraining_steps: int = 800
-    steps: int = 4200
+    pretraining_steps: int = 500
+    steps: int = 3300
     frames: int = 4096
     pretraining_rate: float = 2e-3
     rate: float = 1e-3
@@ -121,7 +121,7 @@ def noisy_means(
     vocabulary = len(model.masked_nucleotide.bias)
     noisy_nucleotide, in_nucleotide = mask(batch.nucleotide, share, MASK, len(SPECIAL_TOKENS), vocabulary)
     p, n = model.protein(noisy_protein, dtype), model.nucleotide(noisy_nucleotide, dtype)
-    words = model.nucleotide.dnabert_s.embeddings["word_embeddings"].weight
+    words = model.nucleotide.words()
     loss = masked_loss(p, protein, in_protein, model.masked_protein, model.protein.esm2.embed_tokens.weight)
     loss = loss + masked_loss(n, batch.nucleotide, in_nucleotide, model.masked_nucleotide, words)
     return n.mean(1, dtype=torch.float32), p[:, 1:-1].mean(1, dtype=torch.float32), loss
@@ -209,7 +209,8 @@ class Trainer:
     def run(self) -> LiteModel:
         """Both phases. Returns the model with the running mean of its weights."""
         settings = self.settings
-        self.phase("masked tokens", self.pretraining_loss, settings.pretraining_steps, settings.pretraining_rate)
+        if settings.pretraining_steps:
+            self.phase("masked tokens", self.pretraining_loss, settings.pretraining_steps, settings.pretraining_rate)
         self.gc_weights = gc_weights(self.genomes, lambda: self.draw(0))
         averaged = deepcopy(self.model).requires_grad_(False)
         pairs = [
@@ -222,6 +223,7 @@ class Trainer:
             torch._foreach_lerp_(*map(list, zip(*pairs)), 1 - settings.averaging)
 
         self.phase("labels", self.loss, settings.steps, settings.rate, average)
+        averaged.nucleotide.store_words()
         self.renew_batch_statistics(averaged)
         return averaged.eval()
 
