@@ -190,8 +190,6 @@ def write_pack(
             for row in json.loads(main.to_json(orient="records"))
         },
     }
-    for module in (model.protein.esm2, model.nucleotide.dnabert_s):
-        module.half().float()  # as the pack will have them
     reference = reference_values(model.protein.esm2, model.nucleotide.dnabert_s, tokenizer, model.classifier)
     names = (*FILES, "pack.json", "evaluation.tsv", "reliability.tsv", "reliability.svg")
     with staged(*(arguments.model / name for name in names)) as partial:
@@ -224,6 +222,8 @@ def main() -> None:
     shape = replace(LITE, hidden=arguments.hidden)
     model = LiteModel(shape, genomes, settings.dropout).to(genomes.device)
     model = Trainer(model, genomes, weight, settings).run()
+    for encoder in (model.protein.esm2, model.nucleotide.dnabert_s):
+        encoder.half().float()  # what is evaluated is what the pack will have
     sets = {"known families": held & (table["representative"] != "0").to_numpy()}
     if test.any():
         sets["test"] = test

@@ -118,14 +118,17 @@ class NucleotideEncoder(nn.Module):
 
     def words(self) -> torch.Tensor:
         """(vocabulary, hidden_size): the vectors of the tokens."""
-        sums = self.codons[0][:, None] + self.codons[1]
         own = self.dnabert_s.embeddings["word_embeddings"].weight
+        if self.codons is None:
+            return own
+        sums = self.codons[0][:, None] + self.codons[1]
         return own.index_copy(0, self.hexamers, sums.flatten(0, 1))
 
     @torch.no_grad()
     def store_words(self) -> None:
-        """Give the encoder, as it will be saved, the vectors of its tokens."""
+        """Make them the tokens' own for good, as the encoder is saved."""
         self.dnabert_s.embeddings["word_embeddings"].weight.copy_(self.words())
+        self.codons = None
 
     def forward(self, tokens: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
         """(frames, length) tokens to (frames, length, hidden_size) in `dtype`."""
