@@ -181,7 +181,7 @@ def test_annotated_frames_alone_are_trained_on_and_all_are_scored(trained_on: Pa
     packs = [trained_on / "models" / name for name in ("all", "annotated")]
     assert len({(pack / "classifier.safetensors").read_bytes() for pack in packs}) == 2
     every, annotated = (
-        pd.read_csv(pack / "evaluation.tsv", sep="\t")[["scored", "group", "number", "viral"]] for pack in packs
+        pd.read_csv(pack / "evaluation.tsv", sep="\t")[["scored", "by", "value", "number", "viral"]] for pack in packs
     )
     assert every.equals(annotated)
     assert "part of an annotated one" in (packs[1] / "MODEL_CARD.md").read_text()
