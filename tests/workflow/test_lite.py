@@ -1,0 +1,25 @@
+"""The lite pack does the workflow's job: it finds viruses, with chunks of either length, and computes what it should."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from helpers import EXAMPLE, REPOSITORY, run_program, snakemake
+
+PACK = REPOSITORY / "resources" / "models" / "lite"
+
+
+@pytest.mark.parametrize("chunk_length", [500, 300])
+def test_viruses_are_told_from_a_bacterium(chunk_length: int, tmp_path: Path) -> None:
+    files = ("hiv_1.fasta", "phage_phix174.gb", "escherichia_coli.fasta")
+    sheet = "".join(f"example\t{EXAMPLE / name}\n" for name in files)
+    (tmp_path / "samples.tsv").write_text("sample\tfasta\n" + sheet)
+    snakemake(tmp_path, model=str(PACK), chunk_length=chunk_length)
+    table = pd.read_csv(tmp_path / "results" / "example" / "sequences.tsv", sep="\t")
+    assert list(table["call"]) == ["virus", "virus", "others"]
+    scored = table["viral_chunks"] / table["chunks"]
+    assert scored.iloc[:2].min() > 0.3 and scored.iloc[2] < 0.1
+
+
+def test_it_computes_its_reference_values() -> None:
+    assert "passed: lite on cpu" in run_program("check_models", "--model", PACK, "--device", "cpu")
