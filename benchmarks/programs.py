@@ -1,7 +1,7 @@
-"""The two embed programs on one GPU, as the workflow runs them: start-up, and frames a second after it.
+"""The two embed programs as the workflow runs them: start-up, and frames a second after it.
 
-Builds a pack of random weights and frames of random letters, and runs each program on a few frames and on many. Prints
-a table in Markdown.
+Runs each program on a few frames of random letters and on many, with a pack of random weights or a given one. Prints a
+table in Markdown.
 """
 
 import argparse
@@ -21,7 +21,9 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_shapes(parser)
     parser.add_argument("--frames", type=int, default=100_000)
-    parser.add_argument("--precision", default="fp16", help="of ESM-2")
+    parser.add_argument("--model", type=Path, help="pack to run; default: random weights of the shapes")
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--precision", default="fp16", help="with fp8 DNABERT-S is in fp16")
     return parser.parse_args()
 
 
@@ -40,13 +42,18 @@ def main() -> None:
     arguments = parse_arguments()
     with tempfile.TemporaryDirectory() as folder:
         pack, few, many, out = (Path(folder) / name for name in ("pack", "few", "many", "out"))
-        build_pack(pack, arguments)
+        if arguments.model:
+            pack = arguments.model
+        else:
+            build_pack(pack, arguments)
         write_frames(few, FEW)
         tokens = write_frames(many, arguments.frames)
         print(f"\n| | {FEW} frames, first time | again | {arguments.frames} frames | frames/s after that start |")
         print("| --- | --: | --: | --: | --: |", flush=True)
-        for program, precision in (("embed_esm2", arguments.precision), ("embed_dnabert_s", "fp16")):
-            options = ["--model", pack, "--attention", "flash", "--precision", precision, "--embeddings", out]
+        dnabert_s = "fp16" if arguments.precision == "fp8" else arguments.precision
+        for program, precision in (("embed_esm2", arguments.precision), ("embed_dnabert_s", dnabert_s)):
+            options = ["--model", pack, "--attention", "flash", "--precision", precision, "--device", arguments.device]
+            options += ["--embeddings", out]
             first, again, whole = (run(program, "--frames", table, *options) for table in (few, few, many))
             rate = (arguments.frames - FEW) / (whole - again)
             label = f"{program} {precision}"

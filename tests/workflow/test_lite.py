@@ -1,4 +1,4 @@
-"""The lite pack does the workflow's job: it finds viruses, with chunks of either length, and computes what it should."""
+"""The lite pack does the workflow's job: it finds viruses, with chunks of either length."""
 
 from pathlib import Path
 

@@ -240,6 +240,10 @@ def test_encoders_without_a_classifier_are_enough(folder: Path) -> None:
     description["sha256"].pop(CLASSIFIER)
     (encoders / "pack.json").write_text(json.dumps(description))
     settings = {"model": "models/encoders", "trained_model": "models/own", "split_by": "split", "shards": 2}
+    before = {path: path.stat().st_mtime_ns for path in encoders.iterdir()}
     snakemake(folder, "train", **settings, **QUICK)
     assert (folder / "models" / "own" / CLASSIFIER).exists()
+    # Training leaves the encoders alone, so nothing is to be computed again.
+    assert {path: path.stat().st_mtime_ns for path in encoders.iterdir()} == before
+    assert planned_jobs(snakemake(folder, "train", "-n", **settings, **QUICK)) == {}
     assert json.loads((folder / "models" / "own" / "pack.json").read_text())["chunk_lengths"] == [500]

@@ -11,7 +11,6 @@ evaluation are over all frames, as the workflow scores them. The same input and 
 import argparse
 import csv
 import json
-import os
 import shutil
 from dataclasses import asdict
 from functools import cache
@@ -203,15 +202,6 @@ def best_of_chunks(frames: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def link(source: Path, target: Path) -> None:
-    """The same bytes under another name; the encoders are large, so by a hard link where that can be."""
-    target.unlink(missing_ok=True)
-    try:
-        os.link(source.resolve(), target)
-    except OSError:
-        shutil.copyfile(source, target)
-
-
 def provenance(arguments: argparse.Namespace, pack: ModelPack, sequences: pd.DataFrame) -> dict[str, Any]:
     """What was trained on, how it was split, and with which settings."""
     label = sequences["viral"].map({True: LABELS[VIRUS], False: LABELS[1 - VIRUS]})
@@ -285,7 +275,8 @@ def write_pack(
     with staged(*(arguments.trained_model / name for name in names)) as partial:
         paths = dict(zip(names, partial))
         for name in ENCODER_FILES:
-            link(pack.directory / name, paths[name])
+            # No hard link: Snakemake renews the times of outputs, and with them those of the encoders in use.
+            shutil.copyfile(pack.directory / name, paths[name])
         save_weights(classifier, paths[CLASSIFIER])
         paths["pack.json"].write_text(describe(content, {name: paths[name] for name in pack_files}), encoding="utf-8")
         write_tsv(evaluation, paths["evaluation.tsv"])

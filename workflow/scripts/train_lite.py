@@ -60,6 +60,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--hidden", type=int, default=LITE.hidden, help=f"of the classifier; default: {LITE.hidden}")
     add_settings(parser, Settings)
+    parser.add_argument("--about", default="", help="for pack.json: what the sequences are, and the pack is good for")
     parser.add_argument("--licence", default="MIT", help="of the pack; default: MIT")
     parser.add_argument("--model", type=Path, required=True, help="directory of the pack, to be written")
     return parser.parse_args()
@@ -166,29 +167,27 @@ def evaluate(
     )
 
 
+def quality(figures: pd.DataFrame) -> dict[str, dict[str, float]]:
+    """The first scorer's figures over all and by group, by set and length, as pack.json has them."""
+    chosen = figures[(figures["scorer"] == SCORERS[0]) & figures["by"].isin(["all", "group"])]
+    named = chosen.set_index(chosen["set"] + ", " + chosen["length"].astype(str) + " bases, " + chosen["value"])
+    return json.loads(named.drop(columns=["set", "length", "scorer", "by", "value"]).to_json(orient="index"))
+
+
 def write_pack(
     arguments: argparse.Namespace, model: LiteModel, shape: LiteShape, tokenizer: Tokenizer, figures: pd.DataFrame,
     bins: pd.DataFrame, made: dict[str, Any],
 ) -> None:  # fmt: skip
     """The pack: encoders in half precision, classifier, tokenizer, description, and the table of figures."""
-
-    main = figures[
-        (figures["scorer"] == SCORERS[0]) & (figures["value"].isin(["all", "euk_virus", "phage", "prophage"]))
-    ]
     content = {
         "name": arguments.model.name,
         "trained": True,
         "chunk_lengths": LENGTHS,
         "esm2": asdict(shape.esm2),
         "dnabert_s": asdict(shape.dnabert_s),
-        "provenance": f"train_lite.py: {json.dumps(made)}",
+        "provenance": " ".join(filter(None, ["train_lite.py.", arguments.about, json.dumps(made)])),
         "licence": arguments.licence,
-        "quality": {
-            f"{row['set']}, {row['length']} bases, {row['value']}": {
-                key: row[key] for key in ("number", "viral", "auroc", "auprc")
-            }
-            for row in json.loads(main.to_json(orient="records"))
-        },
+        "quality": quality(figures),
     }
     reference = reference_values(model.protein.esm2, model.nucleotide.dnabert_s, tokenizer, model.classifier)
     names = (*FILES, "pack.json", "evaluation.tsv", "reliability.tsv", "reliability.svg")

@@ -192,5 +192,6 @@ def rotary_table(inv_freq: torch.Tensor, length: int) -> tuple[torch.Tensor, tor
 
 def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
     """Rotate (..., length, head_dim) queries or keys, in float32 whatever their precision."""
-    first, second = x.float().chunk(2, dim=-1)
-    return (x * cos + torch.cat((-second, first), dim=-1) * sin).to(x.dtype)
+    half, whole = x.shape[-1] // 2, x.float()
+    signed = torch.cat((-sin[:, :half], sin[:, :half]), dim=-1)
+    return torch.addcmul(whole * cos, whole.roll(half, dims=-1), signed).to(x.dtype)
