@@ -172,7 +172,7 @@ def softmax_attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, bias: t
 
 def fused_attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
     """The same in one kernel of PyTorch."""
-    return F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=bias[None])  # of three dimensions it has no fast kernel
 
 
 def alibi_slopes(heads: int) -> list[float]:
