@@ -71,6 +71,30 @@ def test_two_fragments_that_do_not_overlap_are_linked_by_a_third() -> None:
     assert len(set(clusters(first, second, ONE))) == 1
 
 
+def test_a_common_stretch_that_is_a_sequence_itself_links_all_that_have_it() -> None:
+    """Not only the one that had it last."""
+    module = dna(2000)
+    first, second = (dna(19000) + module + dna(19000) for _ in range(2))
+    assert len(set(clusters(first, second))) == 2
+    assert len(set(clusters(first, second, module))) == 1
+
+
+def test_a_fragment_is_with_its_genome_though_strangers_have_parts_of_it() -> None:
+    genome = dna(10000)
+    strangers = [dna(1000) + genome[start : start + 250] + dna(1000) for start in range(0, 2000, 250)]
+    found = clusters(genome, *strangers, genome[:2000])
+    assert found[0] == found[-1] and len(set(found)) == 9
+
+
+def test_fragments_are_with_every_genome_that_has_them() -> None:
+    """Of genomes of shared modules, whatever the order in which they were joined."""
+    modules = [dna(3000) for _ in range(12)]
+    genomes = [dna(6000) + "".join(LETTERS.sample(modules, 3)) + dna(6000) for _ in range(20)]
+    fragments = [(i, LETTERS.randrange(20000)) for i in LETTERS.choices(range(20), k=100)]
+    found = clusters(*genomes, *(genomes[i][start : start + 1000] for i, start in fragments))
+    assert list(found[20:]) == [found[i] for i, _ in fragments]
+
+
 def test_a_short_common_stretch_links_nothing() -> None:
     """A tenth of each: a repeat, or a gene that many have."""
     repeat = dna(600)

@@ -1,8 +1,8 @@
 """Put labelled sequences that share much of their DNA into one cluster, for a split that does not leak.
 
-Where the tables of labels have a column `cluster`, the clusters are those. Else sequences are linked that share a fifth
-of the 21-mers of the smaller one, on either strand; that is about what 93 % identity leaves. Clusters reach across
-samples. Writes one row a labelled sequence: labels (its table's path), sequence_id, cluster.
+Where the tables of labels have a column `cluster`, the clusters are those. Else a sequence is linked with each cluster
+of larger ones that holds a fifth of its 21-mers, on either strand; that is about what 93 % identity leaves. Clusters
+reach across samples. Writes one row a labelled sequence: labels (its table's path), sequence_id, cluster.
 """
 
 import argparse

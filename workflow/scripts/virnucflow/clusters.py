@@ -34,17 +34,18 @@ def _sketch(letters: np.ndarray) -> np.ndarray:
     return mixed[pure & (mixed % np.uint64(SCALED) == 0)]
 
 
-def cluster(sketches: Iterable[np.ndarray], share: float = SHARE) -> np.ndarray:
+def cluster(sketches: Iterable[np.ndarray]) -> np.ndarray:
     """(sequences) The cluster of each, named by the number of one of its sequences; without a k-mer one of its own.
 
-    From the largest sequence to the smallest: each joins the clusters that hold this share of its k-mers, and makes
-    them one. A k-mer of several clusters counts for the one that had it last.
+    From the largest sequence to the smallest: each joins every cluster that holds SHARE of its k-mers, and makes them
+    one. A k-mer counts for every cluster that has it.
     """
     sketches = list(sketches)
     sizes = np.array([len(found) for found in sketches], dtype=np.int64)
-    hashes, numbers = np.unique(np.concatenate([np.empty(0, dtype=np.uint64), *sketches]), return_inverse=True)
-    numbers = np.split(numbers, np.cumsum(sizes)[:-1])
-    holder = np.full(len(hashes), -1)  # the sequence that had the k-mer last
+    kmers = np.unique(np.concatenate([np.empty(0, dtype=np.uint64), *sketches]), return_inverse=True)[1]
+    room = np.bincount(kmers)  # a k-mer is held by no more clusters than it has sequences
+    first, number = np.cumsum(room) - room, np.zeros_like(room)
+    holders = np.empty_like(kmers)  # of each k-mer, from its first on: a sequence of each cluster that has it
     parent = np.arange(len(sketches))
 
     def roots(of: np.ndarray) -> np.ndarray:
@@ -52,10 +53,26 @@ def cluster(sketches: Iterable[np.ndarray], share: float = SHARE) -> np.ndarray:
             of = parent[of]
         return of
 
+    def places(of: np.ndarray) -> np.ndarray:
+        """Where in `holders` those of some k-mers are, one k-mer behind the other."""
+        ends = np.cumsum(number[of])
+        return np.arange(ends[-1]) + np.repeat(first[of] - ends + number[of], number[of])
+
+    kmers_of = np.split(kmers, np.cumsum(sizes)[:-1])
     for i in np.argsort(-sizes, kind="stable"):
-        holders = holder[numbers[i]]
-        found, shared = np.unique(roots(holders[holders >= 0]), return_counts=True)
-        joined = found[shared >= share * sizes[i]]
-        parent[[i, *joined]] = joined[0] if len(joined) else i
-        holder[numbers[i]] = i
+        of, least, joined = kmers_of[i], SHARE * sizes[i], ()
+        if np.count_nonzero(number[of]) >= least > 0:
+            kmer = np.arange(len(of)) * len(parent)  # plus a cluster: the pair of both as one number
+            pairs = np.unique(np.repeat(kmer, number[of]) + roots(holders[places(of)]))
+            clusters, shared = np.unique(pairs % len(parent), return_counts=True)
+            joined = clusters[shared >= least]
+        if len(joined):
+            parent[[i, *joined]] = joined[0]
+            held = pairs - pairs % len(parent) + roots(pairs % len(parent))
+            pairs = np.union1d(held, kmer + joined[0])
+            number[of] = np.bincount(pairs // len(parent))
+            holders[places(of)] = pairs % len(parent)
+        else:
+            holders[first[of] + number[of]] = i
+            number[of] += 1
     return roots(np.arange(len(sketches)))
