@@ -10,7 +10,7 @@ import pytest
 import torch
 from helpers import error_line, run_program
 
-from train_lite import evaluate, score
+from train_lite import LOGITS, SCORERS, evaluate, score
 from virnucflow import dnabert_s, esm2
 from virnucflow.chunks import chunk_coordinates
 from virnucflow.classifier import viral_logit
@@ -163,6 +163,27 @@ def test_the_figures_leave_out_what_has_no_frame_and_prophages() -> None:
     assert found.query("by == 'strand' and value == 'forward'")["accuracy"].item() == 0.5, "0.5 is viral for a plant"
 
 
+def test_figures_without_a_chunk_that_has_a_frame_are_empty() -> None:
+    """And a set of viruses alone, without a prophage, has figures."""
+    chunks = pd.DataFrame(dict.fromkeys(LOGITS, [-np.inf] * 2)).assign(
+        label=[1, 0], group=["phage", "plant"], frames=0, gc=0.5, sequence=range(2)
+    )
+    viruses = chunks.assign(label=1, group="phage", frames=1, **{key: [1.0, 2.0] for key in SCORERS})
+    found, bins = evaluate({("none", 500): chunks, ("viruses", 500): viruses}, 2.0, 0.5)
+    none = found[found["set"] == "none"]
+    assert set(none["value"]) == {"all"} and (none["number"] == 0).all() and (none["without_frame"] == 1).all()
+    assert none[["auroc", "accuracy", "calibration_error"]].isna().all(axis=None)
+    assert set(bins["set"]) == {"viruses"}
+    assert (found[(found["set"] == "viruses") & (found["value"] == "phage")]["accuracy"] == 1).all()
+
+
+def test_sequences_without_a_chunk_of_full_length_have_no_scores(folder: Path, genomes: Genomes) -> None:
+    table, _ = read_labelled_fasta([folder / "train.fa"])
+    model = LiteModel(LITE, genomes, 0.1).eval()
+    found = score(model, genomes, table, np.arange(3), 10_000)
+    assert len(found) == 0 and {*LOGITS, "frames", "gc", "label", "sequence"} <= set(found)
+
+
 def test_noise_is_where_it_says() -> None:
     torch.manual_seed(0)
     protein = torch.randint(*RESIDUES, (200, 102))
@@ -258,6 +279,25 @@ def test_tokens_of_six_letters_are_their_codons(genomes: Genomes) -> None:
     assert changed == sorted(i for token, i in vocabulary.items() if len(token) == 6 and token.startswith("ATG"))
     nucleotide.store_words()
     assert torch.equal(nucleotide.dnabert_s.embeddings["word_embeddings"].weight, after)
+
+
+def test_what_cannot_be_evaluated_is_refused_before_the_training(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "short.fa").write_text(f">a|label=1|group=phage\n{'ACG' * 160}\n>b|label=0|group=plant\nACGT\n")
+    lines = (folder / "train.fa").read_text().split(">")
+    (tmp_path / "viruses.fa").write_text(">".join(line for line in lines if "label=0" not in line))
+    (tmp_path / "empty.fa").write_text("")
+    for options, message in [
+        (
+            (folder / "train.fa", "--test-fasta", tmp_path / "short.fa"),
+            "--test-fasta: no sequence of 500 bases or more;",
+        ),
+        ((tmp_path / "short.fa",), "--fasta (known families): no sequence of 500 bases or more;"),
+        ((tmp_path / "viruses.fa",), "--fasta (known families): no sequence of 500 bases or more with label=0;"),
+        ((tmp_path / "empty.fa",), "empty.fa: no sequence; give"),
+        ((folder / "train.fa", "--test-fasta", tmp_path / "empty.fa"), "empty.fa: no sequence; give"),
+    ]:
+        said = run_program("train_lite", "--fasta", *options, "--device", "cpu", "--model", tmp_path / "pack", code=2)
+        assert message in error_line(said) and "step" not in said
 
 
 def test_a_header_without_a_label_is_refused(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from tokenizers import Tokenizer
 
 from virnucflow.chunks import chunk_coordinates
 from virnucflow.classifier import viral_logit
-from virnucflow.cli import add_settings, log, read_settings, run, staged
+from virnucflow.cli import InputError, add_settings, log, read_settings, run, staged
 from virnucflow.clusters import cluster, sketch
 from virnucflow.evaluation import STRANDS, by_group, by_stratum
 from virnucflow.lite_data import Genomes, gc_content, learn_tokenizer, read_labelled_fasta
@@ -48,6 +48,7 @@ UNIT_POWER, CLUSTER_POWER, SEQUENCE_POWER = 0.4, 0.5, 0.7  # below 1, the large 
 HELD_BACK = 0.04  # of the bases of each group
 LARGEST_HELD_BACK = 400_000  # bases a cluster
 LENGTHS = (500, 300)
+KNOWN = "known families"  # the set that is held back
 SCORERS = ("both", "nucleotide alone", "protein alone")
 LOGITS = [*SCORERS, *STRANDS]  # a strand's is by both encoders
 EVALUATED = 4096  # fragments at a time
@@ -109,6 +110,19 @@ def weights(table: pd.DataFrame) -> np.ndarray:
     ).to_numpy()
 
 
+def check_sets(table: pd.DataFrame, sets: dict[str, np.ndarray]) -> None:
+    """InputError when a set has no chunk of full length, or the one that calibrates none of a label."""
+    long = (table["length"] >= max(LENGTHS)).to_numpy()
+    for name, rows in sets.items():
+        labels = set(table["label"][rows & long])
+        if not labels or (name == KNOWN and len(labels) < 2):
+            what = f"those held back of --fasta ({name})" if name == KNOWN else "those of --test-fasta"
+            raise InputError(
+                f"{what}: no sequence of {max(LENGTHS)} bases or more"
+                f"{f' with label={1 - labels.pop()}' if labels else ''}; give more sequences, and longer ones"
+            )
+
+
 @torch.inference_mode()
 def score(model: LiteModel, genomes: Genomes, table: pd.DataFrame, rows: np.ndarray, length: int) -> pd.DataFrame:
     """The workflow's chunks of full length of some sequences: which, label, group, family, frames, gc, and best logits.
@@ -122,7 +136,7 @@ def score(model: LiteModel, genomes: Genomes, table: pd.DataFrame, rows: np.ndar
         starts += [offset[row] + a for a in chunks]
         owners += [row] * len(chunks)
     found = []
-    for part in torch.tensor(starts, device=genomes.device).split(EVALUATED):
+    for part in torch.tensor(starts, dtype=torch.long, device=genomes.device).split(EVALUATED):
         letters = genomes.fragments(part, length)
         best = torch.full((len(part), len(LOGITS)), -torch.inf, device=genomes.device)
         frames = torch.zeros(len(part), device=genomes.device)
@@ -216,6 +230,10 @@ def main() -> None:
     weight = np.zeros(len(table))
     weight[~test & ~held] = weights(table[~test & ~held])
     log.info("%d sequences to train on, %d held back, %d to test", (~test & ~held).sum(), held.sum(), test.sum())
+    sets = {KNOWN: held & (table["representative"] != "0").to_numpy()}
+    if arguments.test_fasta:
+        sets["test"] = test
+    check_sets(table, sets)
     tokenizer = learn_tokenizer(letters, weight, settings.seed)
     genomes = Genomes(table, letters, tokenizer, torch.device(arguments.device))
     shape = replace(LITE, hidden=arguments.hidden)
@@ -223,15 +241,12 @@ def main() -> None:
     model = Trainer(model, genomes, weight, settings).run()
     for encoder in (model.protein.esm2, model.nucleotide.dnabert_s):
         encoder.half().float()  # what is evaluated is what the pack will have
-    sets = {"known families": held & (table["representative"] != "0").to_numpy()}
-    if test.any():
-        sets["test"] = test
     scores = {
         (name, length): score(model, genomes, table, np.flatnonzero(rows), length)
         for name, rows in sets.items()
         for length in LENGTHS
     }
-    known = pd.concat(scores["known families", length] for length in LENGTHS)
+    known = pd.concat(scores[KNOWN, length] for length in LENGTHS)
     known = known[np.isfinite(known[SCORERS[0]])]
     scale, shift = calibrate(model.cpu().classifier, known[SCORERS[0]].to_numpy(), (known["label"] == 1).to_numpy())
     figures, bins = evaluate(scores, scale, shift)

@@ -17,7 +17,7 @@ def figures(table: pd.DataFrame) -> dict[str, float]:
     """AUROC with its interval, AUPRC, sensitivity at 1 % and 5 % false positives, accuracy at 0.5, calibration error.
 
     `table` has viral (bool), score, and sequence, a number that rows of one sequence share. What needs both labels is
-    NaN where there is one.
+    NaN where there is one, and all but the numbers where there is no row.
     """
     viral, score = table["viral"].to_numpy(dtype=bool), table["score"].to_numpy()
     found = {"number": len(viral), "viral": int(viral.sum())}
@@ -28,7 +28,7 @@ def figures(table: pd.DataFrame) -> dict[str, float]:
     false, true, _ = roc_curve(viral, score) if both else (np.zeros(1), np.full(1, np.nan), None)
     for rate in FALSE_POSITIVE_RATES:
         found[f"sensitivity_at_{rate:.0%}_false_positives".replace("%", "_percent")] = float(true[false <= rate].max())
-    found["accuracy"] = float(((score >= 0.5) == viral).mean())
+    found["accuracy"] = float(((score >= 0.5) == viral).mean()) if len(viral) else np.nan
     found["calibration_error"] = calibration_error(reliability(viral, score))
     return found
 

@@ -43,6 +43,8 @@ def read_labelled_fasta(paths: list[Path]) -> tuple[pd.DataFrame, list[np.ndarra
             row = {field: fields.get(field, "") for field in FIELDS}
             rows.append({"file": str(path), "name": name, **row, "length": len(record.sequence)})
             letters.append(letter_codes(record.sequence.upper()))
+        if not rows or rows[-1]["file"] != str(path):
+            raise InputError(f"{path}: no sequence; give a FASTA file with some, or leave it out")
     table = pd.DataFrame(rows)
     return table.assign(label=table["label"].astype(int)), letters
 

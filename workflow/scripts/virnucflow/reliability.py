@@ -25,5 +25,10 @@ def reliability(viral: np.ndarray, score: np.ndarray) -> pd.DataFrame:
 
 
 def calibration_error(bins: pd.DataFrame) -> float:
-    """Mean distance of a bin's mean score from its share of viruses, the expected calibration error (Naeini 2015)."""
+    """Mean distance of a bin's mean score from its share of viruses, the expected calibration error (Naeini 2015).
+
+    NaN without a bin.
+    """
+    if bins.empty:
+        return np.nan
     return float(np.average((bins["mean_score"] - bins["share_viral"]).abs(), weights=bins["number"]))
