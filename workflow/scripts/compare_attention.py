@@ -71,8 +71,8 @@ def read_run(scores_files: list[Path], features_files: list[Path], names: pd.Ser
 
 def reliability_of_chunks(fast_scores: list[Path], truth: pd.Series) -> pd.DataFrame:
     """Of the best scores of all chunks of a run, not of those sampled alone, whose sequence has a label."""
-    tables = [read_parquet(path, SCORES).to_pandas() for path in fast_scores]
-    chunks = call_chunks(pd.concat([table[table["sequence_id"].isin(truth.index)] for table in tables]))
+    tables = (read_parquet(path, SCORES).to_pandas() for path in fast_scores)
+    chunks = call_chunks(pd.concat(table[table["sequence_id"].isin(truth.index)] for table in tables))
     return reliability(chunks["sequence_id"].map(truth) == LABELS[VIRUS], chunks["best_score"])
 
 

@@ -108,7 +108,7 @@ def read_labelled(arguments: argparse.Namespace) -> pd.DataFrame:
     split_by, tables = arguments.split_by, []
     for number, path in enumerate(dict.fromkeys(arguments.labels)):
         files = {file for file, of in zip(arguments.sequences, arguments.labels) if of == path}
-        table = of_samples(read_labels(path), path, sorted(files))
+        table = of_samples(read_labels(path), path, files)
         if arguments.clusters:
             table["cluster"] = table["sequence_id"].map(read_clusters(arguments.clusters, path)).fillna("")
         if split_by not in table:
@@ -128,7 +128,7 @@ def read_labelled(arguments: argparse.Namespace) -> pd.DataFrame:
     return labels[[*SEQUENCE, "split"]].assign(sequence=labels.index, viral=viral, group=group.fillna(""))
 
 
-def of_samples(labels: pd.DataFrame, path: Path, sequences: list[Path]) -> pd.DataFrame:
+def of_samples(labels: pd.DataFrame, path: Path, sequences: set[Path]) -> pd.DataFrame:
     """The labels of those sequences that the samples have."""
     there = labels["sequence_id"].isin(set().union(*(read_sequences(file)["sequence_id"] for file in sequences)))
     if not there.all():

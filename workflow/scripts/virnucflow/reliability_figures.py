@@ -34,7 +34,7 @@ def draw_reliability(axes: Axes, series: dict[str, pd.DataFrame], title: str | N
         whiskers = np.maximum([share - bins["share_lower"], bins["share_upper"] - share], 0)
         axes.errorbar(
             bins["mean_score"], share, whiskers, color=colour, marker="o", markersize=4, linewidth=1.2, elinewidth=0.8,
-            clip_on=False,            label=f"{label}: {number:,} chunks",
+            clip_on=False, label=f"{label}: {number:,} chunks",
         )  # fmt: skip
         left = bins["score_from"] + i * width / 10
         axes.bar(
