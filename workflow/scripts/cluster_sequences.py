@@ -12,13 +12,11 @@ import numpy as np
 import pandas as pd
 
 from virnucflow.cli import InputError, log, run, staged
-from virnucflow.clusters import cluster, sketch
+from virnucflow.clusters import NO_KMER, cluster, sketch
 from virnucflow.frames import letter_codes
 from virnucflow.labels import read_labels
 from virnucflow.records import records_of
 from virnucflow.tables import read_sequences, write_tsv
-
-NO_KMER = np.empty(0, dtype=np.uint64)
 
 
 def parse_arguments() -> argparse.Namespace:

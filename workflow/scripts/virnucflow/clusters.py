@@ -7,6 +7,7 @@ import numpy as np
 from virnucflow.frames import COMPLEMENT_BIT, OTHER_LETTER
 
 K = 21
+NO_KMER = np.empty(0, dtype=np.uint64)
 SCALED = 8  # one k-mer in so many is looked at
 SHARE = 0.2  # of the k-mers of the smaller sequence; of a copy with the share i of its letters, i**21 are left
 BLOCK = 1 << 18  # letters at a time, so that what is computed with stays in the cache
@@ -15,7 +16,7 @@ BLOCK = 1 << 18  # letters at a time, so that what is computed with stays in the
 def sketch(letters: np.ndarray) -> np.ndarray:
     """The sampled k-mers of a sequence, each the smaller of both strands; `letters` are codes of frames.LETTER_CODE."""
     blocks = [_sketch(letters[start : start + BLOCK + K - 1]) for start in range(0, len(letters) - K + 1, BLOCK)]
-    return np.unique(np.concatenate([np.empty(0, dtype=np.uint64), *blocks]))
+    return np.unique(np.concatenate([NO_KMER, *blocks]))
 
 
 def _sketch(letters: np.ndarray) -> np.ndarray:
@@ -42,7 +43,7 @@ def cluster(sketches: Iterable[np.ndarray]) -> np.ndarray:
     """
     sketches = list(sketches)
     sizes = np.array([len(found) for found in sketches], dtype=np.int64)
-    kmers = np.unique(np.concatenate([np.empty(0, dtype=np.uint64), *sketches]), return_inverse=True)[1]
+    kmers = np.unique(np.concatenate([NO_KMER, *sketches]), return_inverse=True)[1]
     room = np.bincount(kmers)  # a k-mer is held by no more clusters than it has sequences
     first, number = np.cumsum(room) - room, np.zeros_like(room)
     holders = np.empty_like(kmers)  # of each k-mer, from its first on: a sequence of each cluster that has it

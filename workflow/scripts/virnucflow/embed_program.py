@@ -79,10 +79,10 @@ def embed(arguments: argparse.Namespace, encoder: str, column: str, load: Load) 
         torch.set_num_threads(arguments.threads)
     liberties = Liberties(**dict.fromkeys(arguments.allow, True))
     allow(liberties)
-    if attention == "flash" and device.type == "cpu":
-        token_budget = min(token_budget, CPU_TOKEN_BUDGET)
     if device.type == "cpu":
         keep_freed_memory()
+        if attention == "flash":
+            token_budget = min(token_budget, CPU_TOKEN_BUDGET)
     precision = choose_precision(arguments.precision, attention, device)
     pack = read_model_pack(arguments.model, arguments.chunk_length)
     frames = read_parquet(arguments.frames, FRAMES)
