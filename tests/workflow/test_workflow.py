@@ -6,12 +6,14 @@ import shutil
 from pathlib import Path
 
 import pandas as pd
-from helpers import ODD, planned_jobs, scores, snakemake, write_fasta
+import pytest
+from helpers import ODD, planned_jobs, rehash, scores, snakemake, tree, write_fasta
 
 from virnucflow.fasta import read_fasta
 
 EMBED = ["embed_dnabert_s", "embed_esm2"]
 AFTER_EMBED = [*EMBED, "concat_features", "predict"]
+WITH_PACK = {"shards": 3, "model": "mine"}  # a pack that no rule builds
 
 
 def test_no_sequence_is_lost(base: Path) -> None:
@@ -79,29 +81,61 @@ def test_older_file_in_the_place_of_the_input_is_noticed(copy: Path) -> None:
     assert reruns(copy)["split_fasta"] == 1
 
 
-def test_another_pack_in_the_place_of_the_pack_is_noticed(copy: Path) -> None:
-    shutil.copytree(copy / "models" / "untrained", copy / "mine")
-    target = "work/v1/scores/standard/00001.parquet"
-    snakemake(copy, target, shards=3, model="mine")
-    assert planned_jobs(snakemake(copy, "-n", target, shards=3, model="mine")) == {}
-    os.utime(copy / "mine" / "esm2.safetensors", (1, 1))
-    planned = planned_jobs(snakemake(copy, "-n", target, shards=3, model="mine"))
-    assert planned == {"embed_esm2": 1, "concat_features": 1, "predict": 1}
+@pytest.fixture(scope="module")
+def whole(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run with a pack that no rule builds."""
+    folder = Path(shutil.copytree(base, tmp_path_factory.mktemp("whole") / "run", symlinks=True))
+    shutil.copytree(folder / "models" / "untrained", folder / "mine")
+    snakemake(folder, **WITH_PACK)
+    return folder
 
 
-def test_changed_weights_rerun_their_encoder(copy: Path) -> None:
+@pytest.fixture
+def packed(whole: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(whole, tmp_path / "packed", symlinks=True))
+
+
+def replace_weights(pack: Path, file: str) -> None:
+    """Other weights in the place of a pack's, with the pack.json that belongs to them."""
+    content = (pack / file).read_bytes()
+    (pack / file).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    rehash(pack)
+
+
+def test_other_weights_rerun_their_encoder(packed: Path) -> None:
     for file, expected in (
         ("classifier.safetensors", {"predict": 6, "write_results": 2}),
         ("esm2.safetensors", {"embed_esm2": 6, "concat_features": 6, "predict": 6, "write_results": 2}),
-        ("pack.json", {}),
+        ("tokenizer.json", {"embed_dnabert_s": 6, "concat_features": 6, "predict": 6, "write_results": 2}),
     ):
-        path = copy / "models" / "untrained" / file
-        content, status = path.read_bytes(), path.stat()
-        path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-        assert reruns(copy) == expected, file
-        path.write_bytes(content)
-        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
-    assert reruns(copy) == {}
+        before = tree(packed / "mine")
+        replace_weights(packed / "mine", file)
+        for path in (packed / "mine").iterdir():
+            os.utime(path, (1, 1))  # their time says nothing
+        assert reruns(packed, **WITH_PACK) == expected, file
+        for name, content in before.items():
+            (packed / "mine" / name).write_bytes(content)
+    assert reruns(packed, **WITH_PACK) == {}
+
+
+def test_times_of_the_pack_rerun_nothing(packed: Path) -> None:
+    for path in (packed / "mine").iterdir():
+        path.touch()
+    assert reruns(packed, **WITH_PACK) == {}
+
+
+def test_a_copy_without_times_is_taken_over_with_touch(packed: Path) -> None:
+    """As `cp -r` leaves it at worst: what was made first has the newest time, and no file is small.
+
+    Snakemake compares the content of files below 1 MB alone, so here of none.
+    """
+    files = [path for path in packed.rglob("*") if path.is_file() and ".snakemake" not in path.parts]
+    for age, path in enumerate(sorted(files, key=lambda path: path.stat().st_mtime)):
+        os.utime(path, (1.6e9 - age, 1.6e9 - age))
+    compared = ["--max-checksum-file-size", "1"]
+    assert planned_jobs(snakemake(packed, "-n", *compared, **WITH_PACK)), "the copy's times show nothing"
+    snakemake(packed, "--touch", *compared, **WITH_PACK)
+    assert planned_jobs(snakemake(packed, "-n", *compared, **WITH_PACK)) == {}
 
 
 def test_no_frame_in_the_whole_file(tmp_path: Path) -> None:

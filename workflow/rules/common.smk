@@ -131,20 +131,27 @@ def pack_directory(model):
 
 
 def of_pack(name):
-    """A file of the model pack, as an input; only the untrained pack is built without being asked for."""
+    """A file of the model pack, as an input; only the untrained pack is built without being asked for.
 
-    def path(wildcards):
-        path = f"{config['model']}/{name}"
-        if config["model"] != UNTRAINED and not os.path.exists(path):
-            raise WorkflowError(f"model: {path} is not there; run fetch_models, or give a pack's directory")
-        return path if config["model"] == UNTRAINED else local(path)
-
-    return path
+    Of a pack that is there, the SHA-256 in pack.json says what a file is (`pack_sha256`), and every program that reads it
+    holds it to that. Its time, which a copy changes, is no reason to compute again: ancient().
+    """
+    path = f"{config['model']}/{name}"
+    return path if config["model"] == UNTRAINED else ancient(local(path))
 
 
-def pack_stamps(*names):
-    """The stamps of files of a model pack that the workflow does not build itself."""
-    return [] if config["model"] == UNTRAINED else stamps(f"{config['model']}/{name}" for name in names)
+def pack_sha256(*names):
+    """The SHA-256 of files of the model pack, as a parameter. That of the untrained pack is known when it is built."""
+    return [PACK_SHA256.get(name, "") for name in names]
+
+
+def read_pack_sha256():
+    """What pack.json states of each file; nothing of a pack that is not there, which a run refuses and fetch_models makes."""
+    try:
+        sha256 = json.loads(Path(config["model"], "pack.json").read_text(encoding="utf-8"))["sha256"]
+    except (OSError, ValueError, TypeError, KeyError):
+        return {}
+    return sha256 if config["model"] != UNTRAINED and isinstance(sha256, dict) else {}
 
 
 def portable(path):
@@ -230,6 +237,7 @@ def embed_options(encoder):
 
 validate(config, str(WORKFLOW / "schemas" / "config.schema.yaml"))
 config["model"] = pack_directory(config["model"])
+PACK_SHA256 = read_pack_sha256()
 SAMPLES = read_samples(config["samples"])
 FORCED_ATTENTION = forced_attention()
 if config["divergence_refuse"] > config["divergence_accept"]:

@@ -39,7 +39,7 @@ rule compare_attention:
         reference_features=f"work/{{sample}}/features/standard/{SAMPLED}.safetensors",
         reference_scores=f"work/{{sample}}/scores/standard/{SAMPLED}.parquet",
         labels=lambda wildcards: SAMPLES[wildcards.sample]["labels"],
-        pack=ancient(of_pack("pack.json")),
+        pack=of_pack("pack.json"),
         program=program("compare_attention"),
         library=library("compare_attention"),
     output:
@@ -134,7 +134,7 @@ use rule compare_attention as compare_runs with:
         reference_features=of_reference_run("features", "safetensors"),
         reference_scores=of_reference_run("scores", "parquet"),
         labels=lambda wildcards: SAMPLES[wildcards.sample]["labels"],
-        pack=ancient(of_pack("pack.json")),
+        pack=of_pack("pack.json"),
         program=program("compare_attention"),
         library=library("compare_attention"),
     output:

@@ -1,11 +1,10 @@
 # Both encoders over the frames. {attention} is flash or standard (v1); neither overwrites the other.
-# A pack's description is ancient(): embeddings depend on the weights, which it only describes.
 
 
 rule embed_dnabert_s:
     input:
         frames="work/{sample}/frames/{shard}.parquet",
-        pack=ancient(of_pack("pack.json")),
+        pack=of_pack("pack.json"),
         weights=of_pack("dnabert_s.safetensors"),
         tokenizer=of_pack("tokenizer.json"),
         program=program("embed_dnabert_s"),
@@ -27,7 +26,7 @@ rule embed_dnabert_s:
         check_model=int(config["check_models_at_start"]),
     params:
         options=embed_options("dnabert_s"),
-        stamps=pack_stamps("dnabert_s.safetensors", "tokenizer.json"),
+        sha256=pack_sha256("dnabert_s.safetensors", "tokenizer.json"),
     message:
         "Embed the nucleotides of shard {wildcards.shard} of {wildcards.sample} ({wildcards.attention})"
     shell:
@@ -40,7 +39,7 @@ rule embed_dnabert_s:
 use rule embed_dnabert_s as embed_esm2 with:
     input:
         frames="work/{sample}/frames/{shard}.parquet",
-        pack=ancient(of_pack("pack.json")),
+        pack=of_pack("pack.json"),
         weights=of_pack("esm2.safetensors"),
         program=program("embed_esm2"),
         library=library("embed_esm2"),
@@ -54,7 +53,7 @@ use rule embed_dnabert_s as embed_esm2 with:
     priority: 1
     params:
         options=embed_options("esm2"),
-        stamps=pack_stamps("esm2.safetensors"),
+        sha256=pack_sha256("esm2.safetensors"),
     message:
         "Embed the proteins of shard {wildcards.shard} of {wildcards.sample} ({wildcards.attention})"
 

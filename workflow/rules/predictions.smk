@@ -5,7 +5,7 @@ rule predict:
     input:
         frames="work/{sample}/frames/{shard}.parquet",
         features="work/{sample}/features/{attention}/{shard}.safetensors",
-        pack=ancient(of_pack("pack.json")),
+        pack=of_pack("pack.json"),
         classifier=of_pack("classifier.safetensors"),
         program=program("predict"),
         library=library("predict"),
@@ -22,7 +22,7 @@ rule predict:
     params:
         model=lambda wildcards, input: os.path.dirname(input.pack),
         chunk_length=config["chunk_length"],
-        stamps=pack_stamps("classifier.safetensors"),
+        sha256=pack_sha256("classifier.safetensors"),
     message:
         "Score the frames of shard {wildcards.shard} of {wildcards.sample} ({wildcards.attention})"
     shell:

@@ -72,7 +72,7 @@ rule train_classifier:
             "work/{sample}/proteins.parquet".format(**one) for one in LABELLED if config["train_on"] == "annotated"
         ],
         clusters="work/clusters.tsv" if LABELLED and config["split_by"] == "cluster" else [],
-        pack=ancient(of_pack("pack.json")),
+        pack=of_pack("pack.json"),
         esm2=of_pack("esm2.safetensors"),
         dnabert_s=of_pack("dnabert_s.safetensors"),
         tokenizer=of_pack("tokenizer.json"),
