@@ -20,7 +20,7 @@ include: "workflow/rules/divergence.smk"
 include: "workflow/rules/hooks.smk"
 
 
-if config["trained_model"] != config["model"]:  # a pack in use is not trained over
+if not same_directory(config["trained_model"], config["model"]):  # a pack in use is not trained over
 
     include: "workflow/rules/training.smk"
 

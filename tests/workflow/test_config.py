@@ -62,11 +62,11 @@ def test_wrong_settings_are_refused(wrong: dict, folder: Path) -> None:
         ("sample\tfasta\tattention\na\tone.fa\tfast\n", "fast"),
         (
             "sample\tfasta\tattention\na\tone.fa\tflash\na\ttwo.fa\tstandard\n",
-            "sample a has several values of attention",
+            "sample 'a' has several values of attention",
         ),
-        ("sample\tfasta\na\tone.fa\na\tone.fa\n", "sample a names a file twice"),
+        ("sample\tfasta\na\tone.fa\na\tone.fa\n", "sample 'a' names a file twice"),
         ("sample\tfasta\n", "no sample;"),
-        ("", "no column fasta, sample; give a tab-separated table"),
+        ("", "no column sample, fasta; give a tab-separated table"),
         ("sample\tfasta\n# a comment\na\tone.fa\tstandard\n", "line 3: 3 fields under 2 columns"),
     ],
 )

@@ -9,14 +9,20 @@ import sys
 from functools import cache
 from pathlib import Path
 
-import pandas as pd
 from snakemake.exceptions import WorkflowError
+from snakemake.io import WILDCARD_REGEX
+from snakemake.pathvars import PATHVAR_REGEX
 from snakemake.utils import validate
 
 WORKFLOW = Path(str(workflow.current_basedir)).parent
 ROOT = WORKFLOW.parent
 SCRIPTS = WORKFLOW / "scripts"
-sys.path.insert(0, str(SCRIPTS))
+sys.path[:0] = [str(WORKFLOW), str(SCRIPTS)]
+
+from planning.messages import PlanningError
+from planning.paths import argument, same_directory
+from planning.samples import read_samples
+
 V1_ATTENTION = "VIRNUCPRO_V1_ATTENTION"
 MOST_SHARDS = 2000
 SAMPLED = "sampled"  # the shard of the frames on which both attentions are compared
@@ -24,36 +30,21 @@ UNTRAINED = "models/untrained"  # the model pack that a rule builds
 COMPRESSION = 4  # bases a byte of a compressed FASTA file, about
 
 
-def read_samples(path):
-    """The sample sheet: a row a FASTA file; the rows of one sample are its files, in order."""
-    try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise WorkflowError(f"samples: {path}: {error}; give a tab-separated table in UTF-8")
-    lines = {number: line for number, line in enumerate(text.splitlines(), start=1) if line and line[0] != "#"}
-    header, *rows = [line.split("\t") for line in lines.values()] or [[]]
-    if missing := {"sample", "fasta"} - set(header):
-        raise WorkflowError(f"samples: {path}: no column {', '.join(sorted(missing))}; give a tab-separated table")
-    for number, row in zip(list(lines)[1:], rows):
-        if len(row) != len(header):
-            raise WorkflowError(
-                f"samples: {path}, line {number}: {len(row)} fields under {len(header)} columns; separate them with tabs"
-            )
-    sheet = pd.DataFrame(rows, columns=header, dtype=str).replace("", pd.NA)
-    validate(sheet, str(WORKFLOW / "schemas" / "samples.schema.yaml"))
-    samples = {}
-    for name, rows in sheet.groupby("sample", sort=False):
-        if rows["fasta"].duplicated().any():
-            raise WorkflowError(f"samples: {path}: sample {name} names a file twice; remove one")
-        samples[name] = {"fasta": list(map(local, rows["fasta"]))}
-        for column in ("attention", "labels"):
-            values = rows.get(column, pd.Series([None])).unique()
-            if len(values) > 1:
-                raise WorkflowError(f"samples: {path}: sample {name} has several values of {column}; use one")
-            samples[name][column] = [] if pd.isna(values[0]) else [local(values[0])]
-    if not samples:
-        raise WorkflowError(f"samples: {path}: no sample; add a row with sample and fasta")
-    return samples
+class Refused(WorkflowError):
+    """What keeps a run from being planned, for the user: Snakemake prints it without the places in our files."""
+
+    __traceback__ = property(lambda self: None, lambda self, value: None)
+
+
+def inputs(paths):
+    """Of files from outside those that a rule can have as inputs: names in braces and in angle brackets are wildcards
+    and variables to Snakemake, which has no escape. The others are parameters alone, with their stamps."""
+    return [local(path) for path in paths if not WILDCARD_REGEX.search(path) and not PATHVAR_REGEX.search(path)]
+
+
+def arguments(paths):
+    """Paths as programs take them, as a parameter: what a function returns, Snakemake does not format."""
+    return list(map(argument, paths))
 
 
 def forced_attention():
@@ -68,8 +59,7 @@ def forced_attention():
 
 def attention(sample):
     """The environment variable wins over the sample sheet, which wins over the config."""
-    chosen = SAMPLES[sample]["attention"]
-    return FORCED_ATTENTION or (chosen[0] if chosen else config["attention"])
+    return FORCED_ATTENTION or SAMPLES[sample].attention or config["attention"]
 
 
 def gated(sample):
@@ -104,7 +94,7 @@ def shards(sample):
     """The names of a sample's shards, from its files' sizes, so that the whole DAG is known at the start."""
     number = config["shards"]
     if number == "auto":
-        bases = sum(map(estimated_bases, SAMPLES[sample]["fasta"]))
+        bases = sum(map(estimated_bases, SAMPLES[sample].fasta))
         number = min(MOST_SHARDS, math.ceil(bases / (config["shard_megabases"] * 1e6)) or 1)
     return [f"{shard:05d}" for shard in range(1, number + 1)]
 
@@ -137,7 +127,12 @@ def of_pack(name):
     holds it to that. Its time, which a copy changes, is no reason to compute again: ancient().
     """
     path = f"{config['model']}/{name}"
-    return path if config["model"] == UNTRAINED else ancient(local(path))
+    return path if config["model"] == UNTRAINED else next(map(ancient, inputs([path])), [])
+
+
+def model_argument(wildcards, input):
+    """The directory of the model pack, as programs take it; where a rule builds it, below a module's prefix."""
+    return argument(os.path.dirname(input.pack) if config["model"] == UNTRAINED else config["model"])
 
 
 def pack_sha256(*names):
@@ -160,8 +155,9 @@ def portable(path):
     `local` here and elsewhere says that a file is where it is: a module's `prefix` is for what the rules make.
     """
     path = Path(path)
-    below = path.is_relative_to(Path.cwd())
-    return local(str(path.relative_to(Path.cwd()) if below else path))
+    if path.is_relative_to(Path.cwd()) and not (below := str(path.relative_to(Path.cwd()))).startswith("-"):
+        return local(below)
+    return local(str(path))
 
 
 def program(name):
@@ -200,7 +196,7 @@ def of_reference_run(kind, suffix):
     def files(wildcards):
         pattern = f"work/{wildcards.sample}/{kind}/flash/{'[0-9]' * 5}.{suffix}"
         if config["reference_run"] and (found := sorted(Path(config["reference_run"]).glob(pattern))):
-            return list(map(local, map(str, found)))
+            return list(map(str, found))
         raise WorkflowError(
             f"reference_run: {config['reference_run'] or 'not set'}: no {pattern}; give the working directory of a "
             "run of the same samples by flash"
@@ -238,7 +234,10 @@ def embed_options(encoder):
 validate(config, str(WORKFLOW / "schemas" / "config.schema.yaml"))
 config["model"] = pack_directory(config["model"])
 PACK_SHA256 = read_pack_sha256()
-SAMPLES = read_samples(config["samples"])
+try:
+    SAMPLES = read_samples(config["samples"])
+except PlanningError as error:
+    raise Refused(str(error)) from None
 FORCED_ATTENTION = forced_attention()
 if config["divergence_refuse"] > config["divergence_accept"]:
     raise WorkflowError("divergence_refuse is above divergence_accept; give refuse <= accept")

@@ -34,7 +34,7 @@ def check_image():
 def folders_outside():
     """Folders of workflow, models and input that are not below the working directory: only that one is in a container."""
     folders = [ROOT, *(Path(config[key]) for key in ("model", "model_source", "reference_run"))]
-    for file in (Path(file) for sample in SAMPLES.values() for file in sample["fasta"] + sample["labels"]):
+    for file in (Path(file.path) for sample in SAMPLES.values() for file in sample.files):
         folders += [file.parent, file.resolve().parent]
     paths = {path for folder in folders for path in (folder.absolute(), folder.resolve())}
     return sorted(str(path) for path in paths if path.is_dir() and not path.is_relative_to(Path.cwd()))

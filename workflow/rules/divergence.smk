@@ -38,7 +38,7 @@ rule compare_attention:
         fast_scores=of_all_shards("work/{sample}/scores/flash/{shard}.parquet"),
         reference_features=f"work/{{sample}}/features/standard/{SAMPLED}.safetensors",
         reference_scores=f"work/{{sample}}/scores/standard/{SAMPLED}.parquet",
-        labels=lambda wildcards: SAMPLES[wildcards.sample]["labels"],
+        labels=lambda wildcards: inputs(SAMPLES[wildcards.sample].labels),
         pack=of_pack("pack.json"),
         program=program("compare_attention"),
         library=library("compare_attention"),
@@ -55,14 +55,17 @@ rule compare_attention:
         mem_mb=comparison_memory,
         runtime=lambda wildcards, attempt: 30 * attempt,
     params:
-        model=lambda wildcards, input: os.path.dirname(input.pack),
-        stamps=lambda wildcards: stamps(SAMPLES[wildcards.sample]["labels"]),
+        model=model_argument,
+        labels=lambda wildcards: arguments(SAMPLES[wildcards.sample].labels),
+        reference_features=lambda wildcards, input: input.reference_features,
+        reference_scores=lambda wildcards, input: input.reference_scores,
+        stamps=lambda wildcards: stamps(SAMPLES[wildcards.sample].labels),
     message:
         "Compare both attentions on the sampled frames of {wildcards.sample}"
     shell:
-        "python {input.program:q} --sample {input.sample:q} --model {params.model:q} --labels {input.labels:q}"
+        "python {input.program:q} --sample {input.sample:q} --model {params.model:q} --labels {params.labels:q}"
         " --fast-features {input.fast_features:q} --fast-scores {input.fast_scores:q}"
-        " --reference-features {input.reference_features:q} --reference-scores {input.reference_scores:q}"
+        " --reference-features {params.reference_features:q} --reference-scores {params.reference_scores:q}"
         " --divergence {output.divergence:q} --compared-frames {output.compared_frames:q}"
         " --figures {output.figures:q} 2> {log:q}"
 
@@ -131,9 +134,9 @@ use rule compare_attention as compare_runs with:
         sample="work/{sample}/divergence/sample.parquet",
         fast_features=of_all_shards("work/{sample}/features/flash/{shard}.safetensors"),
         fast_scores=of_all_shards("work/{sample}/scores/flash/{shard}.parquet"),
-        reference_features=of_reference_run("features", "safetensors"),
-        reference_scores=of_reference_run("scores", "parquet"),
-        labels=lambda wildcards: SAMPLES[wildcards.sample]["labels"],
+        reference_features=lambda wildcards: inputs(of_reference_run("features", "safetensors")(wildcards)),
+        reference_scores=lambda wildcards: inputs(of_reference_run("scores", "parquet")(wildcards)),
+        labels=lambda wildcards: inputs(SAMPLES[wildcards.sample].labels),
         pack=of_pack("pack.json"),
         program=program("compare_attention"),
         library=library("compare_attention"),
@@ -143,6 +146,9 @@ use rule compare_attention as compare_runs with:
         figures="results/{sample}/comparison.svg",
     log:
         "logs/compare_runs/{sample}.log",
+    params:
+        reference_features=lambda wildcards: arguments(of_reference_run("features", "safetensors")(wildcards)),
+        reference_scores=lambda wildcards: arguments(of_reference_run("scores", "parquet")(wildcards)),
     message:
         "Compare this run of {wildcards.sample} with that in {config[reference_run]}"
 

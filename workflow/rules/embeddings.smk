@@ -25,12 +25,13 @@ rule embed_dnabert_s:
         token_budget=token_budget,
         check_model=int(config["check_models_at_start"]),
     params:
+        model=model_argument,
         options=embed_options("dnabert_s"),
         sha256=pack_sha256("dnabert_s.safetensors", "tokenizer.json"),
     message:
         "Embed the nucleotides of shard {wildcards.shard} of {wildcards.sample} ({wildcards.attention})"
     shell:
-        'python {input.program:q} --frames {input.frames:q} --model "$(dirname {input.pack:q})"'
+        "python {input.program:q} --frames {input.frames:q} --model {params.model:q}"
         " --attention {wildcards.attention} {params.options}"
         " --token-budget {resources.token_budget} --threads {threads} --check-model {resources.check_model}"
         " --embeddings {output.embeddings:q} 2> {log:q}"

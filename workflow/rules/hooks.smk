@@ -8,8 +8,8 @@ def check_setup():
     if any(job.rule.name == "fetch_models" for job in workflow.dag.jobs):
         return  # what would be checked is not there yet
     command = [sys.executable, program("check_setup"), "--work", "work", "--chunk-length", config["chunk_length"]]
-    command += ["--bases", sum(estimated_bases(path) for sample in SAMPLES.values() for path in sample["fasta"])]
-    command += ["--model", config["model"]] if config["model"] != UNTRAINED else []
+    command += ["--bases", sum(estimated_bases(path) for sample in SAMPLES.values() for path in sample.fasta)]
+    command += ["--model", argument(config["model"])] if config["model"] != UNTRAINED else []
     if ON_THIS_MACHINE:
         command += ["--device", config["device"], "--precision"]
         command += {config["precision"][attention(sample)] for sample in SAMPLES}

@@ -30,9 +30,12 @@ rule build_untrained_pack:
         "python {input.program:q} --model {params.model:q}" " --chunk-length {params.chunk_length} 2> {log:q}"
 
 
+CATALOGUE = portable(Path(config["models"]) if os.path.exists(config["models"]) else ROOT / config["models"])
+
+
 rule fetch_models:
     input:
-        catalogue=portable(Path(config["models"]) if os.path.exists(config["models"]) else ROOT / config["models"]),
+        catalogue=inputs([CATALOGUE]),
         program=program("fetch_models"),
         library=library("fetch_models"),
     log:
@@ -46,12 +49,13 @@ rule fetch_models:
         mem_mb=4000,
         runtime=1440,
     params:
-        model=config["model"],
-        source=["--source", config["model_source"]] if config["model_source"] else [],
+        catalogue=lambda wildcards: argument(CATALOGUE),
+        model=lambda wildcards: argument(config["model"]),
+        source=lambda wildcards: ["--source", argument(config["model_source"])] if config["model_source"] else [],
     message:
         "Make the model pack {params.model} of published files"
     shell:
-        "python {input.program:q} --catalogue {input.catalogue:q} --model {params.model:q}"
+        "python {input.program:q} --catalogue {params.catalogue:q} --model {params.model:q}"
         " {params.source:q} 2>&1 | tee {log:q} >&2"
 
 
@@ -74,7 +78,7 @@ rule check_models:
         mem_mb=check_memory,
         runtime=60,
     params:
-        model=lambda wildcards, input: os.path.dirname(input.pack),
+        model=model_argument,
         precision=config["precision"]["flash"],
         kernel=config["attention_kernel"],
         device=config["device"],

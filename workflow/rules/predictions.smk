@@ -20,7 +20,7 @@ rule predict:
         mem_mb=table_memory,
         runtime=lambda wildcards, attempt: 30 * attempt,
     params:
-        model=lambda wildcards, input: os.path.dirname(input.pack),
+        model=model_argument,
         chunk_length=config["chunk_length"],
         sha256=pack_sha256("classifier.safetensors"),
     message:
@@ -35,7 +35,7 @@ rule write_results:
         scores=scores,
         gate=lambda wildcards: "work/{sample}/divergence/gate.json" if gated(wildcards.sample) else [],
         sequences="work/{sample}/sequences.tsv",
-        fasta=lambda wildcards: SAMPLES[wildcards.sample]["fasta"],
+        fasta=lambda wildcards: inputs(SAMPLES[wildcards.sample].fasta),
         program=program("write_results"),
         library=library("write_results"),
     output:
@@ -54,12 +54,13 @@ rule write_results:
         mem_mb=lambda wildcards, attempt: 16000 * attempt,
         runtime=lambda wildcards, attempt: 120 * attempt,
     params:
+        fasta=lambda wildcards: arguments(SAMPLES[wildcards.sample].fasta),
         chunk_length=config["chunk_length"],
     message:
         "Write the results of {wildcards.sample}"
     shell:
         "python {input.program:q} --scores {input.scores:q} --sequences {input.sequences:q}"
-        " --fasta {input.fasta:q} --chunk-length {params.chunk_length} --gate {input.gate:q}"
+        " --fasta {params.fasta:q} --chunk-length {params.chunk_length} --gate {input.gate:q}"
         " --predictions {output.predictions:q} --consensus {output.consensus:q}"
         " --summary {output.summary:q} --chunk-summary {output.chunk_summary:q}"
         " --viral-fasta {output.viral_fasta:q} --provenance {output.provenance:q} 2> {log:q}"

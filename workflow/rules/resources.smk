@@ -23,14 +23,19 @@ def embed_threads():
     return max(1, min(4, cores // (GPUS_HERE + 1))) if GPUS_HERE else cores
 
 
+def pack_bytes(file):
+    """The size of a pack's file; of the whole pack, where the file could not be an input."""
+    return os.path.getsize(file) if file else sum(path.stat().st_size for path in Path(config["model"]).iterdir())
+
+
 def embed_memory(wildcards, input, attempt):
     """Megabytes: three copies of the weights at worst, and the frames with their embeddings."""
-    return int((6000 + 3 * os.path.getsize(input.weights) / 1e6 + 60 * os.path.getsize(input.frames) / 1e6) * attempt)
+    return int((6000 + 3 * pack_bytes(input.weights) / 1e6 + 60 * os.path.getsize(input.frames) / 1e6) * attempt)
 
 
 def check_memory(wildcards, input, attempt):
     """Megabytes: as for embedding, without frames."""
-    return int((6000 + 3 * sum(map(os.path.getsize, (input.esm2, input.dnabert_s))) / 1e6) * attempt)
+    return int((6000 + 3 * (pack_bytes(input.esm2) + pack_bytes(input.dnabert_s)) / 1e6) * attempt)
 
 
 def table_memory(wildcards, input, attempt):
@@ -40,7 +45,7 @@ def table_memory(wildcards, input, attempt):
 
 def cluster_memory(wildcards, input, attempt):
     """Megabytes: of each base 10 bytes, for its k-mers."""
-    return int((2000 + 10 * sum(map(estimated_bases, input.fasta)) / 1e6) * attempt)
+    return int((2000 + 10 * sum(map(estimated_bases, LABELLED_FASTA)) / 1e6) * attempt)
 
 
 def comparison_memory(wildcards, input, attempt):

@@ -3,7 +3,7 @@
 
 rule split_fasta:
     input:
-        fasta=lambda wildcards: SAMPLES[wildcards.sample]["fasta"],
+        fasta=lambda wildcards: inputs(SAMPLES[wildcards.sample].fasta),
         program=program("split_fasta"),
         library=library("split_fasta"),
     output:
@@ -21,14 +21,15 @@ rule split_fasta:
     params:
         chunk_length=config["chunk_length"],
         duplicate_ids=config["duplicate_ids"],
-        stamps=lambda wildcards: stamps(SAMPLES[wildcards.sample]["fasta"]),
+        fasta=lambda wildcards: arguments(SAMPLES[wildcards.sample].fasta),
+        stamps=lambda wildcards: stamps(SAMPLES[wildcards.sample].fasta),
         # Snakemake does not compare what is derived from output, so that a change of the shards is seen by their names.
         shards=lambda wildcards: shards(wildcards.sample),
         chunks=lambda wildcards, output: [f"{output.chunks}/{shard}.fa" for shard in shards(wildcards.sample)],
     message:
         "Split the sequences of {wildcards.sample} into chunks"
     shell:
-        "python {input.program:q} --fasta {input.fasta:q} --chunk-length {params.chunk_length}"
+        "python {input.program:q} --fasta {params.fasta:q} --chunk-length {params.chunk_length}"
         " --duplicate-ids {params.duplicate_ids}"
         " --chunks {params.chunks:q} --sequences {output.sequences:q} 2> {log:q}"
 

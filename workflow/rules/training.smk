@@ -1,9 +1,11 @@
 # A classifier of one's own: `snakemake train` takes the samples that have labels through the rules of the main path.
 
-LABELLED_SAMPLES = [sample for sample in SAMPLES if SAMPLES[sample]["labels"]]
+LABELLED_SAMPLES = [sample for sample in SAMPLES if SAMPLES[sample].labels]
+LABELLED_FASTA = [fasta for sample in LABELLED_SAMPLES for fasta in SAMPLES[sample].fasta]
+LABELS = [SAMPLES[sample].labels[0] for sample in LABELLED_SAMPLES]
 # One entry a shard of them.
 LABELLED = [
-    {"sample": sample, "shard": shard, "attention": attention(sample), "labels": SAMPLES[sample]["labels"][0]}
+    {"sample": sample, "shard": shard, "attention": attention(sample), "labels": SAMPLES[sample].labels[0]}
     for sample in LABELLED_SAMPLES
     for shard in shards(sample)
 ]
@@ -12,9 +14,9 @@ LABELLED = [
 # For split_by: cluster.
 rule cluster_sequences:
     input:
-        fasta=[fasta for sample in LABELLED_SAMPLES for fasta in SAMPLES[sample]["fasta"]],
+        fasta=inputs(LABELLED_FASTA),
         sequences=expand("work/{sample}/sequences.tsv", sample=LABELLED_SAMPLES),
-        labels=[SAMPLES[sample]["labels"][0] for sample in LABELLED_SAMPLES],
+        labels=inputs(LABELS),
         program=program("cluster_sequences"),
         library=library("cluster_sequences"),
     output:
@@ -28,18 +30,20 @@ rule cluster_sequences:
         mem_mb=cluster_memory,
         runtime=lambda wildcards, attempt: 120 * attempt,
     params:
-        stamps=lambda wildcards, input: stamps([*input.fasta, *input.labels]),
+        fasta=lambda wildcards: arguments(LABELLED_FASTA),
+        labels=lambda wildcards: arguments(LABELS),
+        stamps=lambda wildcards: stamps([*LABELLED_FASTA, *LABELS]),
     message:
         "Find labelled sequences that are alike"
     shell:
-        "python {input.program:q} --fasta {input.fasta:q} --sequences {input.sequences:q} --labels {input.labels:q}"
+        "python {input.program:q} --fasta {params.fasta:q} --sequences {input.sequences:q} --labels {params.labels:q}"
         " --clusters {output.clusters:q} 2> {log:q}"
 
 
 # For train_on: annotated.
 rule list_proteins:
     input:
-        fasta=lambda wildcards: SAMPLES[wildcards.sample]["fasta"],
+        fasta=lambda wildcards: inputs(SAMPLES[wildcards.sample].fasta),
         sequences="work/{sample}/sequences.tsv",
         program=program("list_proteins"),
         library=library("list_proteins"),
@@ -54,11 +58,12 @@ rule list_proteins:
         mem_mb=lambda wildcards, attempt: 8000 * attempt,
         runtime=lambda wildcards, attempt: 120 * attempt,
     params:
-        stamps=lambda wildcards, input: stamps(input.fasta),
+        fasta=lambda wildcards: arguments(SAMPLES[wildcards.sample].fasta),
+        stamps=lambda wildcards: stamps(SAMPLES[wildcards.sample].fasta),
     message:
         "List the annotated proteins of {wildcards.sample}"
     shell:
-        "python {input.program:q} --fasta {input.fasta:q} --sequences {input.sequences:q}"
+        "python {input.program:q} --fasta {params.fasta:q} --sequences {input.sequences:q}"
         " --proteins {output.proteins:q} 2> {log:q}"
 
 
@@ -66,7 +71,7 @@ rule train_classifier:
     input:
         frames=["work/{sample}/frames/{shard}.parquet".format(**one) for one in LABELLED],
         features=["work/{sample}/features/{attention}/{shard}.safetensors".format(**one) for one in LABELLED],
-        labels=[one["labels"] for one in LABELLED],
+        labels=inputs(one["labels"] for one in LABELLED),
         sequences=["work/{sample}/sequences.tsv".format(**one) for one in LABELLED],
         proteins=[
             "work/{sample}/proteins.parquet".format(**one) for one in LABELLED if config["train_on"] == "annotated"
@@ -104,24 +109,25 @@ rule train_classifier:
         mem_mb=table_memory,
         runtime=lambda wildcards, attempt: 240 * attempt,
     params:
-        model=lambda wildcards, input: os.path.dirname(input.pack),
-        trained_model=lambda wildcards, output: os.path.dirname(output[0]),
+        model=model_argument,
+        labels=lambda wildcards: arguments(one["labels"] for one in LABELLED),
+        trained_model=lambda wildcards, output: argument(os.path.dirname(output[0])),
         name=os.path.basename(config["trained_model"]),
         chunk_length=config["chunk_length"],
-        split_by=config["split_by"],
+        split_by=lambda wildcards: config["split_by"],
         options=[
             f"{name.replace('training_', '--', 1).replace('_', '-')} {value}"
             for name, value in config.items()
             if name.startswith("training_")
         ],
-        stamps=lambda wildcards, input: stamps(input.labels),
+        stamps=lambda wildcards: stamps(one["labels"] for one in LABELLED),
     message:
         "Train a classifier on the labelled samples"
     shell:
-        "python {input.program:q} --frames {input.frames:q} --features {input.features:q} --labels {input.labels:q}"
+        "python {input.program:q} --frames {input.frames:q} --features {input.features:q} --labels {params.labels:q}"
         " --sequences {input.sequences:q} --proteins {input.proteins:q} --clusters {input.clusters:q}"
-        " --model {params.model:q} --name {params.name:q} --chunk-length {params.chunk_length}"
-        " --split-by {params.split_by:q} {params.options} --threads {threads}"
+        " --model {params.model:q} --name={params.name:q} --chunk-length {params.chunk_length}"
+        " --split-by={params.split_by:q} {params.options} --threads {threads}"
         " --trained-model {params.trained_model:q} 2> {log:q}"
 
 

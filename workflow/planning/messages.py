@@ -1,0 +1,42 @@
+"""How problems of the settings and of the sample sheet are told: a line each, bounded, all of them at once."""
+
+import difflib
+import reprlib
+from collections.abc import Iterable
+
+MOST_PROBLEMS = 10
+LONGEST_PATH = 300
+_SHORT = reprlib.Repr()
+_SHORT.maxstring, _SHORT.maxother, _SHORT.maxlevel = 80, 80, 2
+
+
+class PlanningError(Exception):
+    """Settings or a sample sheet that no run can be planned from. The message has a line for each problem, and a count
+    in place of those that are too many to be read."""
+
+    def __init__(self, *problems: str) -> None:
+        more = len(problems) - MOST_PROBLEMS
+        super().__init__("\n".join([*problems[:MOST_PROBLEMS], *[f"and {more} problems more"] * (more > 0)]))
+
+
+def shown(value: object) -> str:
+    """A value as messages quote it: on one line, of bounded length, without control characters."""
+    try:
+        return _SHORT.repr(value)
+    except ValueError:
+        return "a number of thousands of digits"
+
+
+def named(path: object) -> str:
+    """A path as messages begin with it: as it is, unless it is very long or has what does not print."""
+    text = str(path)
+    text = text if len(text) <= LONGEST_PATH else f"{text[: LONGEST_PATH // 2]}...{text[-LONGEST_PATH // 2 :]}"
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """What to do about a name that is not known."""
+    known = list(known)
+    if close := difflib.get_close_matches(name[:100].lower(), known, n=1):
+        return f"did you mean {close[0]}?"
+    return f"known are {', '.join(known)}"

@@ -1,0 +1,217 @@
+"""The sample sheet: a row for each input file, as text editors, shells and Excel write it."""
+
+import re
+import stat
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from planning.messages import PlanningError, named, nearest, shown
+from planning.paths import hint, identity, plain
+
+COLUMNS = ("sample", "fasta", "attention", "labels")
+REQUIRED = COLUMNS[:2]
+REMARKS = ("notes", "comment", "description")  # columns for the user alone
+ATTENTIONS = ("flash", "standard")
+MOST_BYTES = 50_000_000
+LONGEST_NAME = 100  # of a sample; file systems take 255 bytes, with what the rules add
+# Snakemake takes a wildcard's value that ends in 20 repeats of anything for an endless recursion.
+REPEATS = re.compile(r"(.+)\1{19}$")
+
+
+@dataclass(frozen=True)
+class InputFile:
+    """A path that the sheet names, in its `column` (fasta or labels), and where."""
+
+    path: str
+    column: str
+    sheet: str
+    line: int
+
+    @property
+    def place(self) -> str:
+        """How a message about this path begins."""
+        return place(self.sheet, self.line)
+
+
+@dataclass
+class Sample:
+    """A sample of the sheet; `attention` is None where the sheet leaves it to the config."""
+
+    name: str
+    line: int
+    files: list[InputFile] = field(default_factory=list)
+    attention: str | None = None
+
+    @property
+    def fasta(self) -> list[str]:
+        """The paths of the FASTA and GenBank files, in the sheet's order."""
+        return self._paths("fasta")
+
+    @property
+    def labels(self) -> list[str]:
+        """The path of the table of labels, or nothing."""
+        return self._paths("labels")
+
+    def _paths(self, column: str) -> list[str]:
+        return [file.path for file in self.files if file.column == column]
+
+
+@dataclass(frozen=True)
+class Row:
+    """Cleaned fields of a line; those of optional columns may be empty."""
+
+    line: int
+    sample: str
+    fasta: str
+    attention: str = ""
+    labels: str = ""
+
+
+def place(sheet: str, line: int) -> str:
+    return f"samples: {named(sheet)}, line {line}"
+
+
+def read_samples(sheet: str) -> dict[str, Sample]:
+    """The samples by their names, in the sheet's order. PlanningError names all that is wrong, each with its line."""
+    problems: list[tuple[int, str]] = []  # with their lines
+    rows = _rows(sheet, problems)
+    samples: dict[str, Sample] = {}
+    folded: dict[str, Sample] = {}
+    found: dict[tuple[str, object], InputFile] = {}
+    for row in rows:
+        problems += [(row.line, problem) for problem in _row_problems(row)]
+        sample = samples.setdefault(row.sample, Sample(row.sample, row.line))
+        other = folded.setdefault(row.sample.casefold(), sample)
+        if sample.line == row.line and other is not sample:
+            problem = f"sample {shown(row.sample)} differs only in case from {shown(other.name)} of line {other.line}"
+            problems.append((row.line, f"{problem}; rename one, as some disks hold both for the same"))
+        if row.fasta:
+            file = InputFile(row.fasta, "fasta", sheet, row.line)
+            first = found.setdefault((row.sample, identity(row.fasta)), file)
+            if first is not file:
+                problem = f"sample {shown(row.sample)} names a file twice, here and in line {first.line}; remove one"
+                problems.append((row.line, problem))
+            sample.files.append(file)
+        if row.labels and row.labels not in sample.labels:
+            if sample.labels:
+                problems.append((row.line, f"sample {shown(row.sample)} has several values of labels; use one"))
+            sample.files.append(InputFile(row.labels, "labels", sheet, row.line))
+        if row.attention:
+            if sample.attention not in (None, row.attention):
+                problems.append((row.line, f"sample {shown(row.sample)} has several values of attention; use one"))
+            sample.attention = row.attention
+    if problems:
+        raise PlanningError(*(f"{place(sheet, line)}: {problem}" for line, problem in sorted(problems)))
+    if not samples:
+        raise PlanningError(f"samples: {named(sheet)}: no sample; add a row with sample and fasta")
+    return samples
+
+
+def _text(sheet: str) -> str:
+    """The whole sheet, decoded."""
+    start = f"samples: {named(sheet)}"
+    try:
+        status = Path(sheet).stat()
+        if not stat.S_ISREG(status.st_mode) or status.st_size > MOST_BYTES:
+            what = "is a folder" if stat.S_ISDIR(status.st_mode) else "is no table of samples"
+            raise PlanningError(f"{start}: {what}; give a tab-separated table in UTF-8")
+        data = Path(sheet).read_bytes()
+    except FileNotFoundError:
+        raise PlanningError(f"{start}: there is no such file; {hint(sheet)}") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise PlanningError(f"{start}: {reason}; give a tab-separated table in UTF-8") from None
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        why = "UTF-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "not UTF-8"
+        raise PlanningError(f"{start}, line {line}: {why}; save the table as tab-separated text in UTF-8") from None
+
+
+def _rows(sheet: str, problems: list[tuple[int, str]]) -> Iterator[Row]:
+    """The rows below the header, without comments and blank lines."""
+    lines = enumerate(re.split(r"\r\n|\n|\r", _text(sheet)), start=1)
+    table = [(number, [_clean(part) for part in line.split("\t")]) for number, line in lines]
+    table = [(number, fields) for number, fields in table if any(fields)]
+    first, columns = _header(sheet, table)
+    for number, fields in table:
+        if number <= first or fields[0].startswith("#"):
+            continue
+        while len(fields) > len(columns) and not fields[-1]:
+            fields.pop()
+        if len(fields) > len(columns) or len(fields) < len(REQUIRED):
+            text = f"{len(fields)} fields under {len(columns)} columns; separate them with tabs"
+            problems.append((number, text))
+            continue
+        row = dict(zip(columns, fields + [""] * (len(columns) - len(fields)), strict=True))
+        if row.get("", ""):
+            problems.append((number, f"{shown(row[''])} is in a column without a name; name it or remove it"))
+        fasta, labels = plain(row["fasta"]), plain(row.get("labels", ""))
+        yield Row(number, row["sample"], fasta, row.get("attention", "").lower(), labels)
+
+
+def _header(sheet: str, table: list[tuple[int, list[str]]]) -> tuple[int, list[str]]:
+    """The line of the header, which may begin with #, and its columns, "" for those without a name."""
+    number, fields = next(((number, fields) for number, fields in table if fields[0][:1] != "#"), (1, []))
+    if not set(REQUIRED) <= set(_names(fields)):
+        commented = [(line, part) for line, part in table if set(REQUIRED) <= set(_names(part))]
+        number, fields = commented[0] if commented else (number, fields)
+    names = _names(fields)
+    start = place(sheet, number)
+    problems = [
+        f"{start}: column {shown(name)} is not known; {nearest(name, (*COLUMNS, *REMARKS))}"
+        for name in dict.fromkeys(names)
+        if name and name not in COLUMNS + REMARKS
+    ]
+    problems += [f"{start}: column {name} is there twice; remove one" for name in COLUMNS if names.count(name) > 1]
+    if missing := [name for name in REQUIRED if name not in names]:
+        if len(fields) < 2:  # most likely of commas or blanks
+            problems = []
+        problems.append(f"{start}: no column {', '.join(missing)}; give a tab-separated table with a header")
+    if problems:
+        raise PlanningError(*problems)
+    while names and not names[-1]:
+        names.pop()
+    return number, names
+
+
+def _names(fields: list[str]) -> list[str]:
+    """Names of columns as a header has them, in any case, the first perhaps after a #."""
+    return [name.lstrip("# ").lower() if index == 0 else name.lower() for index, name in enumerate(fields)]
+
+
+def _clean(text: str) -> str:
+    """A field without the blanks and the quotes around it."""
+    text = text.strip()
+    if len(text) > 1 and text[0] == text[-1] == '"':
+        return text[1:-1].replace('""', '"').strip()
+    if len(text) > 1 and text[0] == text[-1] == "'":
+        return text[1:-1].strip()
+    return text
+
+
+def _row_problems(row: Row) -> Iterator[str]:
+    for name in COLUMNS:
+        value = getattr(row, name)
+        if control := next((letter for letter in value if unicodedata.category(letter) in ("Cc", "Zl", "Zp")), None):
+            yield f"{name} {shown(value)} has the control character U+{ord(control):04X}; remove it"
+            return
+    if not row.sample:
+        yield "no name of a sample; give one in each row"
+    elif not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", row.sample):
+        allowed = "letters (a to z), digits, '.', '_' and '-'"
+        yield f"sample {shown(row.sample)}: use {allowed}, and begin with a letter or digit"
+    elif len(row.sample) > LONGEST_NAME:
+        yield f"sample {shown(row.sample)}: {len(row.sample)} letters; use at most {LONGEST_NAME}"
+    elif repeats := REPEATS.search(row.sample):
+        yield f"sample {shown(row.sample)} ends in 20 times {shown(repeats[1])}; choose another name"
+    if not row.fasta:
+        yield "no fasta; give the path of a FASTA or GenBank file"
+    if row.attention not in ("", *ATTENTIONS):
+        yield f"attention {shown(row.attention)} is not known; use {' or '.join(ATTENTIONS)}, or leave it empty"
+    for path in filter(None, (row.fasta, row.labels)):
+        if address := re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", path):
+            yield f"{shown(path)} is an address ({address[0]}); download the file and give its path"
