@@ -19,9 +19,12 @@ ROOT = WORKFLOW.parent
 SCRIPTS = WORKFLOW / "scripts"
 sys.path[:0] = [str(WORKFLOW), str(SCRIPTS)]
 
+from check_setup import check_pack
+from planning.host import Needs, needs
 from planning.messages import PlanningError
 from planning.paths import argument, same_directory
 from planning.samples import read_samples
+from planning.sources import missing_catalogue, missing_inputs, missing_pack, missing_run
 
 V1_ATTENTION = "VIRNUCPRO_V1_ATTENTION"
 MOST_SHARDS = 2000
@@ -231,6 +234,26 @@ def embed_options(encoder):
     return options
 
 
+def problems_of_sources():
+    """What is missing of all that this call of Snakemake needs from outside, a line each."""
+    problems, needed = [], needs()
+    if needed >= Needs.CATALOGUE:
+        problems += missing_catalogue(CATALOGUE)
+    if needed >= Needs.PACK and config["model"] != UNTRAINED:
+        problems += (
+            missing_pack(config["model"], CATALOGUE) or check_pack(Path(config["model"]), config["chunk_length"])[0]
+        )
+    if needed >= Needs.SAMPLES:
+        problems += missing_run(config["reference_run"])
+        problems += missing_inputs(SAMPLES.values(), made_by_a_rule)
+    return problems
+
+
+def made_by_a_rule(path):
+    """Whether a rule makes a file: when this workflow is a module, the rules above the statement that uses it."""
+    return any(rule.is_producer(path) for rule in workflow.rules)
+
+
 validate(config, str(WORKFLOW / "schemas" / "config.schema.yaml"))
 config["model"] = pack_directory(config["model"])
 PACK_SHA256 = read_pack_sha256()
@@ -247,6 +270,11 @@ if config["on_divergence"] == "fallback" and (config["precision"]["standard"] !=
     )
 if config["precision"]["flash"] == "fp8" and config["divergence_frames"] == 0:
     raise WorkflowError("precision: flash: fp8 is for runs with the gate; set divergence_frames, for example to 1000")
+CATALOGUE = config["models"]
+if not os.path.exists(CATALOGUE) and (ROOT / CATALOGUE).exists():  # the workflow's own
+    CATALOGUE = portable(ROOT / CATALOGUE)
+if workflow.is_main_process and (problems := problems_of_sources()):  # the processes of jobs come after it
+    raise Refused(str(PlanningError(*problems)))
 
 
 wildcard_constraints:

@@ -30,9 +30,6 @@ rule build_untrained_pack:
         "python {input.program:q} --model {params.model:q}" " --chunk-length {params.chunk_length} 2> {log:q}"
 
 
-CATALOGUE = portable(Path(config["models"]) if os.path.exists(config["models"]) else ROOT / config["models"])
-
-
 rule fetch_models:
     input:
         catalogue=inputs([CATALOGUE]),
