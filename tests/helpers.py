@@ -8,7 +8,12 @@ import sys
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 import yaml
+
+from virnucflow.chunk_files import digest_path
+from virnucflow.digests import digest_bytes
+from virnucflow.tables import SEQUENCES, write_parquet
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SCRIPTS = REPOSITORY / "workflow" / "scripts"
@@ -66,6 +71,21 @@ def planned_jobs(said: str) -> dict[str, int]:
 def write_fasta(path: Path, records: dict[str, str]) -> Path:
     path.write_text("".join(f">{name}\n{sequence}\n" for name, sequence in records.items()))
     return path
+
+
+def write_sequences(path: Path, records: dict[str, str]) -> Path:
+    """The table that split_fasta.py writes of records that are one chunk each."""
+    digests = [digest_bytes(f"{' '.join(name.split()[:1])}\n{letters}".encode()) for name, letters in records.items()]
+    lengths, uracils = map(len, records.values()), (letters.upper().count("U") for letters in records.values())
+    columns = [list(records), list(lengths), [1] * len(records), list(uracils), digests]
+    write_parquet(pa.table(columns, schema=SEQUENCES), path)
+    return path
+
+
+def with_digest(chunks: Path) -> Path:
+    """A file of chunks that split_fasta.py did not write, made one that translate_frames.py reads."""
+    digest_path(chunks).write_text(f"{digest_bytes(chunks.read_bytes())}\n")
+    return chunks
 
 
 def fake_gpus(folder: Path, uuids: list[str], capability: str = "9.0") -> None:

@@ -4,12 +4,12 @@ import random
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
-from helpers import error_line, run_program, write_fasta
+from helpers import error_line, run_program, write_fasta, write_sequences
 
 from virnucflow.clusters import BLOCK, K, cluster, sketch
 from virnucflow.frames import letter_codes
+from virnucflow.tables import CLUSTERS, read_parquet
 
 COMPLEMENT = str.maketrans("ACGT", "TGCA")
 LETTERS = random.Random(3)
@@ -137,19 +137,18 @@ LABELS = "sequence_id\tlabel\n"
 
 def cluster_sequences(folder: Path, samples: dict[str, dict[str, str]], labels: dict[str, str], code: int = 0) -> str:
     """Run the program on samples (names, sequences) with their tables of labels."""
-    fasta, sequences = [folder / f"{name}.fa" for name in samples], [folder / f"{name}.tsv" for name in samples]
+    fasta, sequences = [folder / f"{name}.fa" for name in samples], [folder / f"{name}.parquet" for name in samples]
     for name, content in samples.items():
         write_fasta(folder / f"{name}.fa", content)
-        rows = "".join(f"{name}\t{len(sequence)}\t1\tok\n" for name, sequence in content.items())
-        (folder / f"{name}.tsv").write_text("sequence_id\tlength\tchunks\tstatus\n" + rows)
+        write_sequences(folder / f"{name}.parquet", content)
     return run_program(
         "cluster_sequences", "--fasta", *fasta, "--sequences", *sequences,
-        "--labels", *(folder / labels[name] for name in samples), "--clusters", folder / "clusters.tsv", code=code,
+        "--labels", *(folder / labels[name] for name in samples), "--clusters", folder / "clusters.parquet", code=code,
     )  # fmt: skip
 
 
 def read_clusters(folder: Path) -> dict[tuple[str, str], str]:
-    table = pd.read_csv(folder / "clusters.tsv", sep="\t", dtype=str, keep_default_na=False)
+    table = read_parquet(folder / "clusters.parquet", CLUSTERS).to_pandas()
     return {(Path(row.labels).name, row.sequence_id): row.cluster for row in table.itertuples()}
 
 
@@ -181,8 +180,8 @@ def test_clusters_of_the_labels_are_used_as_they_are(tmp_path: Path) -> None:
     cluster_sequences(tmp_path, {"v": {"a": ONE, "b": ONE, "c": ONE}}, {"v": "v.labels"})
     assert list(read_clusters(tmp_path).values()) == ["x", "y", ""]
     (tmp_path / "h.labels").write_text(LABELS + "a\tothers\n")
-    (tmp_path / "clusters.tsv").unlink()
+    (tmp_path / "clusters.parquet").unlink()
     samples = {"v": {"a": ONE}, "h": {"a": OTHER}}
     said = cluster_sequences(tmp_path, samples, {"v": "v.labels", "h": "h.labels"}, code=2)
     assert "h.labels, line 1: no column 'cluster', but" in error_line(said)
-    assert not (tmp_path / "clusters.tsv").exists()
+    assert not (tmp_path / "clusters.parquet").exists()

@@ -307,7 +307,9 @@ def test_reliability_is_of_all_chunks_of_labelled_sequences(tmp_path: Path) -> N
     """Over two shards, by the best frame of a chunk; a sequence without a label has no part."""
     rows = [("a", 1, 0.92), ("a", 1, 0.3), ("a", 2, 0.2), ("b", 1, 0.91), ("c", 1, 0.95), ("b", 2, 0.93), ("b", 2, 0.1)]
     scores = pd.DataFrame(rows, columns=["sequence_id", "chunk", "score_virus"])
-    scores = scores.assign(score_others=1 - scores["score_virus"], frame="F1", prediction="virus", name="n")
+    scores = scores.assign(
+        score_others=1 - scores["score_virus"], frame="F1", residues=100, prediction="virus", name="n"
+    )
     for shard, part in (("1", scores[:3]), ("2", scores[3:])):
         write_parquet(pa.Table.from_pandas(part[SCORES.names], schema=SCORES), tmp_path / shard)
     truth = pd.Series({"a": "virus", "b": "others", "elsewhere": "virus"})

@@ -8,10 +8,11 @@ import pytest
 from Bio import SeqIO
 from helpers import error_line, run_program, write_fasta
 
-from virnucflow.fasta import read_fasta
-from virnucflow.genbank import is_genbank, read_genbank
-from virnucflow.records import read_records
-from virnucflow.tables import PROTEINS, read_parquet
+from virnucflow.cli import InputError
+from virnucflow.fasta import Record, read_fasta, whole
+from virnucflow.genbank import is_genbank
+from virnucflow.records import stream_records
+from virnucflow.tables import PROTEINS, SEQUENCES, read_parquet
 
 ONE = """\
 LOCUS       AB000001                  24 bp    DNA     linear   VRL 01-JAN-2020
@@ -36,12 +37,21 @@ ORIGIN
 TWO = ONE.replace("AB000001", "AB000002")
 BARE = ONE[: ONE.index("     CDS")].replace("AB000001", "AB000003") + ONE[ONE.index("ORIGIN") :]
 SEQUENCE = "ATGAAATTGCGGGAATTGCCANAA"
+LINES = [f"{first:9}{' acgtacgtac' * tens}\n" for first, tens in ((1, 6), (61, 6), (121, 3))]
+LONG = (
+    "LOCUS       AB000004                 150 bp    DNA     linear   VRL 01-JAN-2020\n"
+    f"DEFINITION  .\nACCESSION   AB000004\nVERSION     AB000004.1\nORIGIN\n{''.join(LINES)}//\n"
+)
 RELEASE = "GBVRL1.SEQ          Genetic Sequence Data Bank\n                      June 15 2020\n\n   2 loci\n\n"
 
 
 def write(folder: Path, text: str | bytes, name: str = "in.gb") -> Path:
     (folder / name).write_bytes(text.encode() if isinstance(text, str) else text)
     return folder / name
+
+
+def read(path: Path) -> list[Record]:
+    return [whole(heading, letters) for heading, letters in stream_records(path, annotation=True)]
 
 
 READABLE = {
@@ -62,7 +72,7 @@ READABLE = {
 def test_readable(kind: str, tmp_path: Path) -> None:
     text, lines = READABLE[kind]
     path = write(tmp_path, text, "any.name")
-    records = list(read_records(path))
+    records = read(path)
     assert [record.name for record in records] == ["AB000001.2", "AB000002.2"]
     assert records[0].header == "AB000001.2 A virus, complete genome"
     assert [record.line for record in records] == lines
@@ -71,19 +81,19 @@ def test_readable(kind: str, tmp_path: Path) -> None:
 
 
 def test_a_record_without_version_or_annotation(tmp_path: Path) -> None:
-    record = next(read_genbank(write(tmp_path, BARE.replace("VERSION     AB000003.2\n", ""))))
+    record = read(write(tmp_path, BARE.replace("VERSION     AB000003.2\n", "")))[0]
     assert (record.name, record.sequence, record.proteins) == ("AB000003", SEQUENCE, ())
 
 
 def test_proteins_are_those_of_cds_alone(tmp_path: Path) -> None:
     text = ONE.replace("CDS             1..9", "mat_peptide     1..9")
-    assert next(read_genbank(write(tmp_path, text))).proteins == ("MKLRELPK",)
+    assert read(write(tmp_path, text))[0].proteins == ("MKLRELPK",)
 
 
 def test_fasta_is_not_taken_for_genbank(tmp_path: Path) -> None:
     for text in (">LOCUS x\nACGT\n", "", "\n>x\nAC\n", ">x Genetic Sequence Data Bank\nAC\n"):
         assert not is_genbank(write(tmp_path, text))
-    assert [record.proteins for record in read_records(write(tmp_path, ">x\nACGT\n"))] == [None]
+    assert [record.proteins for record in read(write(tmp_path, ">x\nACGT\n"))] == [None]
 
 
 @pytest.mark.parametrize(
@@ -94,7 +104,27 @@ def test_fasta_is_not_taken_for_genbank(tmp_path: Path) -> None:
         (ONE + ONE[: ONE.index("ORIGIN")] + "CONTIG      join(X1.1:1..24)\n//\n", "line 19: AB000001.2 has no seq"),
         (ONE.replace("        1 atgaaattgc gggaattgcc anaa\n", ""), "line 1: AB000001.2 has no sequence"),
         (ONE.replace("gggaattgcc", "mkvleefqpp"), "line 1: AB000001.2: 'L' is not a nucleotide; give DNA or RNA"),
-        ("LOCUS       x\n//\n", "line 1: not a GenBank record"),
+        ("LOCUS       x y\n//\n", "line 1: not a GenBank record"),
+        ("LOCUS       x\n//\n", "line 1: x has no sequence"),
+        ("LOCUS       x\nORIGIN\n        1 acgt\n//\n", "line 1: x: LOCUS says no number of bases, but 4 are there"),
+        (TWO + ONE.replace("24 bp", "25 bp"), "line 19: AB000001.2: LOCUS says 25 bases, but 24 are there"),
+        (TWO + ONE.replace("24 bp", "23 bp"), "line 19: AB000001.2: LOCUS says 23 bases, but 24 are there"),
+        (ONE[:-3] + TWO, "line 1: this record does not end with '//' before the next, in line 18; restore"),
+        (ONE.replace("//", "/") + TWO, "line 18: after 24 bases the line must begin with the number 25"),
+        (ONE.replace("//", "/ /") + TWO, "line 18: after 24 bases the line must begin with the number 25"),
+        (ONE.replace("ORIGIN\n", ""), "line 1: "),
+        (ONE.replace("ORIGIN\n", "0RIGIN\n"), "line 1: "),
+        (ONE.replace("attgc gg", "attgcgg\n"), "line 18: after 12 bases the line must begin with the number 13"),
+        (LONG.replace(LINES[1], ""), "line 7: after 60 bases the line must begin with the number 61"),
+        (LONG.replace(LINES[2], ""), "line 1: AB000004.1: LOCUS says 150 bases, but 120 are there"),
+        (LONG.replace(LINES[0], LINES[0].replace("acgt", "act", 1)), "line 7: after 59 bases the line must begin with"),
+        (LONG.replace(LINES[0] + LINES[1], LINES[1] + LINES[0]), "line 6: after 0 bases the line must begin with"),
+        (ONE.replace("FEATURES             Location/Qualifiers\n", ""), "line 1: a feature without a line FEATURES"),
+        (RELEASE + ONE.replace("LOCUS ", "L0CUS ") + TWO, "line 23: '//' ends a record that does not begin with LOC"),
+        (ONE + TWO.replace("LOCUS ", "locus "), "line 19: text between records: 'locus       AB000002"),
+        (ONE.replace("VRL", "VRL" * 400_000), "line 1: longer than 1,048,576 bytes"),
+        (ONE.replace("FEATURES", "COMMENT     x\n" * 80_000 + "FEATURES"), "line 1: the header is longer than 1,000"),
+        (ONE.replace("AB000001.2", "AB000001.2 \x1b[2J"), "line 1: the name 'AB000001.2 \\x1b[2J' is not one word"),
         (" " + ONE, "in.gb: no line begins with LOCUS"),
         (RELEASE, "in.gb: no line begins with LOCUS"),
         (ONE + "what is this?\n" + TWO, "line 19: text between records: 'what is this?'"),
@@ -110,16 +140,50 @@ def test_what_is_wrong_is_said_in_a_line_and_nothing_is_written(
     text: str | bytes, message: str, tmp_path: Path
 ) -> None:
     path, out = write(tmp_path, text), tmp_path / "out"
-    options = ["--chunks", out / "chunks.fa", "--sequences", out / "sequences.tsv", "--chunk-length", 500]
+    options = ["--chunks", out / "chunks.fa", "--sequences", out / "sequences.parquet", "--chunk-length", 500]
     said = error_line(run_program("split_fasta", "--fasta", path, *options, code=2))
     assert str(path) in said and message in said
     assert not list(tmp_path.glob("out/*"))
 
 
-def test_what_biopython_finds_odd_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    path = write(tmp_path, ONE.replace("24 bp", "25 bp"))
-    assert len(list(read_genbank(path))) == 1
-    assert f"{path}, line 1: Expected sequence length 25, found 24" in caplog.text
+def test_what_biopython_finds_odd_is_logged_some_times(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    odd = ONE.replace("     linear   VRL 01-JAN-2020", "")
+    path = write(tmp_path, odd * 13)
+    assert len(read(path)) == 13
+    assert f"{path}, line 1: Truncated LOCUS line found" in caplog.text
+    assert caplog.text.count("Truncated LOCUS") == 10
+    assert f"{path}: 3 more" in caplog.text
+
+
+def test_what_is_not_read_of_the_annotation_is_not_judged(tmp_path: Path) -> None:
+    """An escape sequence in a feature's location once reached the log."""
+    path = write(tmp_path, ONE.replace("join(1..9,13..24)", "\x1b]0;owned\x07\x1b[2J1..x9"))
+    options = ["--chunks", tmp_path / "c.fa", "--sequences", tmp_path / "s.parquet", "--chunk-length", 500]
+    assert run_program("split_fasta", "--fasta", path, *options).count("\n") == 1
+    said = run_program(
+        "list_proteins", "--fasta", path, "--sequences", tmp_path / "s.parquet", "--proteins", tmp_path / "p.parquet"
+    )
+    assert "\x1b" not in said
+    assert read_parquet(tmp_path / "p.parquet", PROTEINS)["proteins"].to_pylist() == [["MKLRELPK", "MKL"]]
+
+
+@pytest.mark.parametrize("indent", [0, 8, 11])
+def test_the_indent_of_sequence_lines_does_not_matter(indent: int, tmp_path: Path) -> None:
+    """Biopython drops a letter where the numbers are one column to the left."""
+    text = ONE.replace("        1 atg", " " * indent + "1 atg")
+    assert read(write(tmp_path, text))[0].sequence == SEQUENCE
+
+
+def test_a_long_record_is_read_and_a_very_long_one_refused(tmp_path: Path) -> None:
+    head, line = "LOCUS       L               {} bp    DNA     linear   VRL 01-JAN-2020\nORIGIN\n", " acgtacgtac" * 6
+    for lines, refused in ((700_000, True), (100_000, False)):
+        origin = "".join(f"{1 + 60 * number:9}{line}\n" for number in range(lines))
+        path = write(tmp_path, head.format(60 * lines) + origin + "//\n")
+        if refused:
+            with pytest.raises(InputError, match=r"in\.gb, line 1: a record of more than 50,000,000 bytes; give it as"):
+                read(path)
+        else:
+            assert read(path)[0].sequence == "ACGTACGTAC" * 6 * lines
 
 
 def test_genbank_and_fasta_are_cut_into_the_same_chunks(tmp_path: Path) -> None:
@@ -128,10 +192,11 @@ def test_genbank_and_fasta_are_cut_into_the_same_chunks(tmp_path: Path) -> None:
     for name in ("in.gb", "in.fa"):
         run_program(
             "split_fasta", "--fasta", tmp_path / name, "--chunk-length", 10,
-            "--chunks", tmp_path / f"{name}.chunks", "--sequences", tmp_path / f"{name}.tsv",
+            "--chunks", tmp_path / f"{name}.chunks", "--sequences", tmp_path / f"{name}.parquet",
         )  # fmt: skip
-    for suffix in ("chunks", "tsv"):
-        assert (tmp_path / f"in.gb.{suffix}").read_bytes() == (tmp_path / f"in.fa.{suffix}").read_bytes()
+    assert (tmp_path / "in.gb.chunks").read_bytes() == (tmp_path / "in.fa.chunks").read_bytes()
+    tables = [read_parquet(tmp_path / f"{name}.parquet", SEQUENCES) for name in ("in.gb", "in.fa")]
+    assert tables[0] == tables[1]
     assert len(list(read_fasta(tmp_path / "in.gb.chunks"))) == 9
 
 
@@ -140,7 +205,7 @@ def test_proteins_are_listed_under_the_names_that_the_sequences_have(tmp_path: P
     first, last = write(tmp_path, ONE, "a.gb"), write(tmp_path, ONE + BARE, "c.gb")
     write_fasta(tmp_path / "b.fa", {"plain": "ACGT", "empty": ""})
     files = [first, tmp_path / "b.fa", last]
-    table = tmp_path / "sequences.tsv"
+    table = tmp_path / "sequences.parquet"
     run_program(
         "split_fasta", "--fasta", *files, "--chunk-length", 500, "--duplicate-ids", "rename",
         "--chunks", tmp_path / "chunks.fa", "--sequences", table,

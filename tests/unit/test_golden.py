@@ -31,8 +31,8 @@ def read_bytes(*paths: Path) -> list[bytes]:
 @pytest.mark.parametrize("case", CASES)
 def test_sequences(case: str, chunk_length: int, tmp_path: Path) -> None:
     folder = GOLDEN / "cases" / case
-    chunks, sequences = tmp_path / "chunks.fa", tmp_path / "sequences.tsv"
-    arguments = ["--fasta", folder / "input.fa", "--chunk-length", chunk_length]
+    chunks, sequences = tmp_path / "chunks.fa", tmp_path / "sequences.parquet"
+    arguments = ["--fasta", folder / "input.fa", "--chunk-length", chunk_length, "--rna", "keep"]
     arguments += ["--chunks", chunks, "--sequences", sequences]
     if case in REFUSED:
         assert REFUSED[case] in error_line(run_program("split_fasta", *arguments, code=2))
@@ -78,7 +78,7 @@ def test_consensus(case: str, tmp_path: Path) -> None:
     for row in rows:
         name, frame = row["Sequence_ID"][:-2], row["Sequence_ID"][-2:]
         scores = (float(row["score1"]), float(row["score2"]))
-        values = (name + frame, *chunk_identity(name), frame, *scores, row["Prediction"])
+        values = (name + frame, *chunk_identity(name), frame, 100, *scores, row["Prediction"])
         for column, value in zip(columns.values(), values, strict=True):
             column.append(value)
     scores, sequences = tmp_path / "scores.parquet", tmp_path / "sequences.tsv"

@@ -12,7 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from helpers import SCRIPTS, fake_gpus, run_program
+from helpers import SCRIPTS, fake_gpus, run_program, with_digest, write_fasta
 
 from virnucflow import gpu_lease
 
@@ -182,7 +182,7 @@ def test_programs_lease_before_they_look_for_a_gpu(
     machine: Path, pack_directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without a GPU behind it the lease is seen in what the program refuses."""
-    (tmp_path / "chunks.fa").write_text(">a_chunk_1\n" + "GCCGCAGCTGCG" * 10 + "\n")
+    with_digest(write_fasta(tmp_path / "chunks.fa", {"a_chunk_1": "GCCGCAGCTGCG" * 10}))
     run_program("translate_frames", "--chunks", tmp_path / "chunks.fa", "--frames", tmp_path / "frames")
     uuid = f"GPU-test-{os.getpid()}-{time.monotonic_ns()}"  # the programs lock in the machine's own directory
     fake_gpus(tmp_path / "bin", [uuid])

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers import REPOSITORY, error_line, rehash, run_program, tree, write_fasta
+from helpers import REPOSITORY, error_line, rehash, run_program, tree, with_digest, write_fasta
 from safetensors.torch import load_file, save_file
 
 from virnucflow import classifier, esm2
@@ -25,7 +25,7 @@ def copy(pack_directory: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def frames(tmp_path: Path) -> Path:
-    chunks = write_fasta(tmp_path / "chunks.fa", {"a_chunk_1": "GCCGCAGCTGCG" * 4})
+    chunks = with_digest(write_fasta(tmp_path / "chunks.fa", {"a_chunk_1": "GCCGCAGCTGCG" * 4}))
     run_program("translate_frames", "--chunks", chunks, "--frames", tmp_path / "frames.parquet")
     return tmp_path / "frames.parquet"
 

@@ -7,12 +7,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from helpers import error_line, rehash, run_program, write_fasta
+from helpers import error_line, rehash, run_program, with_digest, write_fasta
 from safetensors.numpy import load_file, save_file
 
 from virnucflow.classifier import MLPClassifier, score
-from virnucflow.embeddings import load_tensor, save_tensors
+from virnucflow.embeddings import load_tensor, save_rows
 from virnucflow.model_pack import ModelPack
+from virnucflow.tables import read_provenance
 
 
 @pytest.fixture(scope="module")
@@ -21,6 +22,7 @@ def run(pack_directory: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")
     for part, letters in (("1", "GCCGCAGCTGCG"), ("2", "GGCACCGATCTG")):
         chunks = write_fasta(folder / f"{part}.fa", {f"{part}_chunk_1": letters * 6, f"{part}_chunk_2": letters * 9})
+        with_digest(chunks)
         frames = folder / f"{part}.frames"
         run_program("translate_frames", "--chunks", chunks, "--frames", frames)
         common = ["--frames", frames, "--model", pack_directory, "--device", "cpu"]
@@ -57,7 +59,7 @@ def test_embeddings_of_other_frames_are_refused(run: Path) -> None:
 
 def test_embeddings_of_another_attention_are_refused(run: Path) -> None:
     embedding, metadata = load_tensor(run / "1.esm2", "embedding")
-    save_tensors({"embedding": embedding}, run / "other.esm2", metadata | {"attention": "standard"})
+    save_rows(embedding, "embedding", run / "other.esm2", metadata | {"attention": "standard"})
     assert "attention differ" in error_line(concat(run, "1.dnabert_s", "other.esm2", "x", code=2))
 
 
@@ -143,9 +145,9 @@ def test_scores_do_not_depend_on_the_batch() -> None:
 
 
 def test_scores_name_the_model_that_made_them(run: Path) -> None:
-    metadata = pq.read_schema(run / "1.scores").metadata[b"virnucflow"].decode()
-    for expected in ('"model": "untrained"', '"trained": false', '"attention": "flash"', '"kernel": "sdpa"'):
-        assert expected in metadata
+    made = read_provenance(run / "1.scores")
+    assert (made["model"], made["trained"], made["attention"]) == ("untrained", False, "flash")
+    assert made["esm2"]["kernel"] == "sdpa" and made["chunks"] == 2
 
 
 @pytest.mark.parametrize("program", ["embed_esm2", "embed_dnabert_s"])
@@ -172,7 +174,7 @@ def test_a_gpu_that_does_not_work_is_no_reason_to_use_the_cpu(run: Path, pack_di
 
 
 def test_tables_without_rows_go_through(pack_directory: Path, tmp_path: Path) -> None:
-    (tmp_path / "empty.fa").write_text("")
+    with_digest(write_fasta(tmp_path / "empty.fa", {}))
     run_program("translate_frames", "--chunks", tmp_path / "empty.fa", "--frames", tmp_path / "frames")
     common = ["--frames", tmp_path / "frames", "--model", pack_directory, "--device", "cpu"]
     for attention in ("flash", "standard"):

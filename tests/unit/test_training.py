@@ -8,6 +8,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 import torch
+from helpers import write_sequences
 from sklearn.metrics import roc_auc_score
 
 import train_classifier
@@ -20,6 +21,7 @@ from virnucflow.intervals import auroc_interval
 from virnucflow.labels import SPLITS, read_labels, split_sequences
 from virnucflow.reliability import calibration_error, reliability
 from virnucflow.reliability_figures import draw_figure, save_reliability
+from virnucflow.tables import CLUSTERS, write_parquet
 from virnucflow.training import Settings, calibrate, differences, fit, loss
 
 WIDTH = 6
@@ -295,8 +297,7 @@ def labelled(folder: Path, **settings: object) -> pd.DataFrame:
         tables.append(folder / f"{label}.tsv")
         tables[-1].write_text("sequence_id\tlabel\n" + rows)
         sequences.append(folder / f"{label}.sequences")
-        rows = "".join(f"{name}\t9\t1\tok\n" for name in names)
-        sequences[-1].write_text("sequence_id\tlength\tchunks\tstatus\n" + rows)
+        write_sequences(sequences[-1], dict.fromkeys(names, "ACGTACGTA"))
     return train_classifier.read_labelled(Namespace(labels=tables, sequences=sequences, seed=0, **settings))
 
 
@@ -308,8 +309,8 @@ def test_a_computed_cluster_is_in_one_split(tmp_path: Path) -> None:
         for i in range(200)
     ]
     clusters = pd.DataFrame(rows, columns=["labels", "sequence_id", "cluster"]).astype(str)
-    clusters.to_csv(tmp_path / "clusters.tsv", sep="\t", index=False)
-    found = labelled(tmp_path, split_by="cluster", clusters=tmp_path / "clusters.tsv")
+    write_parquet(pa.Table.from_pandas(clusters, CLUSTERS, preserve_index=False), tmp_path / "clusters.parquet")
+    found = labelled(tmp_path, split_by="cluster", clusters=tmp_path / "clusters.parquet")
     splits = found["split"].groupby(clusters["cluster"].to_numpy()).nunique()
     assert splits.drop("").eq(1).all() and len(splits) == 71 and splits[""] == 3
 

@@ -33,7 +33,7 @@ def write_inputs(folder: Path, provenance: dict | None = None) -> list[object]:
     for shard, rows in enumerate(FRAMES):
         columns = [
             [f"{s}_chunk_{c}{f}" for s, c, f, _ in rows], *(list(column) for column in list(zip(*rows))[:3]),
-            [1 - v for *_, v in rows], [v for *_, v in rows], ["virus" if v > 0.5 else "others" for *_, v in rows],
+            [100] * len(rows), [1 - v for *_, v in rows], [v for *_, v in rows], ["virus" if v > 0.5 else "others" for *_, v in rows],
         ]  # fmt: skip
         write_parquet(pa.table(columns, schema=SCORES), folder / f"{shard}.parquet", made)
     (folder / "in.fa").write_text(FASTA.format(long="ACGT" * 475))

@@ -16,7 +16,7 @@ echo "$APPTAINER_BIND $*" >>apptainer.log
 while [ "$1" != bash ]; do shift; done
 exec "$@"
 """
-SPLIT = "work/a/sequences.tsv"
+SPLIT = "work/a/sequences.parquet"
 
 
 @pytest.fixture

@@ -101,7 +101,7 @@ def test_validate_is_noted_in_what_is_published(copy: Path) -> None:
     outputs = [copy / name for name in ("p", "c", "s", "viral.fasta", "run.json")]
     names = ("predictions", "consensus", "summary", "viral-fasta", "provenance")
     options = [word for pair in zip((f"--{name}" for name in names), outputs, strict=True) for word in pair]
-    inputs = ["--sequences", copy / "work" / "mixed" / "sequences.tsv"]
+    inputs = ["--sequences", copy / "work" / "mixed" / "sequences.parquet"]
     inputs += ["--fasta", copy / "phage.fa", copy / "coli.fa.gz", "--gate", copy / "gate.json"]
     said = run_program("write_results", "--scores", *scores, *inputs, *options)
     assert "the fast path needs validation: labels of 97.00%" in said

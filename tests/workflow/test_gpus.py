@@ -24,7 +24,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def limit(folder: Path, *options: str, device: str = "auto") -> str | None:
     """The GPU jobs at a time, as a run says that does nothing with a GPU."""
-    said = snakemake(folder, "work/a/sequences.tsv", "--forceall", *options, device=device)
+    said = snakemake(folder, "work/a/sequences.parquet", "--forceall", *options, device=device)
     found = re.search(r"^Provided resources: gpu=\D*(\d+)", said, re.MULTILINE)
     return found and found[1]
 

@@ -26,12 +26,12 @@ def test_problem_stops_the_run_before_the_first_job(folder: Path) -> None:
     assert not (folder / "work").exists()
     (folder / "mine" / "esm2.safetensors").write_bytes(weights)
     (folder / "mine" / "tokenizer.json").write_text("{}")
-    snakemake(folder, "work/a/sequences.tsv", model="mine")  # not locked
+    snakemake(folder, "work/a/sequences.parquet", model="mine")  # not locked
 
 
 def test_disk_that_is_too_small(folder: Path) -> None:
     with (folder / "one.fa").open("ab") as file:
         file.truncate(int(1e13))
-    said = snakemake(folder, "work/a/sequences.tsv", code=1, shards=1)
+    said = snakemake(folder, "work/a/sequences.parquet", code=1, shards=1)
     assert "check_setup.py: error: work: about 20000.0 GB are needed" in said
     assert not (folder / "work").exists()

@@ -214,7 +214,7 @@ def test_clusters_are_computed_where_the_labels_have_none(folder: Path) -> None:
     settings = QUICK | {"samples": "no_clusters_samples.tsv", "trained_model": "models/clusters", "shards": 2}
     settings["training_epochs"] = 30  # few sequences are to be told apart
     snakemake(folder, "train", **settings)
-    assert len(pd.read_csv(folder / "work" / "clusters.tsv", sep="\t")["cluster"].unique()) == 74
+    assert len(pd.read_parquet(folder / "work" / "clusters.parquet")["cluster"].unique()) == 74
     card = (folder / "models" / "clusters" / "MODEL_CARD.md").read_text()
     assert "split by `cluster`" in card
     jobs = planned_jobs(snakemake(folder, "train", "-n", "--forceall", **settings))

@@ -34,7 +34,7 @@ rule write_results:
     input:
         scores=scores,
         gate=lambda wildcards: "work/{sample}/divergence/gate.json" if gated(wildcards.sample) else [],
-        sequences="work/{sample}/sequences.tsv",
+        sequences="work/{sample}/sequences.parquet",
         fasta=lambda wildcards: inputs(SAMPLES[wildcards.sample].fasta),
         program=program("write_results"),
         library=library("write_results"),

@@ -7,9 +7,9 @@ rule split_fasta:
         program=program("split_fasta"),
         library=library("split_fasta"),
     output:
-        # A directory, because the number of shards differs between samples.
+        # A directory, because the number of shards differs between samples; with the digest of each file of chunks.
         chunks=directory("work/{sample}/chunks"),
-        sequences="work/{sample}/sequences.tsv",
+        sequences="work/{sample}/sequences.parquet",
     log:
         "logs/split_fasta/{sample}.log",
     conda:
@@ -21,6 +21,7 @@ rule split_fasta:
     params:
         chunk_length=config["chunk_length"],
         duplicate_ids=config["duplicate_ids"],
+        rna=config["rna"],
         fasta=lambda wildcards: arguments(SAMPLES[wildcards.sample].fasta),
         stamps=lambda wildcards: stamps(SAMPLES[wildcards.sample].fasta),
         # Snakemake does not compare what is derived from output, so that a change of the shards is seen by their names.
@@ -30,7 +31,7 @@ rule split_fasta:
         "Split the sequences of {wildcards.sample} into chunks"
     shell:
         "python {input.program:q} --fasta {params.fasta:q} --chunk-length {params.chunk_length}"
-        " --duplicate-ids {params.duplicate_ids}"
+        " --duplicate-ids {params.duplicate_ids} --rna {params.rna}"
         " --chunks {params.chunks:q} --sequences {output.sequences:q} 2> {log:q}"
 
 

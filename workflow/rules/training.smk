@@ -15,12 +15,12 @@ LABELLED = [
 rule cluster_sequences:
     input:
         fasta=inputs(LABELLED_FASTA),
-        sequences=expand("work/{sample}/sequences.tsv", sample=LABELLED_SAMPLES),
+        sequences=expand("work/{sample}/sequences.parquet", sample=LABELLED_SAMPLES),
         labels=inputs(LABELS),
         program=program("cluster_sequences"),
         library=library("cluster_sequences"),
     output:
-        clusters="work/clusters.tsv",
+        clusters="work/clusters.parquet",
     log:
         "logs/cluster_sequences.log",
     conda:
@@ -44,7 +44,7 @@ rule cluster_sequences:
 rule list_proteins:
     input:
         fasta=lambda wildcards: inputs(SAMPLES[wildcards.sample].fasta),
-        sequences="work/{sample}/sequences.tsv",
+        sequences="work/{sample}/sequences.parquet",
         program=program("list_proteins"),
         library=library("list_proteins"),
     output:
@@ -72,11 +72,11 @@ rule train_classifier:
         frames=["work/{sample}/frames/{shard}.parquet".format(**one) for one in LABELLED],
         features=["work/{sample}/features/{attention}/{shard}.safetensors".format(**one) for one in LABELLED],
         labels=inputs(one["labels"] for one in LABELLED),
-        sequences=["work/{sample}/sequences.tsv".format(**one) for one in LABELLED],
+        sequences=["work/{sample}/sequences.parquet".format(**one) for one in LABELLED],
         proteins=[
             "work/{sample}/proteins.parquet".format(**one) for one in LABELLED if config["train_on"] == "annotated"
         ],
-        clusters="work/clusters.tsv" if LABELLED and config["split_by"] == "cluster" else [],
+        clusters="work/clusters.parquet" if LABELLED and config["split_by"] == "cluster" else [],
         pack=of_pack("pack.json"),
         esm2=of_pack("esm2.safetensors"),
         dnabert_s=of_pack("dnabert_s.safetensors"),

@@ -2,7 +2,7 @@
 
 Where the tables of labels have a column `cluster`, the clusters are those. Else a sequence is linked with each cluster
 of larger ones that holds a fifth of its 21-mers, on either strand; that is about what 93 % identity leaves. Clusters
-reach across samples. Writes one row a labelled sequence: labels (its table's path), sequence_id, cluster.
+reach across samples. Writes one row per labelled sequence: labels (its table's path), sequence_id, cluster.
 """
 
 import argparse
@@ -10,23 +10,26 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from virnucflow.cli import InputError, log, run, staged
 from virnucflow.clusters import NO_KMER, cluster, sketch
 from virnucflow.frames import letter_codes
 from virnucflow.labels import read_labels
 from virnucflow.records import records_of
-from virnucflow.tables import read_sequences, write_tsv
+from virnucflow.tables import CLUSTERS, read_sequences, write_parquet
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("--fasta", type=Path, nargs="+", required=True, help="files of all samples, in their order")
     parser.add_argument(
         "--sequences", type=Path, nargs="+", required=True, help="for each sample its table of split_fasta.py"
     )
     parser.add_argument("--labels", type=Path, nargs="+", required=True, help="for each sample its table of labels")
-    parser.add_argument("--clusters", type=Path, required=True, help="table of clusters, to be written")
+    parser.add_argument("--clusters", type=Path, required=True, help="parquet table of clusters, to be written")
     arguments = parser.parse_args()
     if len(arguments.sequences) != len(arguments.labels):
         parser.error("--sequences and --labels: give as many of each")
@@ -63,7 +66,8 @@ def main() -> None:
         sequences = pd.concat(read_sequences(path).assign(labels=str(of)) for path, of in tables)
         clusters = computed_clusters(labels, sequences, arguments.fasta)
     with staged(arguments.clusters) as (partial,):
-        write_tsv(clusters[["labels", "sequence_id", "cluster"]], partial)
+        columns = [clusters[name].astype(str) for name in CLUSTERS.names]
+        write_parquet(pa.table(columns, schema=CLUSTERS), partial)
     sizes = clusters.loc[clusters["cluster"] != "", "cluster"].value_counts()
     log.info("%d sequences in %d clusters; the largest has %d", len(clusters), len(sizes), max(sizes, default=0))
 

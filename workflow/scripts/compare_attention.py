@@ -24,6 +24,7 @@ from virnucflow.reliability import reliability
 from virnucflow.tables import SAMPLE, SCORES, digest, read_parquet, read_provenance, write_tsv
 
 ENCODERS = ("dnabert_s", "esm2")
+COMPARED = ["score_others", "score_virus", "prediction"]  # columns of both runs, side by side
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -96,7 +97,7 @@ def main() -> None:
     reference, reference_features = read_run(arguments.reference_scores, arguments.reference_features, sample["name"])
     if fast_features.shape != reference_features.shape:
         raise InputError(f"{arguments.reference_features[0]}: of another model's shape; compare models of one shape")
-    frames = fast.merge(reference[["name", *SCORES.names[4:]]], on="name", suffixes=("_fast", "_reference"))
+    frames = fast.merge(reference[["name", *COMPARED]], on="name", suffixes=("_fast", "_reference"))
     frames = frames.assign(**{name: sample[name] for name in ("residues", "stratum", "weight")})
     width = pack.dnabert_s.hidden_size
     for encoder, columns in (("dnabert_s", slice(0, width)), ("esm2", slice(width, None))):

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from virnucflow.cli import InputError, run, staged
-from virnucflow.embeddings import load_tensor, save_tensors
+from virnucflow.embeddings import load_tensor, save_rows
 
 SHARED = ("model", "trained", "attention", "names_sha256")  # what must be the same in both
 
@@ -40,7 +40,7 @@ def main() -> None:
     combined = {key: first[key] for key in SHARED}
     combined |= {encoder: json.dumps(values, sort_keys=True) for encoder, values in metadata.items()}
     with staged(arguments.features) as (partial,):
-        save_tensors({"features": np.concatenate(parts, axis=1)}, partial, combined)
+        save_rows(np.concatenate(parts, axis=1), "features", partial, combined)
 
 
 if __name__ == "__main__":

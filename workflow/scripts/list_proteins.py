@@ -15,7 +15,9 @@ from virnucflow.tables import PROTEINS, read_sequences, write_parquet
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("--fasta", type=Path, nargs="+", required=True, help="the input of split_fasta.py")
     parser.add_argument("--sequences", type=Path, required=True, help="table of split_fasta.py")
     parser.add_argument("--proteins", type=Path, required=True, help="parquet table of proteins, to be written")
@@ -24,7 +26,7 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> None:
     arguments = parse_arguments()
-    records = records_of(arguments.fasta, read_sequences(arguments.sequences))
+    records = records_of(arguments.fasta, read_sequences(arguments.sequences), annotation=True)
     rows = [(row.sequence_id, list(record.proteins)) for row, record in records if record.proteins is not None]
     table = pa.table({name: [row[i] for row in rows] for i, name in enumerate(PROTEINS.names)}, schema=PROTEINS)
     with staged(arguments.proteins) as (partial,):

@@ -1,7 +1,7 @@
 """Score every frame with the model pack's classifier.
 
-Writes one row a frame, in the table's order: name, sequence_id, chunk, frame, score_others, score_virus, prediction.
-A tie is `others`, as in VirNucPro v1.
+Writes one row per frame, in the table's order: name, sequence_id, chunk, frame, residues, score_others,
+score_virus, prediction. A tie is `others`, as in VirNucPro v1.
 """
 
 import argparse
@@ -10,12 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 
 from virnucflow.classifier import LABELS, VIRUS, load_classifier, load_features, score
 from virnucflow.cli import Failure, log, run, staged
 from virnucflow.model_pack import HASHES, read_model_pack
-from virnucflow.tables import FRAMES, SCORES, read_parquet, read_provenance, write_parquet
+from virnucflow.tables import FRAMES, IDENTITY, SCORES, read_parquet, read_provenance, write_parquet
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -37,9 +38,10 @@ def main() -> None:
     if not np.isfinite(scores).all():
         raise Failure(f"{arguments.features}: a score is not finite; restore the model pack")
     others, virus = scores[:, 1 - VIRUS], scores[:, VIRUS]
-    identity = [frames[name] for name in SCORES.names[:4]]
+    identity = [frames[name] for name, _ in IDENTITY]
+    residues = pc.utf8_length(frames["protein"])
     prediction = np.array(LABELS)[(virus > others).astype(int)]
-    table = pa.table([*identity, others, virus, prediction], schema=SCORES)
+    table = pa.table([*identity, residues, others, virus, prediction], schema=SCORES)
     provenance = {
         "model": pack.name,
         "trained": pack.trained,

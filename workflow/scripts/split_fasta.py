@@ -1,26 +1,50 @@
 """Split the sequences of one sample into chunks, and list every sequence.
 
 Writes the chunk list in contiguous slices of about equal bases, one to each file named by --chunks (a slice may be
-empty), and a table with one row an input record, in input order: sequence_id, length, chunks, status.
+empty), beside each the digest of its content ({file}.xxh3), and a parquet table with one row per input record, in input
+order: sequence_id, length, chunks, uracils, digest. Memory is bounded: 16 bytes a record, and no record is held.
 """
 
 import argparse
-import csv
-from collections import Counter
-from collections.abc import Iterator
+import tempfile
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
-from virnucflow.chunks import chunk_coordinates, chunk_name
+import pyarrow as pa
+
+from virnucflow.chunk_files import ChunkWriter, cut, digest_path
+from virnucflow.chunks import chunk_name, chunk_totals
 from virnucflow.cli import InputError, log, run, staged
-from virnucflow.fasta import Record, write_record
-from virnucflow.records import read_records
-from virnucflow.tables import SEQUENCE_COLUMNS, TSV
+from virnucflow.compressed import Stored
+from virnucflow.fasta import Heading
+from virnucflow.names import Names
+from virnucflow.records import Content, changed, stream_records
+from virnucflow.tables import SEQUENCES, TableWriter
 
-NAMES_SHOWN = 5  # of many duplicates, an error names this many
+MOST_CHUNK_LENGTH = 1_000_000
+MOST_CHUNKS = 2**31 - 1  # of a sequence, as the table of frames counts them
+PLACES_NAMED = 10  # of duplicates, in an error
+PLACES_PER_NAME = 5
+RENAMED_TOLD = 1000
+ROWS, NAME_LETTERS = 1 << 16, 1 << 24  # that are held before they are written
+LENGTH_BYTES = 8
+RNA_TO_DNA = bytes.maketrans(b"Uu", b"Tt")
+
+
+@dataclass
+class Survey:
+    """What the first pass finds: the files as they are stored, the names, and the bases of all chunks together."""
+
+    inputs: list[Stored] = field(default_factory=list)
+    names: Names = field(default_factory=Names)
+    bases: int = 0
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument(
         "--fasta", type=Path, nargs="+", required=True, help="FASTA or GenBank files, plain or compressed; read twice"
     )
@@ -33,90 +57,166 @@ def parse_arguments() -> argparse.Namespace:
         default="error",
         help="what to do with a sequence name that was there before: stop, or append _2, _3, ... and report it",
     )
-    return parser.parse_args()
-
-
-def read_all(paths: list[Path], check_letters: bool) -> Iterator[tuple[Path, Record]]:
-    for path in paths:
-        for record in read_records(path, check_letters):
-            yield path, record
-
-
-def unique_ids(places: list[tuple[Path, int]], names: list[str], duplicate_ids: str) -> list[str]:
-    """The sequences' ids: their names, made unique with `rename`; InputError for duplicates otherwise."""
-    count = Counter(names)
-    duplicates = [name for name, times in count.items() if times > 1]
-    if duplicates and duplicate_ids == "error":
-        shown = "; ".join(
-            f"{name!r} in " + ", ".join(f"{p} line {n}" for (p, n), other in zip(places, names) if other == name)
-            for name in duplicates[:NAMES_SHOWN]
+    parser.add_argument(
+        "--rna",
+        choices=["as_dna", "keep"],
+        default="as_dna",
+        help="what the chunks have for U: T, or U as in VirNucPro v1, where a codon with U gives no residue",
+    )
+    arguments = parser.parse_args()
+    if not 3 <= arguments.chunk_length <= MOST_CHUNK_LENGTH:
+        raise InputError(
+            f"--chunk-length {arguments.chunk_length}: a chunk holds at least one codon, 3 bases, and at most "
+            f"{MOST_CHUNK_LENGTH:,}"
         )
-        more = f"; and {len(duplicates) - NAMES_SHOWN} more" if len(duplicates) > NAMES_SHOWN else ""
-        raise InputError(f"duplicate sequence names: {shown}{more}; rename them or use duplicate_ids: rename")
-    taken, seen, ids = set(names), Counter(), []
-    for (path, line), name in zip(places, names):
-        seen[name] += 1
-        new = name
-        if seen[name] > 1:
-            while (new := f"{name}_{seen[name]}") in taken:
-                seen[name] += 1
-            taken.add(new)
-            log.warning("%s, line %d: duplicate name %r is renamed to %r", path, line, name, new)
-        ids.append(new)
-    return ids
-
-
-def split(fasta: list[Path], ids: list[str], chunk_length: int, total: int, outputs: list[Path]) -> None:
-    """Write the chunks; the shard of a chunk is where its first base lies among all `total` bases of all chunks."""
-    done, shard = 0, 0
-    file = outputs[0].open("w", encoding="utf-8", newline="\n")
-    for sequence_id, (_, record) in zip(ids, read_all(fasta, check_letters=False), strict=True):
-        for number, (start, end) in enumerate(chunk_coordinates(len(record.sequence), chunk_length), start=1):
-            while shard < done * len(outputs) // total:
-                file.close()
-                shard += 1
-                file = outputs[shard].open("w", encoding="utf-8", newline="\n")
-            write_record(file, chunk_name(sequence_id, number), record.sequence[start:end])
-            done += end - start
-    file.close()
-    for output in outputs[shard + 1 :]:
-        output.touch()
-
-
-def main() -> None:
-    arguments = parse_arguments()
-    if arguments.chunk_length < 3:
-        raise InputError(f"--chunk-length {arguments.chunk_length}: a chunk holds at least one codon, 3 bases")
     outputs = {path.resolve() for path in (*arguments.chunks, arguments.sequences)}
     for path in arguments.fasta:
         if path.exists() and not path.is_file():
             raise InputError(f"{path}: not a regular file; the input is read twice, so give a file and not a pipe")
         if path.resolve() in outputs:
             raise InputError(f"{path}: the input is also named as an output; give another output")
-    # First pass: everything that can be wrong with the input comes out here, before anything is written.
-    places, names, lengths, rna = [], [], [], Counter()
-    for path, record in read_all(arguments.fasta, check_letters=True):
-        rna[path] += "U" in record.sequence or "u" in record.sequence
-        places.append((path, record.line))
-        names.append(record.name)
-        lengths.append(len(record.sequence))
-    for path, number in rna.items():
-        if number:
-            log.warning("%s: U in %d sequences; a codon with U gives no residue: replace U by T", path, number)
-    ids = unique_ids(places, names, arguments.duplicate_ids)
-    chunks, total = [], 0
-    for length in lengths:
-        coordinates = list(chunk_coordinates(length, arguments.chunk_length))
-        chunks.append(len(coordinates))
-        total += sum(end - start for start, end in coordinates)
-    with staged(*arguments.chunks, arguments.sequences) as (*partial_chunks, partial_sequences):
-        split(arguments.fasta, ids, arguments.chunk_length, total, partial_chunks)
-        with partial_sequences.open("w", encoding="utf-8", newline="") as file:
-            table = csv.writer(file, **TSV)
-            table.writerow(SEQUENCE_COLUMNS)
-            for sequence_id, length, number in zip(ids, lengths, chunks, strict=True):
-                table.writerow([sequence_id, length, number, "ok" if length else "empty"])
-    log.info("%d sequences, %d chunks in %d files", len(ids), sum(chunks), len(arguments.chunks))
+    return arguments
+
+
+def survey(fasta: list[Path], chunk_length: int, lengths: BinaryIO) -> Survey:
+    """The first pass: everything that can be wrong with the input comes out here; each record's length is written."""
+    found = Survey()
+    for path in fasta:
+        found.inputs.append(Stored(path))
+        for heading, pieces in stream_records(path, stored=found.inputs[-1]):
+            length = sum(map(len, pieces))
+            chunks, bases = chunk_totals(length, chunk_length)
+            if chunks > MOST_CHUNKS:
+                raise InputError(f"{path}, line {heading.line}: more than {MOST_CHUNKS:,} chunks; make them longer")
+            found.bases += bases
+            found.names.add(heading.name)
+            lengths.write(length.to_bytes(LENGTH_BYTES, "little"))
+    found.names.sort()
+    return found
+
+
+def describe_duplicates(fasta: list[Path], names: Names) -> str:
+    """Some of the names that come more than once, and where; the files are read again for it."""
+    places: dict[str, list[str]] = {}
+    first_headers: dict[str, str] = {}
+    blank_matters, named = False, 0
+    for path in fasta:
+        for heading, _ in stream_records(path, check_letters=False):
+            name = heading.name
+            if names.times(name) < 2 or (named == PLACES_NAMED and name not in places):
+                continue
+            blank_matters |= first_headers.setdefault(name, heading.header) != heading.header
+            if named < PLACES_NAMED and len(places.setdefault(name, [])) < PLACES_PER_NAME:
+                places[name].append(f"{path} line {heading.line}")
+                named += 1
+    shown = "; ".join(f"{name!r} in {', '.join(of)}" for name, of in places.items())
+    several, times = names.repeated()
+    more = f", and {times - named:,} more" if times > named else ""
+    of_names = f", of {several:,} names" if several > len(places) else ""
+    blank = " (names end at the first blank)" if blank_matters else ""
+    return f"duplicate sequence names: {shown}{more}{of_names}; rename them or use duplicate_ids: rename{blank}"
+
+
+class SequenceTable:
+    """Writes the table of sequences row by row, and counts."""
+
+    def __init__(self, writer: TableWriter) -> None:
+        self._writer = writer
+        self._rows: list[tuple] = []
+        self._letters = 0  # of the names held
+        self.sequences = self.chunks = self.with_uracil = 0
+
+    def add(self, sequence_id: str, chunks: int, content: Content) -> None:
+        self._rows.append((sequence_id, content.length, chunks, content.uracils, content.digest))
+        self._letters += len(sequence_id)
+        self.sequences += 1
+        self.chunks += chunks
+        self.with_uracil += content.uracils > 0
+        if len(self._rows) == ROWS or self._letters > NAME_LETTERS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Must come after the last row, too."""
+        columns = list(zip(*self._rows, strict=True)) or [()] * len(SEQUENCES)
+        self._writer.write(pa.table(dict(zip(SEQUENCES.names, columns, strict=True)), schema=SEQUENCES))
+        self._rows, self._letters = [], 0
+
+
+class Renaming:
+    """The sequences' ids: their names, made unique. What is renamed is logged, up to a number."""
+
+    def __init__(self, names: Names) -> None:
+        self._names, self._needed = names, names.repeated() > (0, 0)
+        self.number = 0
+
+    def __call__(self, path: Path, heading: Heading) -> str:
+        name = heading.name
+        new = self._names.unique(name) if self._needed else name
+        if new != name:
+            self.number += 1
+            if self.number <= RENAMED_TOLD:
+                log.warning("%s, line %d: duplicate name %r is renamed to %r", path, heading.line, name, new)
+        return new
+
+
+def split(
+    found: Survey, lengths: BinaryIO, chunk_length: int, rna: str, chunks: ChunkWriter, table: SequenceTable
+) -> None:
+    """The second pass: write the chunks and the table; InputError where a file is not what it was in the first."""
+    rename = Renaming(found.names)
+    for before in found.inputs:
+        now = Stored(before.path)
+        for heading, pieces in stream_records(now.path, check_letters=False, stored=now):
+            sequence_id, content = rename(now.path, heading), Content(heading.name)
+            length = int.from_bytes(lengths.read(LENGTH_BYTES), "little")
+            letters, number = content.of(pieces), 0
+            in_chunks = (piece.translate(RNA_TO_DNA) for piece in letters) if rna == "as_dna" else letters
+            for number, chunk in enumerate(cut(in_chunks, length, chunk_length), start=1):
+                chunks.write(chunk_name(sequence_id, number), chunk)
+            for _ in letters:  # more than there were
+                pass
+            if content.length != length:
+                raise changed(now.path)
+            table.add(sequence_id, number, content)
+        if now != before:
+            raise changed(now.path)
+    table.flush()
+    if rename.number > RENAMED_TOLD:
+        log.warning("%d more duplicate names are renamed", rename.number - RENAMED_TOLD)
+
+
+def describe_uracil(number: int, rna: str) -> str:
+    """What became of U, for the last line of the log."""
+    if not number:
+        return ""
+    if rna == "as_dna":
+        return f"; U was read as T in {number} sequences"
+    return f"; U was kept in {number} sequences, where a codon with U gives no residue and no stop"
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    digests = [digest_path(path) for path in arguments.chunks]
+    number = len(digests)
+    with (
+        staged(*arguments.chunks, *digests, arguments.sequences) as (*partial, sequences),
+        tempfile.TemporaryFile(dir=sequences.parent) as lengths,  # without a name, so that it goes away by itself
+    ):
+        found = survey(arguments.fasta, arguments.chunk_length, lengths)
+        if arguments.duplicate_ids == "error" and found.names.repeated() > (0, 0):
+            raise InputError(describe_duplicates(arguments.fasta, found.names))
+        lengths.seek(0)
+        with (
+            ChunkWriter(partial[:number], partial[number:], found.bases) as chunks,
+            TableWriter(sequences, SEQUENCES) as writer,
+        ):
+            table = SequenceTable(writer)
+            split(found, lengths, arguments.chunk_length, arguments.rna, chunks, table)
+            inputs = [{"path": str(one.path), "sha256": one.sha256, "bytes": one.bytes} for one in found.inputs]
+            counts = {"records": table.sequences, "rna_records": table.with_uracil}
+            writer.provenance = {"inputs": inputs, "rna": arguments.rna} | counts
+    told = describe_uracil(table.with_uracil, arguments.rna)
+    log.info("%d sequences, %d chunks in %d files%s", table.sequences, table.chunks, number, told)
 
 
 if __name__ == "__main__":

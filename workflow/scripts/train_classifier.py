@@ -9,7 +9,6 @@ evaluation are over all frames, as the workflow scores them. The same input and 
 """
 
 import argparse
-import csv
 import json
 import shutil
 from dataclasses import asdict
@@ -32,7 +31,7 @@ from virnucflow.model_card import model_card
 from virnucflow.model_pack import CLASSIFIER, ENCODER_FILES, ModelPack, describe, read_model_pack, save_weights
 from virnucflow.reliability import reliability
 from virnucflow.reliability_figures import save_reliability
-from virnucflow.tables import FRAMES, PROTEINS, read_parquet, read_sequences, write_tsv
+from virnucflow.tables import CLUSTERS, FRAMES, PROTEINS, read_parquet, read_sequences, write_tsv
 
 SEQUENCE = ["table", "sequence_id"]  # the number of the table of labels, and the name in it
 
@@ -144,7 +143,7 @@ def of_samples(labels: pd.DataFrame, path: Path, sequences: set[Path]) -> pd.Dat
 
 def read_clusters(path: Path, labels: Path) -> pd.Series:
     """The cluster of each sequence of a table of labels, by its name."""
-    table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, quoting=csv.QUOTE_NONE)
+    table = read_parquet(path, CLUSTERS).to_pandas()
     return table[table["labels"] == str(labels)].set_index("sequence_id")["cluster"]
 
 

@@ -9,16 +9,20 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from virnucflow.chunk_files import read_chunks
 from virnucflow.chunks import chunk_identity
 from virnucflow.cli import InputError, log, run, staged
-from virnucflow.fasta import read_fasta
 from virnucflow.frames import stop_free_frames
 from virnucflow.tables import FRAMES, write_parquet
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--chunks", type=Path, required=True, help="FASTA file of chunks, as split_fasta.py writes it")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument(
+        "--chunks", type=Path, required=True, help="FASTA file of chunks of split_fasta.py, with its digest beside it"
+    )
     parser.add_argument("--frames", type=Path, required=True, help="parquet table of the kept frames, to be written")
     parser.add_argument("--nucleotide-fasta", type=Path, help="the frames' nucleotides, to be written")
     parser.add_argument("--protein-fasta", type=Path, help="the frames' proteins, to be written")
@@ -29,7 +33,7 @@ def translate(chunks: Path) -> tuple[pa.Table, int]:
     """The kept frames of a FASTA file of chunks, in order, and the number of chunks."""
     columns: dict[str, list] = {column: [] for column in FRAMES.names}
     number = 0
-    for record in read_fasta(chunks, check_letters=False):
+    for record in read_chunks(chunks):
         number += 1
         try:
             sequence_id, chunk = chunk_identity(record.name)

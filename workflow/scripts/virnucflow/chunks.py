@@ -22,6 +22,15 @@ def chunk_coordinates(length: int, chunk_length: int) -> Iterator[tuple[int, int
         shift += q + 1 if k < need else q
 
 
+def chunk_totals(length: int, chunk_length: int) -> tuple[int, int]:
+    """How many chunks `chunk_coordinates` yields, and how many bases they have together: all but the last are full."""
+    n = -(-length // chunk_length)
+    overlap = n * chunk_length - length
+    q = overlap // n if n else 0
+    missing = max(0, overlap - (q + 1) * (n - 1)) if n else 0  # what no q + 1 of an overlap makes up for
+    return n, n * chunk_length - missing
+
+
 def wrong_chunk_length(model: str, chunk_length: int, chunk_lengths: Collection[int]) -> str:
     """Why a model pack for chunks of these lengths is not for this one; empty when it is, or says no length."""
     if chunk_length in chunk_lengths or not chunk_lengths:

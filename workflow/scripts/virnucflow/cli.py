@@ -1,8 +1,10 @@
 """What every program shares: exit codes, one-line errors, and outputs that are whole or absent."""
 
 import argparse
+import errno
 import logging
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -14,6 +16,9 @@ from typing import TypeVar
 log = logging.getLogger("virnucflow")
 Settings = TypeVar("Settings")  # a dataclass
 
+MOST_LETTERS = 1000  # of a message
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+
 
 class InputError(Exception):
     """Bad input or arguments. The message names file, line, what is wrong and what to do; exit code 2."""
@@ -23,6 +28,25 @@ class Failure(Exception):
     """The work could not be done although the input is good; exit code 1."""
 
 
+class _OneLine(logging.Formatter):
+    """Formats what is logged as one line of bounded length; a traceback, which only a bug has, follows as it is."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        return one_line(super().formatMessage(record))
+
+
+def one_line(message: str) -> str:
+    """A message as one printable line of at most MOST_LETTERS, its middle left out when it is longer.
+
+    What it quotes may be hostile: a control character, an escape sequence of a terminal or a line end becomes `\\x1b`,
+    `\\n` and the like.
+    """
+    if len(message) > MOST_LETTERS:
+        half = (MOST_LETTERS - 5) // 2
+        message = f"{message[:half]} ... {message[-half:]}"
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message)
+
+
 def run(main: Callable[[], None]) -> None:
     """Run a program's main function: 0 when it returns, 2 for InputError, 1 for Failure and system errors.
 
@@ -30,7 +54,9 @@ def run(main: Callable[[], None]) -> None:
     exit, so that unfinished outputs are removed.
     """
     program = Path(sys.argv[0]).name
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format=f"{program}: %(levelname)s: %(message)s")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_OneLine(f"{program}: %(levelname)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     for level in (logging.INFO, logging.WARNING, logging.ERROR):
         logging.addLevelName(level, logging.getLevelName(level).lower())
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
@@ -40,13 +66,43 @@ def run(main: Callable[[], None]) -> None:
         sys.exit(_complain(program, f"{error.filename or error}: no such file; check the path", 2))
     except InputError as error:
         sys.exit(_complain(program, str(error), 2))
-    except (Failure, OSError) as error:
+    except OSError as error:
+        sys.exit(_complain(program, _cause(error), 1))
+    except Failure as error:
         sys.exit(_complain(program, str(error), 1))
 
 
 def _complain(program: str, message: str, code: int) -> int:
-    print(f"{program}: error: {message}", file=sys.stderr)
+    print(one_line(f"{program}: error: {message}"), file=sys.stderr)
     return code
+
+
+def _cause(error: OSError) -> str:
+    """The file, what the system says, and what to do."""
+    where = f"{error.filename}: " if error.filename else ""
+    advice = "; make room" if error.errno in NO_ROOM else ""
+    return f"{where}{error.strerror or error}{advice}"
+
+
+@contextmanager
+def reading(path: Path, kind: str, advice: str = "make it again") -> Iterator[None]:
+    """Within this, whatever a library says about the content of a file becomes an InputError of one line.
+
+    Keep the block to the library's calls: it takes any exception for damage, as no library promises which ones it
+    raises for what it cannot read. Errors of the system, such as a file that is not there, stay what they are.
+    """
+    try:
+        yield
+    except (InputError, Failure):
+        raise
+    except BaseException as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            error.filename = error.filename or str(path)
+            raise
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":  # of a library in Rust
+            raise
+        said = re.sub(r"\s+", " ", str(error)).strip() or type(error).__name__
+        raise InputError(f"{path}: not {kind} ({said.rstrip('.')}); {advice}") from None
 
 
 def add_settings(parser: argparse.ArgumentParser, settings: type) -> None:

@@ -12,7 +12,7 @@ from virnucflow import __version__
 from virnucflow.arithmetic import PRECISIONS, Liberties, allow, choose_precision
 from virnucflow.attention_kernels import KERNELS
 from virnucflow.cli import Failure, InputError, log, run, staged
-from virnucflow.embeddings import save_tensors
+from virnucflow.embeddings import save_rows
 from virnucflow.gpu_lease import lease_gpu
 from virnucflow.model_pack import HASHES, ModelPack, read_model_pack
 from virnucflow.reference import check_encoder
@@ -123,7 +123,7 @@ def embed(arguments: argparse.Namespace, encoder: str, column: str, load: Load) 
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
     }
     with staged(arguments.embeddings) as (partial,):
-        save_tensors({"embedding": embedding.numpy()}, partial, metadata)
+        save_rows(embedding.numpy(), "embedding", partial, metadata)
 
 
 def embed_once(run_encoder: Embed, sequences: list[str]) -> torch.Tensor:

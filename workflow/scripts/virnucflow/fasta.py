@@ -1,41 +1,46 @@
-"""FASTA files: reading them in any compression with errors that name the line, and writing them as v1 did."""
+"""FASTA files: reading them in bounded memory with errors that name the line, and writing them as v1 did.
 
-import bz2
-import gzip
-import io
-import lzma
+A file is read in blocks, and what is long, a record as much as a line, goes by in pieces of at most a block.
+"""
+
 import re
-import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, TextIO
-
-from backports import zstd
+from typing import BinaryIO, NamedTuple, NoReturn, TextIO
 
 from virnucflow.cli import InputError, log
+from virnucflow.compressed import Stored, decompressed
 
 LINE_WIDTH = 60  # letters a line, as Biopython writes and v1 therefore has it
 
 # The nucleotide codes of IUPAC (Nucleic Acids Res 1985, 13:3021), U for RNA and '-' for a gap, in either case.
-NOT_A_NUCLEOTIDE = re.compile(r"[^ACGTURYSWKMBDHVN-]", re.IGNORECASE | re.ASCII)
-OLD_COMMENT = re.compile(r";[!-=?-~]*")  # printable and without '>'
+NUCLEOTIDES = b"ACGTURYSWKMBDHVN-acgturyswkmbdhvn"
+OLD_COMMENT = bytes(code for code in range(ord("!"), ord("~") + 1) if code != ord(">"))  # begins with ';'
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-BLANKS = " \t\v\f"
-DROP_BLANKS = str.maketrans("", "", BLANKS)
-UTF8_BYTE_ORDER_MARK = "\xef\xbb\xbf"  # its three bytes read as Latin-1
+BLANKS = b" \t\v\f"
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # of UTF-8
 
-BGZF_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
-BUFFER = 1 << 20
+BLOCK = 1 << 20  # bytes
+MOST_HEADER = 1_000_000  # bytes
+SHOWN = 1000  # bytes of a line of something else that are looked at to say what it may be
+
+
+class Heading(NamedTuple):
+    """What a record says of itself: `name` is the header's first word, `header` all of it, `line` its line number.
+
+    `proteins` are those of its annotation, where it is from a file that has one.
+    """
+
+    name: str
+    header: str
+    line: int
+    proteins: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One FASTA record: `name` is the header's first word, `header` all of it, `line` the header's line number.
-
-    `proteins` are those of its annotation, where it is from a file that has one.
-    """
+    """A record that is held as a whole: what `Heading` has, and the sequence."""
 
     name: str
     header: str
@@ -44,135 +49,182 @@ class Record:
     proteins: tuple[str, ...] | None = None
 
 
-class _Streams(io.RawIOBase):
-    """Streams of bzip2 or xz, one after another. The library's own files end silently at a damaged second stream."""
-
-    def __init__(self, path: Path, new: type[bz2.BZ2Decompressor] | type[lzma.LZMADecompressor]) -> None:
-        self.file, self.new, self.decompressor = path.open("rb"), new, new()
-
-    def readable(self) -> bool:
-        return True
-
-    def close(self) -> None:
-        self.file.close()
-        super().close()
-
-    def readinto(self, buffer: memoryview) -> int:
-        while True:
-            given = b""
-            if self.decompressor.eof:
-                given = self.decompressor.unused_data.lstrip(b"\0")  # xz may be padded
-                while not given:
-                    if not (more := self.file.read(BUFFER)):
-                        return 0
-                    given = more.lstrip(b"\0")
-                self.decompressor = self.new()
-            elif self.decompressor.needs_input and not (given := self.file.read(BUFFER)):
-                raise EOFError("it ends within a stream")
-            if data := self.decompressor.decompress(given, len(buffer)):
-                buffer[: len(data)] = data
-                return len(data)
-
-
-def _open_gzip(path: Path) -> BinaryIO:
-    """gzip, of one or several members. bgzip ends a file with an empty block, without which it was cut."""
-    with path.open("rb") as file:
-        bgzip = file.read(14)[12:] == b"BC"
-        file.seek(-min(len(BGZF_END), path.stat().st_size), io.SEEK_END)
-        if bgzip and file.read() != BGZF_END:
-            raise EOFError("it ends before the block that bgzip writes last")
-    return gzip.open(path)
-
-
-OPENERS = {
-    b"\x1f\x8b": _open_gzip,
-    b"BZh": lambda path: io.BufferedReader(_Streams(path, bz2.BZ2Decompressor)),
-    b"\xfd7zXZ\x00": lambda path: io.BufferedReader(_Streams(path, lzma.LZMADecompressor)),
-    b"\x28\xb5\x2f\xfd": zstd.open,
-}
-
-
-def open_decompressed(path: Path) -> BinaryIO:
-    """Open a file for reading, decompressing gzip, bgzip, bzip2, xz and zstd; its first bytes decide, not its name."""
-    with path.open("rb") as file:
-        start = file.read(6)
-    for magic, opener in OPENERS.items():
-        if start.startswith(magic):
-            return opener(path)
-    return path.open("rb")
-
-
-@contextmanager
-def decompressed(path: Path) -> Iterator[BinaryIO]:
-    """`open_decompressed`, with InputError where the compressed file turns out to be cut or damaged."""
-    try:
-        with open_decompressed(path) as stream:
-            yield stream
-    except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, zstd.ZstdError) as error:
-        raise InputError(f"{path}: the compressed file is cut or damaged ({error}); copy it again") from None
-    except OSError as error:
-        if error.errno is not None:
-            raise
-        raise InputError(f"{path}: the compressed file is cut or damaged ({error}); copy it again") from None
+Part = Heading | bytes  # a record's heading, and then some of its letters, and more of them
+Streamed = tuple[Heading, Iterator[bytes]]  # a record whose letters go by in pieces
 
 
 def read_fasta(path: Path, check_letters: bool = True) -> Iterator[Record]:
-    """Yield the records of a FASTA file in order.
+    """Yield the records of a FASTA file in order, each as a whole. Arguments and errors as of `read_fasta_parts`."""
+    for heading, letters in by_record(read_fasta_parts(path, check_letters)):
+        yield whole(heading, letters)
+
+
+def read_fasta_parts(path: Path, check_letters: bool = True, stored: Stored | None = None) -> Iterator[Part]:
+    """Yield the parts of the records of a FASTA file in order.
 
     Read are UTF-8 with or without byte-order mark, LF, CRLF and CR, blank lines, and blanks inside sequences, which
-    are dropped. `check_letters=False` is for files that a program of this workflow wrote. Raises InputError, naming
-    file and line, for what is not FASTA.
+    are dropped. `check_letters=False` is for files that a program of this workflow wrote or has checked. Raises
+    InputError, naming file and line, for what is not FASTA; of a bad line no more than a block is read.
     """
-    with decompressed(path) as stream:
-        # Latin-1 keeps every byte, so that a line that is not UTF-8 can still be counted and named.
-        yield from _records(path, io.TextIOWrapper(stream, encoding="latin-1", newline=None), check_letters)
+    with decompressed(path, stored) as stream:
+        yield from _Parser(path, check_letters).parts(blocks(stream))
 
 
-def _records(path: Path, lines: TextIO, check_letters: bool) -> Iterator[Record]:
-    header, header_line, parts, commented = None, 0, [], False
-    for number, line in enumerate(lines, start=1):
-        if number == 1:
-            line = line.removeprefix(UTF8_BYTE_ORDER_MARK)
-        line = line.rstrip(BLANKS + "\n")  # and not all that Latin-1 calls blank: UTF-8 letters end in such bytes
-        if line.startswith(">"):
-            if header is not None:
-                yield _record(header, parts, header_line)
-            header, header_line, parts = _decode_header(path, number, line[1:]), number, []
-        elif line and header is None:
-            raise InputError(f"{path}, line {number}: {_describe_start(line)}")
-        elif line:
-            sequence = line.translate(DROP_BLANKS)
-            if check_letters and OLD_COMMENT.fullmatch(sequence):
-                # v1 takes an old-style comment line for sequence, and v1's results are the reference.
-                if not commented:
-                    log.warning("%s, line %d: a line that begins with ';' is read as sequence", path, number)
-                commented = True
-            elif check_letters and (wrong := NOT_A_NUCLEOTIDE.search(sequence)):
-                raise InputError(
-                    f"{path}, line {number}: {wrong.group()!r} is not a nucleotide; "
-                    "give DNA or RNA in IUPAC letters, with N for an unknown one"
+def by_record(parts: Iterator[Part]) -> Iterator[Streamed]:
+    """Records one by one; the letters of one are gone when the next is asked for."""
+    heading = next(parts, None)
+    while heading is not None:
+        following = None
+
+        def letters() -> Iterator[bytes]:
+            nonlocal following
+            for part in parts:
+                if not isinstance(part, bytes):
+                    following = part
+                    return
+                yield part
+
+        pieces = letters()
+        yield heading, pieces
+        for _ in pieces:  # that nobody asked for
+            pass
+        heading = following
+
+
+def whole(heading: Heading, letters: Iterator[bytes]) -> Record:
+    """A record that is held as a whole."""
+    sequence = b"".join(letters).decode("latin-1")
+    return Record(heading.name, heading.header, sequence, heading.line, heading.proteins)
+
+
+def blocks(stream: BinaryIO) -> Iterator[bytes]:
+    """A file's content in blocks, without byte-order mark and with every line end (LF, CRLF or CR) made LF."""
+    block, held = stream.read(BLOCK).removeprefix(BYTE_ORDER_MARK), b""
+    while block:
+        if held or b"\r" in block:
+            block, held = held + block, b""
+            if block.endswith(b"\r"):  # whether an LF follows is seen in the next block
+                block, held = block[:-1], b"\r"
+            block = block.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        yield block
+        block = stream.read(BLOCK)
+    if held:
+        yield b"\n"
+
+
+class _Parser:
+    """Goes through the blocks of a FASTA file and knows on which line it is, and what this line is so far."""
+
+    def __init__(self, path: Path, check_letters: bool) -> None:
+        self.path, self.check_letters = path, check_letters
+        self.line = 1
+        self.line_is_empty = True  # so far; a header can begin
+        self.line_is_blank = True  # so far, nothing but blanks; a comment can begin
+        self.in_comment = False
+        self.comment_was_told = False
+        self.header: bytearray | None = None  # the part of an unfinished header line that was read
+        self.has_begun = False  # there was a header
+
+    def parts(self, content: Iterator[bytes]) -> Iterator[Part]:
+        for block in content:
+            at = 0
+            while at < len(block):
+                if self.header is None and self.line_is_empty and block.startswith(b">", at):
+                    self.header, at = bytearray(), at + 1
+                if self.header is not None:
+                    end = block.find(b"\n", at) + 1 or len(block)
+                    self.header += block[at:end]
+                    if heading := self._end_header():
+                        yield heading
+                else:
+                    end = self._end_of_text(block, at)
+                    if letters := self._letters(block[at:end]):
+                        yield letters
+                at = end
+        if self.header is not None and (heading := self._end_header(file_ends=True)):
+            yield heading
+
+    def _end_of_text(self, block: bytes, at: int) -> int:
+        """Where, after a place that is not in a header, the next line begins that is one; else the block's end."""
+        end = at
+        while (end := block.find(b">", end)) >= 0:  # in a valid file a header's
+            if block.endswith(b"\n", at, end):
+                return end
+            end += 1
+        return len(block)
+
+    def _end_header(self, file_ends: bool = False) -> Heading | None:
+        """The heading, if all of its line was read."""
+        if len(self.header) > MOST_HEADER:
+            self._refuse(f"the header is longer than {MOST_HEADER:,} bytes; shorten it")
+        if not self.header.endswith(b"\n") and not file_ends:
+            return None
+        heading = self._heading(bytes(self.header))
+        self.header, self.has_begun = None, True
+        self.line += 1
+        self.line_is_empty = self.line_is_blank = True
+        self.in_comment = False
+        return heading
+
+    def _heading(self, header: bytes) -> Heading:
+        try:
+            text = header.rstrip(BLANKS + b"\n").decode("utf-8")
+        except UnicodeDecodeError:
+            self._refuse("the header is not UTF-8; convert the file, for example with 'iconv -f latin1 -t utf-8'")
+        if not text.isprintable() and CONTROL.search(text.replace("\t", " ")):
+            self._refuse("a control character in the header; remove it")
+        words = text.split(None, 1)
+        return Heading(words[0] if words else "", text.strip(), self.line)
+
+    def _letters(self, text: bytes) -> bytes:
+        """The letters of lines, or parts of lines, none of which is a header's."""
+        if not self.has_begun:
+            self._check_nothing_before_first_header(text)
+            letters = b""
+        else:
+            letters = text.translate(None, BLANKS + b"\n")
+            if self.check_letters and (self.in_comment or letters.translate(None, NUCLEOTIDES)):
+                self._check_lines(text)
+                return letters
+        last = text[text.rfind(b"\n") + 1 :]
+        ended = len(text) - len(last)
+        if ended:
+            self.line += text.count(b"\n")
+            self.line_is_empty = self.line_is_blank = True
+        self.line_is_empty = self.line_is_empty and not last
+        self.line_is_blank = self.line_is_blank and not last.strip(BLANKS)
+        return letters
+
+    def _check_lines(self, text: bytes) -> None:
+        """Look at lines one by one, because they have more than nucleotides, and be where they end."""
+        for number, raw in enumerate(text.split(b"\n")):
+            if number:
+                self.line += 1
+                self.line_is_empty = self.line_is_blank = True
+                self.in_comment = False
+            line = raw.translate(None, BLANKS)
+            if line and self.line_is_blank:
+                self.in_comment = line.startswith(b";")
+            self.line_is_empty = self.line_is_empty and not raw
+            self.line_is_blank = self.line_is_blank and not line
+            if wrong := line.translate(None, OLD_COMMENT if self.in_comment else NUCLEOTIDES):
+                letter = ";" if self.in_comment else chr(wrong[0])
+                self._refuse(
+                    f"{letter!r} is not a nucleotide; give DNA or RNA in IUPAC letters, with N for an unknown one"
                 )
-            parts.append(sequence)
-    if header is not None:
-        yield _record(header, parts, header_line)
+            if self.in_comment and not self.comment_was_told:
+                # v1 takes an old-style comment line for sequence, and v1's results are the reference.
+                log.warning("%s, line %d: a line that begins with ';' is read as sequence", self.path, self.line)
+                self.comment_was_told = True
 
+    def _check_nothing_before_first_header(self, text: bytes) -> None:
+        for number, line in enumerate(text.split(b"\n")):
+            if line.strip(BLANKS):
+                self.line += number
+                self._refuse(_describe_start(line[:SHOWN].rstrip(BLANKS).decode("latin-1")))
 
-def _record(header: str, parts: list[str], line: int) -> Record:
-    words = header.split(None, 1)
-    return Record(words[0] if words else "", header.strip(), "".join(parts), line)
-
-
-def _decode_header(path: Path, number: int, header: str) -> str:
-    try:
-        header = header.encode("latin-1").decode("utf-8")
-    except UnicodeDecodeError:
-        raise InputError(
-            f"{path}, line {number}: the header is not UTF-8; convert the file, for example with "
-            "'iconv -f latin1 -t utf-8'"
-        ) from None
-    if CONTROL.search(header.replace("\t", " ")):
-        raise InputError(f"{path}, line {number}: a control character in the header; remove it")
-    return header
+    def _refuse(self, what: str) -> NoReturn:
+        raise InputError(f"{self.path}, line {self.line}: {what}")
 
 
 def _describe_start(line: str) -> str:

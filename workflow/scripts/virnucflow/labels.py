@@ -9,7 +9,7 @@ import pandas as pd
 
 from virnucflow.classifier import LABELS
 from virnucflow.cli import InputError, log
-from virnucflow.fasta import decompressed
+from virnucflow.compressed import decompressed
 
 SPLITS = ("train", "validation", "test")
 SHARES = (0.8, 0.1, 0.1)

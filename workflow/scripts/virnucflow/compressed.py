@@ -1,0 +1,135 @@
+"""Files as they are stored: plain or compressed with gzip, bgzip, bzip2, xz or zstd."""
+
+import bz2
+import gzip
+import hashlib
+import io
+import lzma
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from backports import zstd
+
+from virnucflow.cli import InputError
+
+BGZF_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
+BUFFER = 1 << 20
+# A file may ask for this much memory to be decompressed; `zstd -22` and `xz -9` ask for no more.
+MOST_WINDOW_LOG = 27
+MOST_MEMORY = 1 << MOST_WINDOW_LOG
+TOO_MUCH_MEMORY = ("Memory usage limit exceeded", "Frame requires too much memory")  # as lzma and zstd say it
+
+
+@dataclass
+class Stored:
+    """A file as it lies on the disk, compressed or not; `sha256` and `bytes` are known once all of it was read."""
+
+    path: Path
+    sha256: str = ""
+    bytes: int = 0
+
+
+class _HashedFile(io.RawIOBase):
+    """A file that takes its own SHA-256 while it is read from the beginning to the end."""
+
+    def __init__(self, path: Path) -> None:
+        self._file, self.sha256, self.bytes = path.open("rb", buffering=0), hashlib.sha256(), 0
+
+    def readable(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+    def readinto(self, buffer: memoryview) -> int:
+        number = self._file.readinto(buffer)
+        self.sha256.update(memoryview(buffer)[:number])
+        self.bytes += number
+        return number
+
+
+class _Streams(io.RawIOBase):
+    """Streams of bzip2 or xz, one after another. The library's own files end silently at a damaged second stream."""
+
+    def __init__(self, file: BinaryIO, new: Callable[[], bz2.BZ2Decompressor | lzma.LZMADecompressor]) -> None:
+        self.file, self.new, self.decompressor = file, new, new()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:
+        while True:
+            given = b""
+            if self.decompressor.eof:
+                given = self.decompressor.unused_data.lstrip(b"\0")  # xz may be padded
+                while not given:
+                    if not (more := self.file.read(BUFFER)):
+                        return 0
+                    given = more.lstrip(b"\0")
+                self.decompressor = self.new()
+            elif self.decompressor.needs_input and not (given := self.file.read(BUFFER)):
+                raise EOFError("it ends within a stream")
+            if data := self.decompressor.decompress(given, len(buffer)):
+                buffer[: len(data)] = data
+                return len(data)
+
+
+def _check_bgzip(path: Path) -> None:
+    """bgzip ends a file with an empty block, without which it was cut."""
+    with path.open("rb") as file:
+        bgzip = file.read(14)[12:] == b"BC"
+        file.seek(-min(len(BGZF_END), path.stat().st_size), io.SEEK_END)
+        if bgzip and file.read() != BGZF_END:
+            raise EOFError("it ends before the block that bgzip writes last")
+
+
+def _decompress(path: Path, file: BinaryIO) -> BinaryIO:
+    """The content of a file, of which nothing has been read yet; its first bytes decide how, not its name."""
+    with path.open("rb") as again:
+        start = again.read(6)
+    if start.startswith(b"\x1f\x8b"):
+        _check_bgzip(path)
+        return gzip.GzipFile(fileobj=file)
+    if start.startswith(b"BZh"):
+        return io.BufferedReader(_Streams(file, bz2.BZ2Decompressor))
+    if start.startswith(b"\xfd7zXZ\x00"):
+        return io.BufferedReader(_Streams(file, lambda: lzma.LZMADecompressor(memlimit=MOST_MEMORY)))
+    if start.startswith(b"\x28\xb5\x2f\xfd"):
+        return zstd.open(file, options={zstd.DecompressionParameter.window_log_max: MOST_WINDOW_LOG})
+    return file
+
+
+@contextmanager
+def decompressed(path: Path, stored: Stored | None = None) -> Iterator[BinaryIO]:
+    """A file's content, decompressed where it is compressed; when the block ends well, `stored` is filled in.
+
+    Raises InputError where a compressed file turns out to be cut or damaged, or needs too much memory.
+    """
+    try:
+        raw = _HashedFile(path) if stored else path.open("rb", buffering=0)
+        with raw, io.BufferedReader(raw, BUFFER) as file, _decompress(path, file) as stream:
+            yield stream
+            if stored:
+                while file.read(BUFFER):  # what lies behind the end of the content
+                    pass
+                stored.sha256, stored.bytes = raw.sha256.hexdigest(), raw.bytes
+    except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, zstd.ZstdError) as error:
+        raise InputError(_describe(path, error)) from None
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        raise InputError(_describe(path, error)) from None
+
+
+def _describe(path: Path, error: Exception) -> str:
+    if any(said in str(error) for said in TOO_MUCH_MEMORY):
+        return (
+            f"{path}: needs more than {MOST_MEMORY >> 20} MB of memory to be decompressed; "
+            "compress it again with a smaller window, for example with zstd without --long"
+        )
+    return f"{path}: the compressed file is cut or damaged ({error}); copy it again"
