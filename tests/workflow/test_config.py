@@ -38,53 +38,25 @@ def test_every_setting_is_explained() -> None:
         assert re.search(rf"^# .+\n{setting}:", text, re.MULTILINE), f"no comment above {setting}"
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"surprise": 1}, {"attention": "fast"}, {"chunk_length": 0}, {"shards": 0}, {"shards": "many"},
-        {"device": "tpu"}, {"precision": {"standard": "bf16"}},
-        {"duplicate_ids": "drop"}, {"model": "a/"}, {"standard_allows": ["bf16"]},
-    ],
-    ids=str,
-)  # fmt: skip
-def test_wrong_settings_are_refused(wrong: dict, folder: Path) -> None:
-    said = snakemake(folder, "-n", code=1, **wrong)
-    assert "Error validating config file" in said and next(iter(wrong)) in said
+def test_what_is_wrong_is_told_in_a_line_each_without_our_code(folder: Path) -> None:
+    wrong = {"shards": 2.0, "divergence_accept": float("nan"), "chunk_lenght": 500}
+    refused, *lines = snakemake(folder, "-n", code=1, **wrong).splitlines()
+    assert refused == "Refused:" and [line.split(": ")[:2] for line in lines] == [
+        ["config.yaml", "chunk_lenght"], ["config.yaml", "divergence_accept"], ["config.yaml", "shards"],
+    ]  # fmt: skip
+    said = snakemake(folder, "-n", "--config", "chunk_length=500.0", code=1)
+    assert said == "Refused:\n--config: chunk_length: 500.0 is not allowed; give a whole number of at least 30\n"
+    (folder / "samples.tsv").write_text("sample\tfasta\na b\tone.fa\na\t\n")
+    refused, *lines = snakemake(folder, "-n", code=1).splitlines()
+    assert [line.split(": ")[1] for line in lines] == ["samples.tsv, line 2", "samples.tsv, line 3"]
 
 
-@pytest.mark.parametrize(
-    ("sheet", "message"),
-    [
-        ("sample\tfasta\tsurprise\na\tone.fa\t1\n", "surprise"),
-        ("sample\na\n", "fasta"),
-        ("sample\tfasta\na b\tone.fa\n", "a b"),
-        ("sample\tfasta\n../a\tone.fa\n", "../a"),
-        ("sample\tfasta\tattention\na\tone.fa\tfast\n", "fast"),
-        (
-            "sample\tfasta\tattention\na\tone.fa\tflash\na\ttwo.fa\tstandard\n",
-            "sample 'a' has several values of attention",
-        ),
-        ("sample\tfasta\na\tone.fa\na\tone.fa\n", "sample 'a' names a file twice"),
-        ("sample\tfasta\n", "no sample;"),
-        ("", "no column sample, fasta; give a tab-separated table"),
-        ("sample\tfasta\n# a comment\na\tone.fa\tstandard\n", "line 3: 3 fields under 2 columns"),
-    ],
-)
-def test_wrong_sample_sheets_are_refused(sheet: str, message: str, folder: Path) -> None:
-    (folder / "samples.tsv").write_text(sheet)
-    assert message in snakemake(folder, "-n", code=1)
-
-
-def test_paths_may_hold_what_tables_and_comments_use(folder: Path) -> None:
-    for name in ("run#1.fa", 'a "quoted.fa', "it's.fa"):
-        (folder / name).write_text(">x\nGCC\n")
-    (folder / "run").write_text(">other\nGCC\n")
-    sheet = "\ufeff# comment\r\nsample\tfasta\r\na\trun#1.fa\r\na\ta \"quoted.fa\r\n#b\trun\r\na\tit's.fa\r\n"
-    (folder / "samples.tsv").write_text(sheet, encoding="utf-8", newline="")
-    said = snakemake(folder, "-n", "--printshellcmds")
-    assert planned_jobs(said)["split_fasta"] == 1
-    for name in ("'run#1.fa'", "'a \"quoted.fa'", "it"):
-        assert name in said
+def test_a_pack_in_use_is_not_trained_over_by_whatever_name(folder: Path) -> None:
+    (folder / "models").mkdir()
+    (folder / "link").symlink_to("models")
+    for trained_model in ("models/../models/untrained/", "link/untrained"):
+        assert "train_classifier" not in snakemake(folder, "--list-rules", trained_model=trained_model)
+    assert "train_classifier" in snakemake(folder, "--list-rules")
 
 
 def test_number_of_shards_is_capped(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 import difflib
 import reprlib
+import unicodedata
 from collections.abc import Iterable
 
 MOST_PROBLEMS = 10
@@ -16,7 +17,7 @@ class PlanningError(Exception):
 
     def __init__(self, *problems: str) -> None:
         more = len(problems) - MOST_PROBLEMS
-        super().__init__("\n".join([*problems[:MOST_PROBLEMS], *[f"and {more} problems more"] * (more > 0)]))
+        super().__init__("\n".join([*problems[:MOST_PROBLEMS], *[f"and {more} more problems"] * (more > 0)]))
 
 
 def shown(value: object) -> str:
@@ -32,6 +33,12 @@ def named(path: object) -> str:
     text = str(path)
     text = text if len(text) <= LONGEST_PATH else f"{text[: LONGEST_PATH // 2]}...{text[-LONGEST_PATH // 2 :]}"
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+
+
+def control_character(text: str) -> str:
+    """The code of the first one in a text, such as U+0000, or nothing; separators of lines are among them."""
+    found = (letter for letter in text if unicodedata.category(letter) in ("Cc", "Zl", "Zp"))
+    return next((f"U+{ord(letter):04X}" for letter in found), "")
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -2,12 +2,11 @@
 
 import re
 import stat
-import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from planning.messages import PlanningError, named, nearest, shown
+from planning.messages import PlanningError, control_character, named, nearest, shown
 from planning.paths import hint, identity, plain
 
 COLUMNS = ("sample", "fasta", "attention", "labels")
@@ -143,8 +142,8 @@ def _rows(sheet: str, problems: list[tuple[int, str]]) -> Iterator[Row]:
         while len(fields) > len(columns) and not fields[-1]:
             fields.pop()
         if len(fields) > len(columns) or len(fields) < len(REQUIRED):
-            text = f"{len(fields)} fields under {len(columns)} columns; separate them with tabs"
-            problems.append((number, text))
+            count = f"{len(fields)} field{'s' * (len(fields) > 1)}"
+            problems.append((number, f"{count} under {len(columns)} columns; separate them with tabs"))
             continue
         row = dict(zip(columns, fields + [""] * (len(columns) - len(fields)), strict=True))
         if row.get("", ""):
@@ -155,10 +154,10 @@ def _rows(sheet: str, problems: list[tuple[int, str]]) -> Iterator[Row]:
 
 def _header(sheet: str, table: list[tuple[int, list[str]]]) -> tuple[int, list[str]]:
     """The line of the header, which may begin with #, and its columns, "" for those without a name."""
-    number, fields = next(((number, fields) for number, fields in table if fields[0][:1] != "#"), (1, []))
-    if not set(REQUIRED) <= set(_names(fields)):
-        commented = [(line, part) for line, part in table if set(REQUIRED) <= set(_names(part))]
-        number, fields = commented[0] if commented else (number, fields)
+    first = next((index for index, (_, fields) in enumerate(table) if fields[0][:1] != "#"), len(table))
+    candidates = [*table[first : first + 1], *reversed(table[:first])]
+    headers = [(number, fields) for number, fields in candidates if set(REQUIRED) <= set(_names(fields))]
+    number, fields = [*headers, *candidates, (1, [])][0]
     names = _names(fields)
     start = place(sheet, number)
     problems = [
@@ -166,7 +165,8 @@ def _header(sheet: str, table: list[tuple[int, list[str]]]) -> tuple[int, list[s
         for name in dict.fromkeys(names)
         if name and name not in COLUMNS + REMARKS
     ]
-    problems += [f"{start}: column {name} is there twice; remove one" for name in COLUMNS if names.count(name) > 1]
+    named_twice = [name for name in dict.fromkeys(names) if name and names.count(name) > 1]
+    problems += [f"{start}: column {named(name)} is there twice; remove one" for name in named_twice]
     if missing := [name for name in REQUIRED if name not in names]:
         if len(fields) < 2:  # most likely of commas or blanks
             problems = []
@@ -196,8 +196,8 @@ def _clean(text: str) -> str:
 def _row_problems(row: Row) -> Iterator[str]:
     for name in COLUMNS:
         value = getattr(row, name)
-        if control := next((letter for letter in value if unicodedata.category(letter) in ("Cc", "Zl", "Zp")), None):
-            yield f"{name} {shown(value)} has the control character U+{ord(control):04X}; remove it"
+        if control := control_character(value):
+            yield f"{name} {shown(value)} has the control character {control}; remove it"
             return
     if not row.sample:
         yield "no name of a sample; give one in each row"

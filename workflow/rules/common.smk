@@ -9,10 +9,10 @@ import sys
 from functools import cache
 from pathlib import Path
 
+from snakemake.common.configfile import load_configfile
 from snakemake.exceptions import WorkflowError
 from snakemake.io import WILDCARD_REGEX
 from snakemake.pathvars import PATHVAR_REGEX
-from snakemake.utils import validate
 
 WORKFLOW = Path(str(workflow.current_basedir)).parent
 ROOT = WORKFLOW.parent
@@ -21,15 +21,15 @@ sys.path[:0] = [str(WORKFLOW), str(SCRIPTS)]
 
 from check_setup import check_pack
 from planning.host import Needs, needs
-from planning.messages import PlanningError
+from planning.messages import PlanningError, named
 from planning.paths import argument, same_directory
 from planning.samples import read_samples
+from planning.settings import UNTRAINED, read_settings
 from planning.sources import missing_catalogue, missing_inputs, missing_pack, missing_run
 
 V1_ATTENTION = "VIRNUCPRO_V1_ATTENTION"
 MOST_SHARDS = 2000
 SAMPLED = "sampled"  # the shard of the frames on which both attentions are compared
-UNTRAINED = "models/untrained"  # the model pack that a rule builds
 COMPRESSION = 4  # bases a byte of a compressed FASTA file, about
 
 
@@ -37,6 +37,13 @@ class Refused(WorkflowError):
     """What keeps a run from being planned, for the user: Snakemake prints it without the places in our files."""
 
     __traceback__ = property(lambda self: None, lambda self, value: None)
+
+
+def given_settings():
+    """What gave the settings: the command line, and the files, of which the last goes before the others."""
+    yield "--config", workflow.config_settings.config
+    for file in reversed(workflow.configfiles):
+        yield portable(file), load_configfile(file)
 
 
 def inputs(paths):
@@ -57,7 +64,7 @@ def forced_attention():
         return "standard"
     if value in ("", "false", "0", "no"):
         return None
-    raise WorkflowError(f"{V1_ATTENTION}={value}: unknown; set it to true or false")
+    raise Refused(f"{V1_ATTENTION}={named(value)}: unknown; set it to true or false")
 
 
 def attention(sample):
@@ -254,22 +261,16 @@ def made_by_a_rule(path):
     return any(rule.is_producer(path) for rule in workflow.rules)
 
 
-validate(config, str(WORKFLOW / "schemas" / "config.schema.yaml"))
-config["model"] = pack_directory(config["model"])
-PACK_SHA256 = read_pack_sha256()
+if set(str(ROOT)) & set("{}<>"):
+    raise Refused(f"the workflow is in {ROOT}, and Snakemake takes braces for wildcards; move it")
 try:
+    read_settings(config, WORKFLOW / "schemas" / "config.schema.yaml", given_settings)
     SAMPLES = read_samples(config["samples"])
 except PlanningError as error:
     raise Refused(str(error)) from None
+config["model"] = pack_directory(config["model"])
 FORCED_ATTENTION = forced_attention()
-if config["divergence_refuse"] > config["divergence_accept"]:
-    raise WorkflowError("divergence_refuse is above divergence_accept; give refuse <= accept")
-if config["on_divergence"] == "fallback" and (config["precision"]["standard"] != "fp32" or config["standard_allows"]):
-    raise WorkflowError(
-        "on_divergence: fallback publishes standard unchecked; set precision: standard: fp32 and standard_allows: []"
-    )
-if config["precision"]["flash"] == "fp8" and config["divergence_frames"] == 0:
-    raise WorkflowError("precision: flash: fp8 is for runs with the gate; set divergence_frames, for example to 1000")
+PACK_SHA256 = read_pack_sha256()
 CATALOGUE = config["models"]
 if not os.path.exists(CATALOGUE) and (ROOT / CATALOGUE).exists():  # the workflow's own
     CATALOGUE = portable(ROOT / CATALOGUE)

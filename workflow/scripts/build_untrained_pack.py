@@ -15,7 +15,7 @@ from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.trainers import BpeTrainer
 
 from virnucflow import classifier, dnabert_s, esm2
-from virnucflow.cli import InputError, log, run, staged
+from virnucflow.cli import InputError, argument_parser, log, run, staged
 from virnucflow.frames import stop_free_frames
 from virnucflow.model_pack import FILES, DnabertSShape, Esm2Shape, describe, save_weights
 from virnucflow.reference import save_reference
@@ -29,7 +29,7 @@ SPREAD = 4.0  # standard deviation of the logits' difference over random frames,
 
 def parse_arguments() -> argparse.Namespace:
     shape = {"type": int, "nargs": 3, "metavar": ("LAYERS", "WIDTH", "HEADS")}
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argument_parser(__doc__)
     parser.add_argument("--model", type=Path, required=True, help="directory of the pack, to be written")
     parser.add_argument("--chunk-length", type=int, default=500, help="chunk length that the pack says it is for")
     parser.add_argument("--seed", type=int, default=0, help="of the random weights")

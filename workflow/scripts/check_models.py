@@ -12,7 +12,7 @@ import torch
 from virnucflow.arithmetic import PRECISIONS, Liberties, allow, choose_precision
 from virnucflow.attention_kernels import KERNELS
 from virnucflow.classifier import CLASSIFIER, load_classifier, score
-from virnucflow.cli import Failure, InputError, log, run
+from virnucflow.cli import Failure, InputError, argument_parser, log, run
 from virnucflow.dnabert_s import load_dnabert_s
 from virnucflow.embed_program import TOKEN_BUDGET, choose_device
 from virnucflow.esm2 import load_esm2
@@ -23,7 +23,7 @@ LOAD = {"dnabert_s": load_dnabert_s, "esm2": load_esm2}  # in the features' orde
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argument_parser(__doc__)
     parser.add_argument("--model", type=Path, required=True, help="directory of a model pack")
     parser.add_argument("--precision", choices=PRECISIONS["flash"], default="auto", help="of flash")
     parser.add_argument(

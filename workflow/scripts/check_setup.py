@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from virnucflow.chunks import wrong_chunk_length
-from virnucflow.cli import log, run
+from virnucflow.cli import argument_parser, log, run
 from virnucflow.gpu_lease import LEAST_CAPABILITY, visible_gpus
 
 # What work/ takes: of an input, the chunks' FASTA and the frames' tables, and of each frame its embeddings, twice.
@@ -22,7 +22,7 @@ BYTES_PER_FEATURE = 8
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argument_parser(__doc__)
     parser.add_argument("--chunk-length", type=int, required=True, help="bases a chunk")
     parser.add_argument("--bases", type=float, required=True, help="of all input, about")
     parser.add_argument("--work", type=Path, required=True, help="directory of what lies between input and results")

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from virnucflow.cli import InputError, log, run, staged
+from virnucflow.cli import InputError, argument_parser, log, run, staged
 from virnucflow.clusters import NO_KMER, cluster, sketch
 from virnucflow.frames import letter_codes
 from virnucflow.labels import read_labels
@@ -21,9 +21,7 @@ from virnucflow.tables import CLUSTERS, read_sequences, write_parquet
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+    parser = argument_parser(__doc__)
     parser.add_argument("--fasta", type=Path, nargs="+", required=True, help="files of all samples, in their order")
     parser.add_argument(
         "--sequences", type=Path, nargs="+", required=True, help="for each sample its table of split_fasta.py"

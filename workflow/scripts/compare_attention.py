@@ -14,7 +14,7 @@ import pandas as pd
 
 from virnucflow.calls import call_chunks
 from virnucflow.classifier import LABELS, VIRUS
-from virnucflow.cli import InputError, log, run, staged
+from virnucflow.cli import InputError, argument_parser, log, run, staged
 from virnucflow.divergence import compare, compare_with_truth, distances, in_words
 from virnucflow.divergence_figures import save_figures
 from virnucflow.embeddings import load_rows
@@ -28,7 +28,7 @@ COMPARED = ["score_others", "score_virus", "prediction"]  # columns of both runs
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argument_parser(__doc__)
     parser.add_argument("--sample", type=Path, required=True, help="table of sample_frames.py")
     parser.add_argument("--model", type=Path, required=True, help="directory of the model pack")
     parser.add_argument("--fast-features", type=Path, nargs="+", required=True, help="of concat_features.py")

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
-from virnucflow.cli import InputError, run, staged
+from virnucflow.cli import InputError, argument_parser, run, staged
 from virnucflow.embeddings import load_tensor, save_rows
 
 SHARED = ("model", "trained", "attention", "names_sha256")  # what must be the same in both
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argument_parser(__doc__)
     parser.add_argument("--dnabert-s", type=Path, required=True, help="embeddings of embed_dnabert_s.py")
     parser.add_argument("--esm2", type=Path, required=True, help="embeddings of embed_esm2.py")
     parser.add_argument("--features", type=Path, required=True, help="safetensors file, to be written")

@@ -11,12 +11,12 @@ import math
 from pathlib import Path
 from typing import Any
 
-from virnucflow.cli import Failure, InputError, log, run, staged
+from virnucflow.cli import Failure, InputError, argument_parser, log, run, staged
 from virnucflow.divergence import in_words, number_needed
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argument_parser(__doc__)
     parser.add_argument("--divergence", type=Path, required=True, help="JSON of compare_attention.py")
     parser.add_argument("--accept", type=float, default=0.99, help="share of frames")
     parser.add_argument("--refuse", type=float, default=0.95, help="share of frames")

@@ -14,7 +14,7 @@ import torch
 
 from virnucflow import dnabert_s, esm2
 from virnucflow.catalogue import PublishedFile, Recipe, read_recipe
-from virnucflow.cli import Failure, InputError, log, run, staged
+from virnucflow.cli import Failure, InputError, argument_parser, log, run, staged
 from virnucflow.download import Lock, Patience, fetch_files, take_files
 from virnucflow.embeddings import save_tensors
 from virnucflow.model_pack import CLASSIFIER, REFERENCE, describe, file_sha256, read_model_pack
@@ -24,7 +24,7 @@ from virnucflow.reference import save_reference
 
 def parse_arguments() -> argparse.Namespace:
     patience = Patience()
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argument_parser(__doc__)
     parser.add_argument("--catalogue", type=Path, required=True, help="table of packs and files: config/models.yaml")
     parser.add_argument("--model", type=Path, required=True, help="directory of the pack, with its name in the table")
     parser.add_argument("--source", type=Path, help="folder of files brought by hand; then nothing is downloaded")

@@ -9,15 +9,13 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from virnucflow.cli import log, run, staged
+from virnucflow.cli import argument_parser, log, run, staged
 from virnucflow.records import records_of
 from virnucflow.tables import PROTEINS, read_sequences, write_parquet
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+    parser = argument_parser(__doc__)
     parser.add_argument("--fasta", type=Path, nargs="+", required=True, help="the input of split_fasta.py")
     parser.add_argument("--sequences", type=Path, required=True, help="table of split_fasta.py")
     parser.add_argument("--proteins", type=Path, required=True, help="parquet table of proteins, to be written")

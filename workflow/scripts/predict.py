@@ -14,13 +14,13 @@ import pyarrow.compute as pc
 import torch
 
 from virnucflow.classifier import LABELS, VIRUS, load_classifier, load_features, score
-from virnucflow.cli import Failure, log, run, staged
+from virnucflow.cli import Failure, argument_parser, log, run, staged
 from virnucflow.model_pack import HASHES, read_model_pack
 from virnucflow.tables import FRAMES, IDENTITY, SCORES, read_parquet, read_provenance, write_parquet
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argument_parser(__doc__)
     parser.add_argument("--frames", type=Path, required=True, help="parquet table of translate_frames.py")
     parser.add_argument("--features", type=Path, required=True, help="safetensors file of concat_features.py")
     parser.add_argument("--model", type=Path, required=True, help="directory of a model pack")

@@ -5,11 +5,11 @@ import json
 import shutil
 from pathlib import Path
 
-from virnucflow.cli import run, staged
+from virnucflow.cli import argument_parser, run, staged
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argument_parser(__doc__)
     parser.add_argument("--divergence", type=Path, required=True, help="JSON of compare_attention.py")
     parser.add_argument("--gate", type=Path, required=True, help="JSON of divergence_gate.py")
     parser.add_argument("--compared-frames", type=Path, required=True, help="table of compare_attention.py")

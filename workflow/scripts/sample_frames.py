@@ -11,13 +11,13 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from virnucflow.cli import InputError, log, run, staged
+from virnucflow.cli import InputError, argument_parser, log, run, staged
 from virnucflow.divergence import draw, stratify, weigh
 from virnucflow.tables import FRAMES, SAMPLE, SCORES, read_parquet, write_parquet
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argument_parser(__doc__)
     parser.add_argument("--frames", type=Path, nargs="+", required=True, help="tables of translate_frames.py, in order")
     parser.add_argument("--scores", type=Path, nargs="+", required=True, help="tables of predict.py, in the same order")
     parser.add_argument("--chunk-length", type=int, required=True, help="bases a chunk")

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from virnucflow.chunk_files import ChunkWriter, cut, digest_path
 from virnucflow.chunks import chunk_name, chunk_totals
-from virnucflow.cli import InputError, log, run, staged
+from virnucflow.cli import InputError, argument_parser, log, run, staged
 from virnucflow.compressed import Stored
 from virnucflow.fasta import Heading
 from virnucflow.names import Names
@@ -42,9 +42,7 @@ class Survey:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+    parser = argument_parser(__doc__)
     parser.add_argument(
         "--fasta", type=Path, nargs="+", required=True, help="FASTA or GenBank files, plain or compressed; read twice"
     )

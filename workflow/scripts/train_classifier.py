@@ -24,7 +24,7 @@ import torch
 
 from virnucflow import training
 from virnucflow.classifier import LABELS, VIRUS, load_features
-from virnucflow.cli import InputError, add_settings, log, read_settings, run, staged
+from virnucflow.cli import InputError, add_settings, argument_parser, log, read_settings, run, staged
 from virnucflow.evaluation import STRANDS, by_group, by_stratum
 from virnucflow.labels import SPLITS, read_labels, split_sequences
 from virnucflow.model_card import model_card
@@ -37,7 +37,7 @@ SEQUENCE = ["table", "sequence_id"]  # the number of the table of labels, and th
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argument_parser(__doc__)
     parser.add_argument("--frames", type=Path, nargs="*", required=True, help="tables of translate_frames.py")
     parser.add_argument("--features", type=Path, nargs="*", required=True, help="of concat_features.py, in their order")
     parser.add_argument(

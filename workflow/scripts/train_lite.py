@@ -21,7 +21,7 @@ from tokenizers import Tokenizer
 
 from virnucflow.chunks import chunk_coordinates
 from virnucflow.classifier import viral_logit
-from virnucflow.cli import InputError, add_settings, log, read_settings, run, staged
+from virnucflow.cli import InputError, add_settings, argument_parser, log, read_settings, run, staged
 from virnucflow.clusters import cluster, sketch
 from virnucflow.evaluation import STRANDS, by_group, by_stratum
 from virnucflow.lite_data import Genomes, gc_content, learn_tokenizer, read_labelled_fasta
@@ -55,7 +55,7 @@ EVALUATED = 4096  # fragments at a time
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argument_parser(__doc__)
     parser.add_argument("--fasta", type=Path, nargs="+", required=True, help="labelled sequences to train on")
     parser.add_argument("--test-fasta", type=Path, nargs="*", default=[], help="labelled sequences for figures alone")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")

@@ -11,15 +11,13 @@ import pyarrow as pa
 
 from virnucflow.chunk_files import read_chunks
 from virnucflow.chunks import chunk_identity
-from virnucflow.cli import InputError, log, run, staged
+from virnucflow.cli import InputError, argument_parser, log, run, staged
 from virnucflow.frames import stop_free_frames
 from virnucflow.tables import FRAMES, write_parquet
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+    parser = argument_parser(__doc__)
     parser.add_argument(
         "--chunks", type=Path, required=True, help="FASTA file of chunks of split_fasta.py, with its digest beside it"
     )

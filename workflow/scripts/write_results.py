@@ -16,7 +16,7 @@ import pandas as pd
 
 from virnucflow.calls import call_chunks, call_sequences
 from virnucflow.chunks import chunk_coordinates, chunk_name
-from virnucflow.cli import Failure, InputError, log, run, staged
+from virnucflow.cli import Failure, InputError, argument_parser, log, run, staged
 from virnucflow.fasta import write_record
 from virnucflow.records import records_of
 from virnucflow.tables import SCORES, read_parquet, read_provenance, read_sequences, write_tsv
@@ -25,7 +25,7 @@ V1_COLUMNS = {"name": "Sequence_ID", "prediction": "Prediction", "score_others":
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argument_parser(__doc__)
     parser.add_argument("--scores", type=Path, nargs="+", required=True, help="tables of predict.py, in shard order")
     parser.add_argument("--sequences", type=Path, required=True, help="table of split_fasta.py")
     parser.add_argument("--fasta", type=Path, nargs="+", help="the input of split_fasta.py; for --viral-fasta")

@@ -105,6 +105,12 @@ def reading(path: Path, kind: str, advice: str = "make it again") -> Iterator[No
         raise InputError(f"{path}: not {kind} ({said.rstrip('.')}); {advice}") from None
 
 
+def argument_parser(description: str | None) -> argparse.ArgumentParser:
+    """The parser of a program. Options are whole words, so that no file's name can be the beginning of one."""
+    formatter = argparse.RawDescriptionHelpFormatter
+    return argparse.ArgumentParser(description=description, formatter_class=formatter, allow_abbrev=False)
+
+
 def add_settings(parser: argparse.ArgumentParser, settings: type) -> None:
     """An option for each field of a dataclass whose fields all have defaults."""
     for field in fields(settings):

@@ -11,7 +11,7 @@ import torch
 from virnucflow import __version__
 from virnucflow.arithmetic import PRECISIONS, Liberties, allow, choose_precision
 from virnucflow.attention_kernels import KERNELS
-from virnucflow.cli import Failure, InputError, log, run, staged
+from virnucflow.cli import Failure, InputError, argument_parser, log, run, staged
 from virnucflow.embeddings import save_rows
 from virnucflow.gpu_lease import lease_gpu
 from virnucflow.model_pack import HASHES, ModelPack, read_model_pack
@@ -34,7 +34,7 @@ def embed_program(description: str, encoder: str, column: str, load: Load) -> No
 
 
 def parse_arguments(description: str) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argument_parser(description)
     parser.add_argument("--frames", type=Path, required=True, help="parquet table of translate_frames.py")
     parser.add_argument("--model", type=Path, required=True, help="directory of a model pack")
     parser.add_argument("--chunk-length", type=int, help="bases a chunk; a pack for another length is refused")
