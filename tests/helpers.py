@@ -101,6 +101,17 @@ def tree(directory: Path) -> dict[str, bytes]:
     return {str(p.relative_to(directory)): p.read_bytes() for p in sorted(directory.rglob("*")) if p.is_file()}
 
 
+def reproducible(directory: Path) -> dict[str, bytes]:
+    """As tree(), without what two runs of the same input may differ in: when they were, which run.json says."""
+    found = tree(directory)
+    for name in found:
+        if Path(name).name == "run.json":
+            run = json.loads(found[name])
+            del run["started"], run["ended"]
+            found[name] = json.dumps(run).encode()
+    return found
+
+
 def rehash(directory: Path) -> None:
     """Make a changed model pack consistent again."""
     description = json.loads((directory / "pack.json").read_text())

@@ -18,6 +18,7 @@ from virnucflow import dnabert_s, esm2
 from virnucflow.classifier import LABELS, VIRUS, MLPClassifier, load_classifier, score
 from virnucflow.divergence import compare, distances, stratify
 from virnucflow.frames import stop_free_frames
+from virnucflow.json_files import write_json
 from virnucflow.model_pack import ModelPack, read_model_pack
 
 CHUNK_LENGTH = 300
@@ -65,7 +66,7 @@ class Trial(NamedTuple):
         for part, reference in self.reference.items():
             frames[f"{part}_cosine"] = distances(fast[part].numpy(), reference.numpy())["cosine"]
         residues, near = frames["protein"].str.len().to_numpy(), frames["score_virus_reference"].to_numpy()
-        frames = frames.assign(stratum=stratify(residues, near, CHUNK_LENGTH), weight=1.0)
+        frames = frames.assign(residues=residues, stratum=stratify(residues, near, CHUNK_LENGTH), weight=1.0)
         precisions = dict.fromkeys(self.reference, "fp32") | {encoder: precision}
         return compare(frames, whole=True, precisions=precisions) | {"run_frames": len(frames)}
 
@@ -113,7 +114,7 @@ def random_frames() -> pd.DataFrame:
 
 def decide(found: dict, folder: Path, *options: object, code: int = 0) -> str:
     """The decision of divergence_gate.py, or its complaint."""
-    (folder / "divergence.json").write_text(json.dumps(found))
+    write_json(found, folder / "divergence.json")
     arguments = ["--divergence", folder / "divergence.json", "--gate", folder / "gate.json", *options]
     said = run_program("divergence_gate", *arguments, code=code)
     return said if code else json.loads((folder / "gate.json").read_text())["decision"]

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 from cluster import HERE, copy_checkout, run
-from helpers import EXAMPLE, REPOSITORY, tree, write_fasta
+from helpers import EXAMPLE, REPOSITORY, reproducible, write_fasta
 
 from virnucflow import __version__
 from virnucflow.fasta import read_fasta
@@ -96,7 +96,7 @@ def undisturbed(checkout: Path, work: Path) -> dict[str, bytes]:
     """The results of a run in the same image without SLURM."""
     place = Path(shutil.copytree(work, work.with_name("undisturbed")))
     run(*in_directory(checkout, place), "--cores", "2", "--sdm", "apptainer")
-    return tree(place / "results")
+    return reproducible(place / "results")
 
 
 @pytest.fixture(scope="module")
@@ -159,7 +159,7 @@ def test_results_equal_those_of_an_undisturbed_run(
     disturbed: dict[str, list[dict]], undisturbed: dict[str, bytes], work: Path
 ) -> None:
     assert {Path(name).name for name in undisturbed} >= {"sequences.tsv", "prediction_results.txt", "run.json"}
-    assert tree(work / "results") == undisturbed
+    assert reproducible(work / "results") == undisturbed
     assert not list(work.rglob("*.partial"))
 
 

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 import torch
 import torch.nn.functional as F
+from helpers import error_line
 from tokenizers import Tokenizer
 from trial import (
     LOADERS,
@@ -25,6 +26,7 @@ from compare_attention import reliability_of_chunks
 from virnucflow import dnabert_s, esm2
 from virnucflow.divergence import (
     agreement,
+    compare,
     compare_with_truth,
     draw,
     judge_cosines,
@@ -264,6 +266,42 @@ def test_cosines() -> None:
     assert not judge_cosines(np.full(100, 0.98), np.array(["long/far"] * 100), "fp16")["passed"]
 
 
+def test_of_no_frames_nothing_is_known(tmp_path: Path) -> None:
+    """No share is made up; the decision has a name of its own, and is not refused for it either."""
+    assert agreement(np.zeros(0, dtype=bool), np.zeros(0), np.zeros(0), whole=True)["estimate"] is None
+    columns = {name: pd.Series(dtype=object) for name in ("name", "sequence_id", "stratum")}
+    columns |= {f"prediction_{path}": pd.Series(dtype=object) for path in ("fast", "reference")}
+    scores = [f"score_{label}_{path}" for label in ("virus", "others") for path in ("fast", "reference")]
+    numbers = ["chunk", "residues", "weight", *scores, "dnabert_s_cosine", "esm2_cosine"]
+    frames = pd.DataFrame(columns | {name: pd.Series(dtype=float) for name in numbers})
+    found = compare(frames, whole=True, precisions={"dnabert_s": "fp16", "esm2": "fp16"}) | {"run_frames": 0}
+    json.dumps(found, allow_nan=False)
+    for shares in (found["frame_agreement"], found["sequence_agreement"]):
+        assert shares == {"estimate": None, "lower": None, "upper": None, "effective_number": 0.0}
+    assert found["embeddings"]["esm2"]["least_cosine"] is found["score_difference"]["max"] is None
+    for options in ([], ["--strict"], ["--decide-on", "lower_bound"], ["--on-divergence", "fallback"]):
+        assert decide(found, tmp_path, *options) == "nothing to compare"
+        gate = json.loads((tmp_path / "gate.json").read_text())
+        assert gate["attention"] == "flash" and "%" not in gate["message"]
+    said = decide(found | {"run_frames": 500}, tmp_path, code=2)
+    assert "divergence.json: none of 500 frames was compared" in error_line(said)
+
+
+def test_findings_that_are_none_are_refused(tmp_path: Path) -> None:
+    whole = evidence(1.0, 0.99)
+    shares = whole["frame_agreement"]
+    for wrong in (
+        {},
+        whole | {"frames": "200"},
+        whole | {"frame_agreement": 1.0},
+        whole | {"frame_agreement": shares | {"estimate": None}},
+        whole | {"frame_agreement": shares | {"effective_number": 0}},
+        whole | {"embeddings": {"esm2": {"passed": "yes", "least_cosine": 1.0}}},
+    ):
+        assert "divergence.json: " in error_line(decide(wrong, tmp_path, code=2))
+    assert not (tmp_path / "gate.json").exists()
+
+
 def evidence(estimate: float, lower: float, whole: bool = False, passed: bool = True) -> dict:
     shares = {"estimate": estimate, "lower": lower, "upper": 1.0, "effective_number": 100.0}
     embeddings = {"dnabert_s": {"passed": True, "least_cosine": 1.0}, "esm2": {"passed": passed, "least_cosine": 0.9}}
@@ -285,7 +323,10 @@ def test_gate(tmp_path: Path) -> None:
     assert "divergence.json" in said and "attention: standard" in said and "on_divergence: fallback" in said
     assert decide(evidence(0.97, 0.96), tmp_path, "--strict", code=1) and not (tmp_path / "gate.json").exists()
     assert decide(evidence(0.5, 0.4), tmp_path, "--on-divergence", "fallback") == "refuse"
-    assert json.loads((tmp_path / "gate.json").read_text())["attention"] == "standard"
+    gate = json.loads((tmp_path / "gate.json").read_text())
+    assert gate["attention"] == "standard" and gate["frame_agreement"] == evidence(0.5, 0.4)["frame_agreement"]
+    assert (gate["frames"], gate["run_frames"]) == (200, 5000)
+    assert gate["thresholds"] == {"accept": 0.99, "refuse": 0.95, "decide_on": "estimate"}
 
 
 def test_truth() -> None:

@@ -10,7 +10,7 @@ import pytest
 from helpers import GOLDEN, error_line, run_program
 
 from virnucflow.chunks import chunk_coordinates, chunk_identity
-from virnucflow.tables import SCORES, write_parquet
+from virnucflow.tables import SCORES, SEQUENCES, write_parquet
 
 CASES = sorted(path.name for path in (GOLDEN / "cases").iterdir())
 # Where this project does better than v1: what it says or does instead.
@@ -81,18 +81,18 @@ def test_consensus(case: str, tmp_path: Path) -> None:
         values = (name + frame, *chunk_identity(name), frame, 100, *scores, row["Prediction"])
         for column, value in zip(columns.values(), values, strict=True):
             column.append(value)
-    scores, sequences = tmp_path / "scores.parquet", tmp_path / "sequences.tsv"
+    scores, sequences = tmp_path / "scores.parquet", tmp_path / "sequences.parquet"
     write_parquet(pa.table(columns, schema=SCORES), scores)
     chunks = {
         identity: max(c for i, c in zip(columns["sequence_id"], columns["chunk"]) if i == identity)
         for identity in columns["sequence_id"]
     }
-    lines = [f"{identity}\t{count * 500}\t{count}\tok" for identity, count in chunks.items()]
-    sequences.write_text("\n".join(["sequence_id\tlength\tchunks\tstatus", *lines]) + "\n")
+    listed = [list(chunks), [count * 500 for count in chunks.values()], list(chunks.values())]
+    write_parquet(pa.table([*listed, [0] * len(chunks), [""] * len(chunks)], schema=SEQUENCES), sequences)
     consensus, predictions = tmp_path / "consensus.csv", tmp_path / "predictions.txt"
     run_program(
         "write_results", "--scores", scores, "--sequences", sequences, "--predictions", predictions,
-        "--consensus", consensus, "--summary", tmp_path / "summary.tsv",
+        "--consensus", consensus, "--summary", tmp_path / "summary.tsv", "--min-residues", 0,
     )  # fmt: skip
     assert consensus.read_bytes() == (GOLDEN / "consensus" / case / "expected_highestscore.csv").read_bytes()
     assert predictions.read_text() == given

@@ -1,5 +1,7 @@
 """The image of the config and what is seen in it, with a stand-in for Apptainer; the real one is in tests/cluster."""
 
+import hashlib
+import json
 import os
 import shutil
 from pathlib import Path
@@ -69,6 +71,13 @@ def test_programs_see_workflow_model_and_input(folder: Path, apptainer: dict[str
     assert set(bound.split(",")) == {"/mine", *map(str, outside)}
     assert f" {tmp_path}/a.sif bash -c " in arguments
     assert (folder / SPLIT).exists()
+
+
+def test_run_json_names_the_image(folder: Path, apptainer: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "a.sif").write_bytes(b"an image")
+    snakemake(folder, "--sdm", "apptainer", environment=apptainer, container=str(tmp_path / "a.sif"))
+    run = json.loads((folder / "results" / "a" / "run.json").read_text())
+    assert run["container"] == {"image": f"{tmp_path}/a.sif", "sha256": hashlib.sha256(b"an image").hexdigest()}
 
 
 def test_without_an_image_programs_run_where_snakemake_does(folder: Path, apptainer: dict[str, str]) -> None:

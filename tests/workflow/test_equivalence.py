@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import scores, snakemake, tree
+from helpers import reproducible, scores, snakemake
 
 
 def assert_same_within(one: Path, other: Path, sample: str = "mixed", tolerance: float = 1e-5) -> None:
@@ -22,7 +22,7 @@ def assert_same_within(one: Path, other: Path, sample: str = "mixed", tolerance:
 def test_the_same_run_twice_gives_the_same_bytes(base: Path, prepared: Path) -> None:
     snakemake(prepared, shards=3)
     for folder in ("results", "work", "models"):
-        first, second = tree(base / folder), tree(prepared / folder)
+        first, second = reproducible(base / folder), reproducible(prepared / folder)
         assert first.keys() == second.keys()
         assert [name for name in first if first[name] != second[name]] == []
 

@@ -8,6 +8,8 @@ import pandas as pd
 import pytest
 from helpers import REPOSITORY, planned_jobs, run_program, snakemake, tree, write_fasta
 
+from virnucflow.json_files import write_json
+
 GATE = 300  # frames
 TABLES = ("prediction_results.txt", "prediction_results_highestscore.csv", "sequences.tsv", "chunks.tsv", "viral.fasta")
 
@@ -61,7 +63,10 @@ def test_accepted_run_publishes_its_evidence(copy: Path) -> None:
     assert "<svg" in (copy / "results" / "mixed" / "divergence.svg").read_text()
     after = tree(copy / "results" / "mixed")
     assert all(after[name] == before[name] for name in TABLES), "the gate changes no table"
-    assert json.loads(after["run.json"])["divergence"]["decision"] == "accept"
+    decided = json.loads(after["run.json"])["divergence"]
+    assert (decided["decision"], decided["frames"], decided["seed"]) == ("accept", 57, 0)
+    assert decided["frame_agreement"] == found["frame_agreement"]
+    assert decided["thresholds"] == {"accept": 0.99, "refuse": 0.95, "decide_on": "estimate"}
     assert planned_jobs(snakemake(copy, "-n", shards=3, divergence_frames=GATE)) == {}
     whole = (copy / "work" / "mixed" / "divergence" / "frames.tsv").read_bytes()
     snakemake(copy, "results/mixed/divergence.json", shards=1, divergence_frames=GATE)
@@ -96,7 +101,7 @@ def test_fallback_publishes_what_standard_gives(prepared: Path, faulty: Path, co
 def test_validate_is_noted_in_what_is_published(copy: Path) -> None:
     snakemake(copy, shards=3, divergence_frames=GATE)
     gate = {"decision": "validate", "attention": "flash", "message": "labels of 97.00% of the frames agree"}
-    (copy / "gate.json").write_text(json.dumps(gate))
+    write_json(gate, copy / "gate.json")
     scores = sorted((copy / "work" / "mixed" / "scores" / "flash").glob("0*.parquet"))
     outputs = [copy / name for name in ("p", "c", "s", "viral.fasta", "run.json")]
     names = ("predictions", "consensus", "summary", "viral-fasta", "provenance")
@@ -161,10 +166,18 @@ def test_settings_that_let_something_pass_unchecked_are_refused(prepared: Path) 
         assert message in snakemake(prepared, "-n", code=1, divergence_frames=GATE, **wrong)
 
 
-def test_sample_without_a_frame_passes_the_gate(tmp_path: Path) -> None:
+def test_sample_without_a_frame_has_nothing_to_compare(tmp_path: Path) -> None:
+    """No agreement is made up, here or in the figure; the results, which say so, are published."""
     write_fasta(tmp_path / "stops.fa", {"a": "TTAA" * 100})
     (tmp_path / "samples.tsv").write_text("sample\tfasta\nstops\tstops.fa\n")
-    snakemake(tmp_path, divergence_frames=GATE)
-    found = json.loads((tmp_path / "results" / "stops" / "divergence.json").read_text())
-    assert (found["gate"]["decision"], found["frames"], found["run_frames"]) == ("accept", 0, 0)
-    assert (tmp_path / "results" / "stops" / "sequences.tsv").read_text().endswith("no_frame\n")
+    said = snakemake(tmp_path, divergence_frames=GATE, strict=True)
+    assert "100.00" not in said
+    results = tmp_path / "results" / "stops"
+    found, run = (json.loads((results / name).read_text()) for name in ("divergence.json", "run.json"))
+    assert (found["gate"]["decision"], found["frames"], found["run_frames"]) == ("nothing to compare", 0, 0)
+    assert found["frame_agreement"]["estimate"] is found["embeddings"]["esm2"]["least_cosine"] is None
+    assert found["gate"] == run["divergence"]
+    figure = (results / "divergence.svg").read_text()
+    assert "nothing to compare" in figure and "100.00" not in figure
+    assert (results / "sequences.tsv").read_text().endswith("no_frame\n")
+    assert run["counts"]["frames"] == 0 and run["counts"]["status"]["no_frame"] == 1

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
-from helpers import EXAMPLE, REPOSITORY, SCRIPTS, snakemake, tree, write_fasta
+from helpers import EXAMPLE, REPOSITORY, SCRIPTS, reproducible, snakemake, write_fasta
 
 from virnucflow.fasta import read_fasta
 
@@ -93,7 +93,7 @@ def kill(process: int, way: str) -> None:
 def check(folder: Path, undisturbed: Path) -> None:
     """Equal results and equal files on the way to them, and nothing else."""
     for name in ("results", "work"):
-        found, expected = tree(folder / name), tree(undisturbed / name)
+        found, expected = reproducible(folder / name), reproducible(undisturbed / name)
         assert found.keys() == expected.keys()
         assert [name for name in found if found[name] != expected[name]] == []
 

@@ -1,14 +1,19 @@
 """The workflow as a whole: nothing is lost, and what is computed again is what depends on the change."""
 
+import hashlib
 import json
 import os
 import shutil
+import subprocess
+from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from helpers import ODD, planned_jobs, rehash, scores, snakemake, tree, write_fasta
+from helpers import ODD, REPOSITORY, planned_jobs, rehash, scores, snakemake, tree, write_fasta
 
+from virnucflow import __version__
 from virnucflow.fasta import read_fasta
 
 EMBED = ["embed_dnabert_s", "embed_esm2"]
@@ -43,6 +48,73 @@ def test_both_attentions_run_from_one_set_of_rules(base: Path) -> None:
         assert [run[encoder][0]["kernel"] for encoder in ("dnabert_s", "esm2")] == kernels
 
 
+def test_run_json_says_what_made_the_results(base: Path) -> None:
+    """Of the sample `mixed`: two files, one of them compressed; by Snakemake's notes when its first job began."""
+    run = json.loads((base / "results" / "mixed" / "run.json").read_text())
+    expected = []
+    for name in ("phage.fa", "coli.fa.gz"):
+        content = (base / name).read_bytes()
+        expected.append({"path": name, "sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)})
+    assert run["sample"] == "mixed" and run["inputs"] == expected
+    assert (run["settings"]["chunk_length"], run["settings"]["precision"]) == (500, "auto")
+    assert {"min_residues", "rna", "duplicate_ids", "attention_kernel"} <= run["settings"].keys()
+    assert "divergence_seed" not in run["settings"], "there is no gate"
+    pack = json.loads((base / "models" / "untrained" / "pack.json").read_text())["sha256"]
+    assert run["pack_sha256"] == {name: hash for name, hash in pack.items() if name != "reference.safetensors"}
+    table = pd.read_csv(base / "results" / "mixed" / "sequences.tsv", sep="\t", keep_default_na=False)
+    counts = run["counts"]
+    assert (counts["sequences"], counts["chunks"], counts["frames"]) == (
+        len(table), table["chunks"].sum(), table["frames"].sum()
+    )  # fmt: skip
+    assert counts["virus"] == (table["call"] == "virus").sum()
+    assert {k: v for k, v in counts["status"].items() if v} == table["status"].value_counts().to_dict()
+    assert run["versions"]["snakemake"] == version("snakemake") and run["container"] is None
+    split = datetime.fromtimestamp((base / "work" / "mixed" / "sequences.parquet").stat().st_mtime, UTC)
+    written = datetime.fromtimestamp((base / "results" / "mixed" / "run.json").stat().st_mtime, UTC)
+    began, ended = (datetime.fromisoformat(run[key]) for key in ("started", "ended"))
+    assert timedelta(0) <= split - began < timedelta(minutes=5)
+    assert timedelta(0) <= written - ended < timedelta(minutes=1)
+
+
+def test_a_commit_is_noted_and_no_reason_to_compute_again(tmp_path: Path, pack_directory: Path) -> None:
+    checkout, folder = tmp_path / "checkout", tmp_path / "run"
+    for name in ("workflow", "config", "envs"):
+        shutil.copytree(REPOSITORY / name, checkout / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(REPOSITORY / "Snakefile", checkout)
+    (checkout / ".gitignore").write_text("__pycache__\n")
+
+    def git(*arguments: str) -> str:
+        who = ("-c", "user.name=me", "-c", "user.email=me@example.org")
+        return subprocess.run(
+            ["git", *who, *arguments], cwd=checkout, check=True, capture_output=True, text=True
+        ).stdout
+
+    def again(*options: str) -> str:
+        return snakemake(folder, "--snakefile", str(checkout / "Snakefile"), *options, model=str(pack_directory))
+
+    git("init", "--quiet")
+    git("add", "--all")
+    git("commit", "--quiet", "--message", "one")
+    first = git("rev-parse", "HEAD").strip()
+    folder.mkdir()
+    write_fasta(folder / "a.fa", {"a": "GCCGCAGCTGCG" * 10})
+    (folder / "samples.tsv").write_text("sample\tfasta\na\ta.fa\n")
+    again()
+    made = json.loads((folder / "results" / "a" / "run.json").read_text())
+    assert made["workflow"] == {"version": __version__, "commit": first, "changed": False}
+    (checkout / "config" / "README.md").write_text("Another manual\n")
+    git("commit", "--quiet", "--all", "--message", "two")
+    assert planned_jobs(again("-n")) == {}
+    (checkout / "config" / "README.md").write_text("An edited manual\n")
+    assert planned_jobs(again("-n")) == {}
+    again("--forcerun", "write_results")
+    anew = json.loads((folder / "results" / "a" / "run.json").read_text())
+    assert anew["workflow"] == {"version": __version__, "commit": git("rev-parse", "HEAD").strip(), "changed": True}
+    assert anew["started"] == made["started"]
+    different = {key for key in made if made[key] != anew[key]}
+    assert different <= {"workflow", "ended"}
+
+
 def test_running_again_does_nothing(copy: Path) -> None:
     # A copy elsewhere: paths below the working directory are relative.
     assert planned_jobs(snakemake(copy, "-n", shards=3)) == {}
@@ -58,6 +130,7 @@ def test_a_setting_reruns_exactly_what_depends_on_it(copy: Path) -> None:
     assert reruns(copy, chunk_length=300) == everything | {"build_untrained_pack": 1}
     fewer = {rule: 2 if count == 6 else count for rule, count in everything.items()}
     assert reruns(copy, shards=1) == fewer
+    assert reruns(copy, min_residues=0) == {"write_results": 2}
     flash_only = {**dict.fromkeys(AFTER_EMBED, 3), "write_results": 1}
     assert reruns(copy, precision={"flash": "bf16"}) == flash_only
     assert reruns(copy, precision={"standard": "fp16"}) == flash_only

@@ -53,14 +53,25 @@ rule write_results:
     resources:
         mem_mb=lambda wildcards, attempt: 16000 * attempt,
         runtime=lambda wildcards, attempt: 120 * attempt,
+        # What run.json notes and is no reason to write the results again.
+        started=lambda wildcards, input: started(input.sequences),
+        commit=lambda wildcards: commit(),
+        snakemake=snakemake_version,
+        image=lambda wildcards: image() if CONTAINED else "",
+        image_sha256=lambda wildcards: image_sha256(),
     params:
         fasta=lambda wildcards: arguments(SAMPLES[wildcards.sample].fasta),
         chunk_length=config["chunk_length"],
+        min_residues=config["min_residues"],
+        settings=lambda wildcards: settings_of_results(wildcards.sample),
     message:
         "Write the results of {wildcards.sample}"
     shell:
         "python {input.program:q} --scores {input.scores:q} --sequences {input.sequences:q}"
-        " --fasta {params.fasta:q} --chunk-length {params.chunk_length} --gate {input.gate:q}"
+        " --fasta {params.fasta:q} --chunk-length {params.chunk_length} --min-residues {params.min_residues}"
+        " --gate {input.gate:q} --sample {wildcards.sample:q} --settings {params.settings:q}"
+        " --started {resources.started:q} --commit {resources.commit:q} --snakemake {resources.snakemake:q}"
+        " --image {resources.image:q} --image-sha256 {resources.image_sha256:q}"
         " --predictions {output.predictions:q} --consensus {output.consensus:q}"
         " --summary {output.summary:q} --chunk-summary {output.chunk_summary:q}"
         " --viral-fasta {output.viral_fasta:q} --provenance {output.provenance:q} 2> {log:q}"

@@ -18,6 +18,7 @@ from virnucflow.cli import InputError, argument_parser, log, run, staged
 from virnucflow.divergence import compare, compare_with_truth, distances, in_words
 from virnucflow.divergence_figures import save_figures
 from virnucflow.embeddings import load_rows
+from virnucflow.json_files import write_json
 from virnucflow.labels import read_labels
 from virnucflow.model_pack import read_model_pack
 from virnucflow.reliability import reliability
@@ -111,7 +112,7 @@ def main() -> None:
         used = {how[encoder]["precision"] for how in made["fast"]}  # more than one where shards ran on other devices
         precisions[encoder] = used.pop() if len(used) == 1 else "mixed"
     findings = compare(frames, provenance["run_frames"] == len(frames), precisions)
-    findings |= {"run_frames": provenance["run_frames"], **made}
+    findings |= {"run_frames": provenance["run_frames"], "seed": provenance["seed"], **made}
     findings["truth"], bins = None, pd.DataFrame()
     if arguments.labels:
         truth = read_labels(arguments.labels).set_index("sequence_id")["label"]
@@ -119,7 +120,7 @@ def main() -> None:
         findings["truth"] = compare_with_truth(frames, truth) | {"reliability": bins.to_dict("records")}
     outputs = (arguments.divergence, arguments.compared_frames, arguments.figures)
     with staged(*outputs) as (divergence_file, frames_file, figures_file):
-        divergence_file.write_text(json.dumps(findings, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        write_json(findings, divergence_file)
         write_tsv(frames, frames_file)
         save_figures(frames, bins, in_words(findings), figures_file)
     log.info(in_words(findings))

@@ -2,17 +2,43 @@
 
 accept: labels agree for more than `--accept` of the frames, and so do the embeddings. validate: for `--refuse` at
 least; published with a note, or with --strict not. refuse: for fewer. What may not be published fails here, or with
-`--on-divergence fallback` is computed by standard attention.
+`--on-divergence fallback` is computed by standard attention. nothing to compare: the sample has no frame; its results,
+which say so, are published.
 """
 
 import argparse
-import json
 import math
 from pathlib import Path
-from typing import Any
+from typing import NotRequired, TypedDict
 
 from virnucflow.cli import Failure, InputError, argument_parser, log, run, staged
-from virnucflow.divergence import in_words, number_needed
+from virnucflow.divergence import NOTHING, in_words, number_needed
+from virnucflow.json_files import read_json, write_json
+
+
+class Agreement(TypedDict):
+    """None where no frame was compared."""
+
+    estimate: float | None
+    lower: float | None
+    upper: float | None
+    effective_number: float
+
+
+class Embeddings(TypedDict):
+    passed: bool | None
+    least_cosine: float | None
+
+
+class Findings(TypedDict):
+    """What of compare_attention.py's findings is judged, or noted in the decision."""
+
+    frames: int
+    run_frames: int
+    frame_agreement: Agreement
+    embeddings: dict[str, Embeddings]
+    whole: NotRequired[bool]
+    seed: NotRequired[int]
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -30,8 +56,23 @@ def parse_arguments() -> argparse.Namespace:
     return arguments
 
 
-def decide(findings: dict[str, Any], accept: float, refuse: float, decide_on: str) -> tuple[str, list[str]]:
-    """accept, validate or refuse, and the reasons as sentences."""
+def read_findings(path: Path) -> Findings:
+    """The findings; InputError where they are not of as many frames as they say."""
+    findings: Findings = read_json(path, Findings)
+    compared, agreement = findings["frames"], findings["frame_agreement"]
+    if not compared and findings["run_frames"]:
+        raise InputError(
+            f"{path}: none of {findings['run_frames']} frames was compared; draw some with sample_frames.py"
+        )
+    if compared and (None in agreement.values() or not agreement["effective_number"] > 0):
+        raise InputError(f"{path}: {compared} frames, but not how many labels agree; compare them again")
+    return findings
+
+
+def decide(findings: Findings, accept: float, refuse: float, decide_on: str) -> tuple[str, list[str]]:
+    """accept, validate, refuse or NOTHING, and the reasons as sentences."""
+    if not findings["frames"]:
+        return NOTHING, [in_words(findings)]
     agreement = findings["frame_agreement"]
     share = agreement["lower" if decide_on == "lower_bound" else "estimate"]
     reasons = [in_words(findings)]
@@ -49,20 +90,26 @@ def decide(findings: dict[str, Any], accept: float, refuse: float, decide_on: st
 
 def main() -> None:
     arguments = parse_arguments()
-    findings = json.loads(arguments.divergence.read_text(encoding="utf-8"))
+    findings = read_findings(arguments.divergence)
     decision, reasons = decide(findings, arguments.accept, arguments.refuse, arguments.decide_on)
-    published = decision == "accept" or (decision == "validate" and not arguments.strict)
+    published = decision in ("accept", NOTHING) or (decision == "validate" and not arguments.strict)
     message = "; ".join(reasons)
     if not published and arguments.on_divergence == "stop":
         raise Failure(
             f"{arguments.divergence}: {message}; nothing is published, and what an earlier run published stays. Set "
             "attention: standard for this sample, or on_divergence: fallback, to compute it by standard attention"
         )
-    if decision != "accept":
+    if decision not in ("accept", NOTHING):
         log.warning("%s: %s", decision, message)
-    gate = {"decision": decision, "attention": "flash" if published else "standard", "message": message}
+    gate = {
+        "decision": decision,
+        "attention": "flash" if published else "standard",
+        "message": message,
+        **{name: findings.get(name) for name in ("frames", "run_frames", "whole", "seed", "frame_agreement")},
+        "thresholds": {name: getattr(arguments, name) for name in ("accept", "refuse", "decide_on")},
+    }
     with staged(arguments.gate) as (partial,):
-        partial.write_text(json.dumps(gate, indent=2) + "\n", encoding="utf-8")
+        write_json(gate, partial)
     log.info("%s: results of %s attention are published", decision, gate["attention"])
 
 

@@ -15,7 +15,7 @@ import torch
 
 from virnucflow.classifier import LABELS, VIRUS, load_classifier, load_features, score
 from virnucflow.cli import Failure, argument_parser, log, run, staged
-from virnucflow.model_pack import HASHES, read_model_pack
+from virnucflow.model_pack import CLASSIFIER, ENCODER_FILES, HASHES, read_model_pack
 from virnucflow.tables import FRAMES, IDENTITY, SCORES, read_parquet, read_provenance, write_parquet
 
 
@@ -46,7 +46,8 @@ def main() -> None:
         "model": pack.name,
         "trained": pack.trained,
         "attention": metadata["attention"],
-        "classifier_sha256": pack.sha256["classifier.safetensors"],
+        "classifier_sha256": pack.sha256[CLASSIFIER],
+        "pack_sha256": {name: pack.sha256[name] for name in (*ENCODER_FILES, CLASSIFIER)},
         **{encoder: json.loads(metadata[encoder]) for encoder in HASHES},
     } | read_provenance(arguments.frames)
     with staged(arguments.scores) as (partial,):

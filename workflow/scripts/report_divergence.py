@@ -1,11 +1,12 @@
 """Publish the comparison of both attentions: findings and decision, the compared frames, and the figures."""
 
 import argparse
-import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 from virnucflow.cli import argument_parser, run, staged
+from virnucflow.json_files import publish_json, read_json
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -22,10 +23,10 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> None:
     arguments = parse_arguments()
-    findings, gate = (json.loads(path.read_text(encoding="utf-8")) for path in (arguments.divergence, arguments.gate))
+    findings, gate = (read_json(path, dict[str, Any]) for path in (arguments.divergence, arguments.gate))
     outputs = (arguments.published_findings, arguments.published_frames, arguments.published_figures)
     with staged(*outputs) as (findings_file, frames_file, figures_file):
-        findings_file.write_text(json.dumps({"gate": gate} | findings, indent=2) + "\n", encoding="utf-8")
+        publish_json({"gate": gate} | findings, findings_file)
         shutil.copyfile(arguments.compared_frames, frames_file)
         shutil.copyfile(arguments.figures, figures_file)
 

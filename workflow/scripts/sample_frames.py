@@ -57,7 +57,8 @@ def main() -> None:
     columns = [frames["name"], *(pa.array(sample[name]) for name in SAMPLE.names[1:])]
     with staged(arguments.sampled_frames, arguments.sample) as (frames_file, sample_file):
         write_parquet(frames, frames_file)
-        write_parquet(pa.table(columns, schema=SAMPLE), sample_file, {"run_frames": len(every)})
+        made = {"run_frames": len(every), "seed": arguments.seed}
+        write_parquet(pa.table(columns, schema=SAMPLE), sample_file, made)
     log.info("%d of %d frames, in %d strata", len(sample), len(every), sample["stratum"].nunique())
 
 

@@ -15,6 +15,7 @@ MARGINS, MARGIN_EDGES = ("near", "middle", "far"), (0.05, 0.25)  # distance of s
 STRICT, LENIENT = 0.999, 0.990  # cosines in half precision
 LENIENT_SHARE = 0.01  # of the frames, or one, may be between the two
 FP32 = 1 - 1e-8  # cosine in fp32, where rounding explains next to nothing
+NOTHING = "nothing to compare"  # what is decided for a sample without a frame
 
 
 def stratify(residues: np.ndarray, score_virus: np.ndarray, chunk_length: int) -> np.ndarray:
@@ -51,16 +52,16 @@ def weigh(strata: np.ndarray, rows: np.ndarray) -> np.ndarray:
     return sizes[stratum[rows]] / drawn[stratum[rows]]
 
 
-def agreement(same: np.ndarray, strata: np.ndarray, weights: np.ndarray, whole: bool) -> dict[str, float]:
+def agreement(same: np.ndarray, strata: np.ndarray, weights: np.ndarray, whole: bool) -> dict[str, float | None]:
     """The share of frames with the same label in the run that the sample stands for, with its 95 % interval.
 
     `weights` are how many frames of the run each stands for. The interval is Wilson's with an effective number of
     frames: Kish's, (sum w)^2 / sum w^2 (Kish, Survey Sampling, 1965), or if that is less, the number of which a simple
     sample would be as uncertain as this one, by the variances within the strata. A sample that is the whole run leaves
-    nothing uncertain.
+    nothing uncertain. Of no frames nothing is known: None.
     """
     if not len(same):
-        return {"estimate": 1.0, "lower": 1.0, "upper": 1.0, "effective_number": 0.0}
+        return {"estimate": None, "lower": None, "upper": None, "effective_number": 0.0}
     estimate = float(np.average(same, weights=weights))
     effective = float(weights.sum() ** 2 / (weights**2).sum())
     if 0 < estimate < 1:
@@ -95,15 +96,17 @@ def distances(one: np.ndarray, other: np.ndarray) -> dict[str, np.ndarray]:
 def judge_cosines(cosine: np.ndarray, strata: np.ndarray, precision: str) -> dict[str, Any]:
     """Whether embeddings agree: all cosines at least STRICT, but for a few long frames' at least LENIENT.
 
-    In fp32 all must be at least FP32.
+    In fp32 all must be at least FP32. Of no embeddings it is None.
     """
+    if not len(cosine):
+        return {"least_cosine": None, "lenient": 0, "failed": 0, "passed": None}
     strict, least = (FP32, FP32) if precision == "fp32" else (STRICT, LENIENT)
     good, long = cosine >= strict, np.char.startswith(strata.astype(str), "long")
     lenient = ~good & (cosine >= least) & long
     failed = ~good & ~lenient
     passed = not failed.any() and lenient.sum() <= max(1, LENIENT_SHARE * len(cosine))
     return {
-        "least_cosine": float(cosine.min()) if len(cosine) else 1.0,
+        "least_cosine": float(cosine.min()),
         "lenient": int(lenient.sum()),
         "failed": int(failed.sum()),
         "passed": bool(passed),
@@ -113,8 +116,9 @@ def judge_cosines(cosine: np.ndarray, strata: np.ndarray, precision: str) -> dic
 def compare(frames: pd.DataFrame, whole: bool, precisions: dict[str, str]) -> dict[str, Any]:
     """What `divergence.json` says of a table with a row a sampled frame.
 
-    Its columns: name, sequence_id, chunk, stratum, weight; score_virus, score_others and prediction of both paths with
-    the suffix `_fast` or `_reference`; and each encoder's cosine. `precisions` are the encoders' on the fast path.
+    Its columns: name, sequence_id, chunk, residues, stratum, weight; score_virus, score_others and prediction of both
+    paths with the suffix `_fast` or `_reference`; and each encoder's cosine. `precisions` are the encoders' on the fast
+    path.
     """
     same = (frames["prediction_fast"] == frames["prediction_reference"]).to_numpy()
     weights, strata = frames["weight"].to_numpy(dtype=float), frames["stratum"].to_numpy()
@@ -143,7 +147,7 @@ def compare(frames: pd.DataFrame, whole: bool, precisions: dict[str, str]) -> di
         "score_correlation": float(np.corrcoef(fast, reference)[0, 1]) if varied else None,
         "score_difference": {
             "mean": share(difference),
-            "max": float(difference.max(initial=0)),
+            "max": float(difference.max()) if len(difference) else None,
             "within_1e-2": share(difference <= 1e-2),
             "within_1e-3": share(difference <= 1e-3),
         },
@@ -158,6 +162,8 @@ def compare(frames: pd.DataFrame, whole: bool, precisions: dict[str, str]) -> di
 def in_words(findings: dict[str, Any]) -> str:
     """The agreement of labels, as a sentence without its full stop."""
     found = findings["frame_agreement"]
+    if not findings["frames"]:
+        return f"{NOTHING}: no frame of the sample is without a stop codon"
     return (
         f"labels of {found['estimate']:.2%} of the frames agree (95 % interval {found['lower']:.2%} to "
         f"{found['upper']:.2%}, {findings['frames']} of {findings['run_frames']} frames compared)"

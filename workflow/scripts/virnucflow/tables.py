@@ -148,13 +148,13 @@ def read_batches(path: Path, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         _compare(path, found, digests)
 
 
-def read_provenance(path: Path) -> dict[str, Any]:
-    """What is known about the rows of a table; empty when the file does not say."""
+def read_provenance(path: Path, kind: type = dict[str, Any]) -> Any:  # noqa: ANN401
+    """What is known about the rows of a table, with the keys and types of `kind`; empty when the file does not say."""
     with _open(path, pa.schema([])) as (file, digests):
         text = file.metadata.metadata.get(PROVENANCE, b"")
     if digest_bytes(text) != digests["provenance"]:
         raise InputError(f"{path}: damaged: what made it is not as it was written; make it again")
-    return parse_json(text, path, dict[str, Any])
+    return parse_json(text, path, kind)
 
 
 def read_sequences(path: Path) -> pd.DataFrame:
@@ -162,13 +162,17 @@ def read_sequences(path: Path) -> pd.DataFrame:
     return read_parquet(path, SEQUENCES).to_pandas()
 
 
-def write_tsv(table: pd.DataFrame, path: Path) -> None:
-    """Write a table as text; a number has the fewest digits that read back as the same, in every version of pandas."""
+def write_tsv(table: pd.DataFrame, path: Path, append: bool = False) -> None:
+    """Write a table as text, or append its rows to one.
+
+    A number has the fewest digits that read back as the same, in every version of pandas.
+    """
     numbers = {column: map(str, table[column].to_numpy()) for column in table.select_dtypes("floating")}
     table = table.assign(
         **{column: ["" if text == "nan" else text for text in texts] for column, texts in numbers.items()}
     )
-    table.to_csv(path, index=False, sep=TSV["delimiter"], lineterminator=TSV["lineterminator"], quoting=csv.QUOTE_NONE)
+    form = {"sep": TSV["delimiter"], "lineterminator": TSV["lineterminator"], "quoting": csv.QUOTE_NONE}
+    table.to_csv(path, index=False, mode="a" if append else "w", header=not append, **form)
 
 
 def digest(names: Iterable[str]) -> str:
