@@ -12,6 +12,7 @@ import pytest
 import yaml
 from cluster import HERE, copy_checkout, run
 from helpers import EXAMPLE, REPOSITORY, reproducible, write_fasta
+from published import NAME, Published
 
 from virnucflow import __version__
 from virnucflow.fasta import read_fasta
@@ -175,3 +176,49 @@ def test_missing_image_stops_the_run_before_a_job_is_submitted(slurm: None, fold
     said = f"container: containers/virnucflow-{__version__}.sif is not there; build it with 'containers/build.sh'"
     assert said in done.stderr and "has been submitted" not in done.stderr
     run(*command, "--dry-run", cwd=place)
+
+
+def test_failed_run_ends_with_why_and_bad_input_is_tried_once(slurm: None, checkout: Path, work: Path) -> None:
+    place = Path(
+        shutil.copytree(work, work.with_name("failing"), ignore=shutil.ignore_patterns("started", ".snakemake"))
+    )
+    write_fasta(place / "protein.fa", {"p": "MKVLAAGIVG"})
+    (place / "samples.tsv").write_text("sample\tfasta\nbad\tprotein.fa\n")
+    command = [*in_directory(checkout, place), "--profile", checkout / "profiles" / "slurm", *NODE]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+    said = done.stdout + done.stderr
+    assert done.returncode == 1 and said.count("has been submitted with SLURM jobid") == 1, said
+    assert said.count("split_fasta.py: error: protein.fa, line 2: ") == 1, said
+    assert "Failed: bad, in split_fasta. logs/split_fasta/bad.log ends with:" in said
+
+
+@pytest.fixture(scope="module")
+def elsewhere(folder: Path) -> Path:
+    """A working directory whose models, sources and catalogue lie in folders beside it; some are yet to be made."""
+    place = folder / "elsewhere"
+    (place / "catalogue").mkdir(parents=True)
+    (place / "here").mkdir()
+    Published(place / "by hand").write_catalogue(place / "catalogue" / "mine.yaml")
+    phage = next(read_fasta(EXAMPLE / "phage_lambda.fasta.gz")).sequence
+    names = [f"{label}{number}" for label in ("virus", "others") for number in range(20)]
+    write_fasta(place / "here" / "a.fa", {name: phage[i * 1200 :][:1200] for i, name in enumerate(names)})
+    labels = "".join(f"{name}\t{name.rstrip('0123456789')}\n" for name in names)
+    (place / "here" / "labels.tsv").write_text(f"sequence_id\tlabel\n{labels}")
+    (place / "here" / "samples.tsv").write_text("sample\tfasta\tlabels\na\ta.fa\tlabels.tsv\n")
+    return place
+
+
+def test_models_are_read_and_made_outside_the_working_directory(checkout: Path, elsewhere: Path, image: Path) -> None:
+    config = {"samples": "samples.tsv", "container": str(image), "device": "cpu", "split_by": "sequence_id"}
+    config |= {"models": "../catalogue/mine.yaml", "model_source": str(elsewhere / "by hand")}
+    config |= {"model": str(elsewhere / "packs" / "new" / NAME), "training_epochs": 2, "training_hidden": 8}
+    config |= {"trained_model": str(elsewhere / "made" / "of" / "mine")}
+    (elsewhere / "here" / "config.yaml").write_text(yaml.safe_dump(config))
+    command = [*in_directory(checkout, elsewhere / "here"), "--cores", "2", "--sdm", "apptainer"]
+    run(*command, "fetch_models")
+    packs = elsewhere / "packs" / "new"
+    assert {path.name for path in packs.iterdir()} == {NAME, "lock.json"} and (packs / NAME / "pack.json").exists()
+    run(*command, "train")
+    pack = json.loads((elsewhere / "made" / "of" / "mine" / "pack.json").read_text())
+    assert all((elsewhere / "made" / "of" / "mine" / name).exists() for name in pack["sha256"])
+    assert {path.name for path in elsewhere.iterdir()} == {"by hand", "catalogue", "here", "made", "packs"}

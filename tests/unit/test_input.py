@@ -10,8 +10,8 @@ import pytest
 from backports import zstd
 from helpers import error_line, run_program, with_digest, write_fasta
 
-from virnucflow.cli import InputError
 from virnucflow.chunk_files import digest_path, read_chunks
+from virnucflow.cli import InputError
 from virnucflow.compressed import BGZF_END
 from virnucflow.fasta import read_fasta
 from virnucflow.tables import read_provenance, read_sequences

@@ -80,6 +80,65 @@ def test_run_json_names_the_image(folder: Path, apptainer: dict[str, str], tmp_p
     assert run["container"] == {"image": f"{tmp_path}/a.sif", "sha256": hashlib.sha256(b"an image").hexdigest()}
 
 
+def bound(folder: Path, apptainer: dict[str, str], **settings: object) -> set[str]:
+    """The folders that a job's container is given."""
+    (folder.parent / "a.sif").touch()
+    contained(folder, "--no-hooks", environment=apptainer, container=str(folder.parent / "a.sif"), **settings)
+    return set((folder / "apptainer.log").read_text().partition(" exec ")[0].split(","))
+
+
+def test_programs_see_what_is_read_and_made_elsewhere(folder: Path, apptainer: dict[str, str], tmp_path: Path) -> None:
+    """Of what is not there yet, the nearest folder that is."""
+    for name in ("catalogue", "packs", "made", "by hand", "run"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "catalogue" / "models.yaml").write_text("{}")
+    settings = {"models": f"{tmp_path}/catalogue/models.yaml", "model_source": "../by hand"}
+    settings |= {"trained_model": f"{tmp_path}/made/new/pack", "reference_run": f"{tmp_path}/run"}
+    before = set(tmp_path.iterdir())
+    found = bound(folder, apptainer, **settings)
+    assert found >= {str(tmp_path / name) for name in ("catalogue", "made", "by hand", "run")}
+    assert not any(path.startswith(str(folder)) for path in found)
+    assert set(tmp_path.iterdir()) - before == {tmp_path / "a.sif"}
+
+
+def test_pack_that_is_to_be_fetched_is_seen_by_the_folder_above_it(
+    folder: Path, apptainer: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "packs").mkdir()
+    (tmp_path / "a.sif").touch()
+    settings = {"model": f"{tmp_path}/packs/deep/virnucpro-500", "container": str(tmp_path / "a.sif")}
+    snakemake(folder, "fetch_models", "--sdm", "apptainer", code=None, environment=apptainer, **settings)
+    log = (folder / "apptainer.log").read_text()
+    assert str(tmp_path / "packs") in log.partition(" exec ")[0].split(",")
+
+
+@pytest.mark.parametrize("name", ["a,b", "a:b"])
+def test_folder_that_cannot_be_shown_is_refused_in_one_line(
+    name: str, folder: Path, apptainer: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "a.fa").write_text(">a\nACGT\n")
+    (folder / "samples.tsv").write_text(f"sample\tfasta\na\t{tmp_path}/{name}/a.fa\n")
+    said = contained(folder, "-n", code=1, environment=apptainer)
+    assert f"samples: {tmp_path}/{name}: Apptainer takes no folder with a comma or colon; rename it" in said
+    snakemake(folder, SPLIT, "-n")
+
+
+def test_trained_pack_that_no_container_could_make(folder: Path, apptainer: dict[str, str]) -> None:
+    said = contained(folder, "-n", code=1, environment=apptainer, trained_model="/not there/pack")
+    assert "trained_model: /not there/pack: there is no folder above it" in said and not Path("/not there").exists()
+
+
+def test_missing_apptainer_is_told_before_the_first_job(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "few").mkdir()
+    for program in ("bash", "which"):
+        (tmp_path / "few" / program).symlink_to(shutil.which(program))
+    said = contained(folder, code=1, environment={"PATH": f"{tmp_path}/few"}, container="absent.sif")
+    assert said.count("apptainer: no such command here, and programs are to run in an image") == 1
+    assert "Traceback" not in said and "File " not in said
+    assert not (folder / "work").exists()
+
+
 def test_without_an_image_programs_run_where_snakemake_does(folder: Path, apptainer: dict[str, str]) -> None:
     contained(folder, "--config", "container=", environment=apptainer)
     assert (folder / SPLIT).exists() and not (folder / "apptainer.log").exists()

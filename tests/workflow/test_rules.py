@@ -44,6 +44,14 @@ def test_rule_program_and_inputs_share_the_rules_name(rule: str) -> None:
     assert f'program=program("{program}")' in own and f'library=library("{program}")' in own
 
 
+@pytest.mark.parametrize("rule", [name for name in NAMES if name not in COMMANDS])
+def test_rule_is_tried_once_or_tells_its_program_where_a_final_error_is_noted(rule: str) -> None:
+    once = {"split_fasta", "sample_frames", "compare_attention", "compare_runs", "divergence_gate", "write_results"}
+    assert (re.search(r"^    retries: 0$", text(rule), re.MULTILINE) is not None) == (rule in once)
+    noted = "VIRNUCFLOW_ATTEMPT={resources.attempt} VIRNUCFLOW_FINAL_ERROR={log:q}.final " in text(rule)
+    assert noted == ("attempt=attempt_number" in text(rule)) == (rule not in once)
+
+
 def test_no_program_without_a_rule() -> None:
     programs = {path.stem for path in (REPOSITORY / "workflow" / "scripts").glob("*.py")}
     assert programs == {PROGRAMS.get(rule, rule) for rule in NAMES} | OF_NO_RULE

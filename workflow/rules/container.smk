@@ -2,10 +2,12 @@
 
 import shutil
 
+from snakemake.logging import logger
 from snakemake.settings.types import DeploymentMethod
 from virnucflow import __version__
 
-CONTAINED = DeploymentMethod.APPTAINER in workflow.deployment_settings.deployment_method
+DEPLOYMENT = workflow.deployment_settings.deployment_method
+CONTAINED = DeploymentMethod.APPTAINER in DEPLOYMENT
 BIND = "APPTAINER_BIND"
 
 
@@ -17,9 +19,24 @@ def image():
 
 def image_of_rules(wildcards):
     """None on a dry run without Apptainer, which Snakemake would ask for although nothing is run."""
-    if workflow.dryrun and not (shutil.which("apptainer") or shutil.which("singularity")):
-        return None
+    if CONTAINED and image() and not (shutil.which("apptainer") or shutil.which("singularity")):
+        if workflow.dryrun:
+            return None
+        miss_apptainer()
     return image() if CONTAINED else None
+
+
+@cache
+def miss_apptainer():
+    """Say it, once: an error raised by a function of a rule is shown with its place in our files. Snakemake then stops."""
+    logger.error(
+        "apptainer: no such command here, and programs are to run in an image; load its module or install it, or let them "
+        "run where snakemake does: --config container="
+    )
+
+
+# Whether the Python that runs Snakemake runs the programs, too: not so in an image or in an environment of conda.
+PROGRAMS_RUN_HERE = DeploymentMethod.CONDA not in DEPLOYMENT and not (CONTAINED and image())
 
 
 def check_image():
@@ -31,17 +48,43 @@ def check_image():
         )
 
 
+def places():
+    """The folders that programs read or write besides the working directory, each with what names it."""
+    yield "workflow", ROOT
+    for key in ("model", "trained_model", "model_source", "reference_run"):
+        if config[key]:
+            yield key, Path(config[key])
+    if (Path(config["model"]).parent / "lock.json").exists():  # fetch_models has written beside the pack
+        yield "model", Path(config["model"]).parent
+    files = [("samples", file.path) for sample in SAMPLES.values() for file in sample.files]
+    for key, file in [*files, ("models", config["models"])]:
+        if os.path.exists(file):
+            yield key, Path(file).parent
+            yield key, Path(file).resolve().parent
+
+
 def folders_outside():
-    """Folders of workflow, models and input that are not below the working directory: only that one is in a container."""
-    folders = [ROOT, *(Path(config[key]) for key in ("model", "model_source", "reference_run"))]
-    for file in (Path(file.path) for sample in SAMPLES.values() for file in sample.files):
-        folders += [file.parent, file.resolve().parent]
-    paths = {path for folder in folders for path in (folder.absolute(), folder.resolve())}
-    return sorted(str(path) for path in paths if path.is_dir() and not path.is_relative_to(Path.cwd()))
+    """What of these is not below the working directory, which alone is seen in a container; of a folder that is not there
+    yet, the nearest one above it. A folder is left out when it is below another."""
+    if ":" in str(Path.cwd()):
+        raise WorkflowError(f"{Path.cwd()}: Apptainer takes no working directory with a colon; rename it")
+    found = set()
+    for key, path in ((key, path) for key, place in places() for path in (place.absolute(), place.resolve())):
+        folder = next(folder for folder in (path, *path.parents) if folder.is_dir())
+        if folder.is_relative_to(Path.cwd()):
+            continue
+        if folder == Path("/"):
+            raise WorkflowError(f"{key}: {path}: there is no folder above it that a container could be given; make one")
+        if re.search("[,:]", str(folder)):
+            raise WorkflowError(f"{key}: {folder}: Apptainer takes no folder with a comma or colon; rename it")
+        found.add(folder)
+    return sorted(str(folder) for folder in found if not found.intersection(folder.parents))
 
 
 if CONTAINED:
     os.environ[BIND] = ",".join(filter(None, [os.environ.get(BIND), *folders_outside()]))
+if PROGRAMS_RUN_HERE:  # `python` of the rules, whether its environment is activated or not
+    os.environ["PATH"] = f"{os.path.dirname(sys.executable)}:{os.environ.get('PATH', os.defpath)}"
 
 
 container: image_of_rules

@@ -13,12 +13,13 @@ rule sample_frames:
         sample="work/{sample}/divergence/sample.parquet",
     log:
         "logs/sample_frames/{sample}.log",
+    retries: 0
     conda:
         "../../envs/programs.yaml"
     threads: 1
     resources:
-        mem_mb=table_memory,
-        runtime=lambda wildcards, attempt: 60 * attempt,
+        mem_mb=sample_memory,
+        runtime=reading_runtime,
     params:
         chunk_length=config["chunk_length"],
         number=config["divergence_frames"],
@@ -36,8 +37,8 @@ rule compare_attention:
         sample="work/{sample}/divergence/sample.parquet",
         fast_features=of_all_shards("work/{sample}/features/flash/{shard}.safetensors"),
         fast_scores=of_all_shards("work/{sample}/scores/flash/{shard}.parquet"),
-        reference_features=f"work/{{sample}}/features/standard/{SAMPLED}.safetensors",
-        reference_scores=f"work/{{sample}}/scores/standard/{SAMPLED}.parquet",
+        reference_features=[f"work/{{sample}}/features/standard/{SAMPLED}.safetensors"],
+        reference_scores=[f"work/{{sample}}/scores/standard/{SAMPLED}.parquet"],
         labels=lambda wildcards: inputs(SAMPLES[wildcards.sample].labels),
         pack=of_pack("pack.json"),
         program=program("compare_attention"),
@@ -48,12 +49,13 @@ rule compare_attention:
         figures="work/{sample}/divergence/figures.svg",
     log:
         "logs/compare_attention/{sample}.log",
+    retries: 0
     conda:
         "../../envs/programs.yaml"
     threads: 1
     resources:
         mem_mb=comparison_memory,
-        runtime=lambda wildcards, attempt: 30 * attempt,
+        runtime=reading_runtime,
     params:
         model=model_argument,
         labels=lambda wildcards: arguments(SAMPLES[wildcards.sample].labels),
@@ -80,6 +82,7 @@ checkpoint divergence_gate:
         gate="work/{sample}/divergence/gate.json",
     log:
         "logs/divergence_gate/{sample}.log",
+    retries: 0
     conda:
         "../../envs/programs.yaml"
     threads: 1
@@ -114,9 +117,11 @@ rule report_divergence:
     resources:
         mem_mb=2000,
         runtime=30,
+        attempt=attempt_number,
     message:
         "Publish the comparison of both attentions for {wildcards.sample}"
     shell:
+        "VIRNUCFLOW_ATTEMPT={resources.attempt} VIRNUCFLOW_FINAL_ERROR={log:q}.final "
         "python {input.program:q} --divergence {input.divergence:q} --gate {input.gate:q}"
         " --compared-frames {input.compared_frames:q} --figures {input.figures:q}"
         " --published-findings {output.findings:q} --published-frames {output.frames:q}"

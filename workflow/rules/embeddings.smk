@@ -24,6 +24,7 @@ rule embed_dnabert_s:
         runtime=embed_runtime,
         token_budget=token_budget,
         check_model=int(config["check_models_at_start"]),
+        attempt=attempt_number,
     params:
         model=model_argument,
         options=embed_options("dnabert_s"),
@@ -31,6 +32,7 @@ rule embed_dnabert_s:
     message:
         "Embed the nucleotides of shard {wildcards.shard} of {wildcards.sample} ({wildcards.attention})"
     shell:
+        "VIRNUCFLOW_ATTEMPT={resources.attempt} VIRNUCFLOW_FINAL_ERROR={log:q}.final "
         "python {input.program:q} --frames {input.frames:q} --model {params.model:q}"
         " --attention {wildcards.attention} {params.options}"
         " --token-budget {resources.token_budget} --threads {threads} --check-model {resources.check_model}"
@@ -75,8 +77,10 @@ rule concat_features:
     resources:
         mem_mb=table_memory,
         runtime=lambda wildcards, attempt: 30 * attempt,
+        attempt=attempt_number,
     message:
         "Concatenate both embeddings of shard {wildcards.shard} of {wildcards.sample} ({wildcards.attention})"
     shell:
+        "VIRNUCFLOW_ATTEMPT={resources.attempt} VIRNUCFLOW_FINAL_ERROR={log:q}.final "
         "python {input.program:q} --dnabert-s {input.dnabert_s:q} --esm2 {input.esm2:q}"
         " --features {output.features:q} 2> {log:q}"

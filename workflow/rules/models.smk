@@ -21,13 +21,16 @@ rule build_untrained_pack:
     resources:
         mem_mb=4000,
         runtime=10,
+        attempt=attempt_number,
     params:
         model=lambda wildcards, output: os.path.dirname(output[0]),
         chunk_length=config["chunk_length"],
     message:
         "Build a model pack of random weights: its scores mean nothing"
     shell:
-        "python {input.program:q} --model {params.model:q}" " --chunk-length {params.chunk_length} 2> {log:q}"
+        "VIRNUCFLOW_ATTEMPT={resources.attempt} VIRNUCFLOW_FINAL_ERROR={log:q}.final "
+        "python {input.program:q} --model {params.model:q}"
+        " --chunk-length {params.chunk_length} 2> {log:q}"
 
 
 rule fetch_models:

@@ -19,6 +19,7 @@ rule predict:
     resources:
         mem_mb=table_memory,
         runtime=lambda wildcards, attempt: 30 * attempt,
+        attempt=attempt_number,
     params:
         model=model_argument,
         chunk_length=config["chunk_length"],
@@ -26,6 +27,7 @@ rule predict:
     message:
         "Score the frames of shard {wildcards.shard} of {wildcards.sample} ({wildcards.attention})"
     shell:
+        "VIRNUCFLOW_ATTEMPT={resources.attempt} VIRNUCFLOW_FINAL_ERROR={log:q}.final "
         "python {input.program:q} --frames {input.frames:q} --features {input.features:q}"
         " --model {params.model:q} --chunk-length {params.chunk_length} --scores {output.scores:q} 2> {log:q}"
 
@@ -47,12 +49,13 @@ rule write_results:
         provenance="results/{sample}/run.json",
     log:
         "logs/write_results/{sample}.log",
+    retries: 0
     conda:
         "../../envs/programs.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: 16000 * attempt,
-        runtime=lambda wildcards, attempt: 120 * attempt,
+        mem_mb=results_memory,
+        runtime=reading_runtime,
         # What run.json notes and is no reason to write the results again.
         started=lambda wildcards, input: started(input.sequences),
         commit=lambda wildcards: commit(),

@@ -48,9 +48,46 @@ def cluster_memory(wildcards, input, attempt):
     return int((2000 + 10 * sum(map(estimated_bases, LABELLED_FASTA)) / 1e6) * attempt)
 
 
-def comparison_memory(wildcards, input, attempt):
-    """Megabytes for a program that reads all scores, and of the features a few rows."""
-    return int((2000 + 3 * sum(map(os.path.getsize, input.fast_scores)) / 1e6) * attempt)
+# Programs whose errors are final are tried once (`retries: 0`), so what they ask for is enough the first time.
+
+
+def megabytes(paths):
+    return sum(map(os.path.getsize, paths)) / 1e6
+
+
+def split_memory(wildcards):
+    """Megabytes: 16 bytes a record, of 50 bases on average at worst; a GenBank record is held whole."""
+    return int(2000 + 16 / 50 * sample_bases(wildcards) / 1e6)
+
+
+def sample_memory(wildcards, input):
+    """Megabytes: the frames of one shard at a time (measured: 11 of each that the file has), and a few numbers a frame."""
+    return int(2000 + 15 * max(megabytes([path]) for path in input.frames) + 15 * megabytes(input.scores))
+
+
+def comparison_memory(wildcards, input):
+    """Megabytes: a shard's scores at a time, of all shards where there are labels; of the features a few rows."""
+    scores = [*input.fast_scores, *input.reference_scores]
+    return int(2000 + 100 * (megabytes(scores) if input.labels else max(megabytes([path]) for path in scores)))
+
+
+def results_memory(wildcards, input):
+    """Megabytes: all scores (measured: 55 of each that the files have)."""
+    return int(4000 + 100 * megabytes(input.scores))
+
+
+def sample_bases(wildcards):
+    return sum(map(estimated_bases, SAMPLES[wildcards.sample].fasta))
+
+
+def reading_runtime(wildcards):
+    """Minutes for a program that reads a sample's files."""
+    return int(60 + sample_bases(wildcards) / 1e8)
+
+
+def attempt_number(wildcards, attempt):
+    """Counts from 1; by it a program knows whether it is tried again (virnucflow/final_error.py)."""
+    return attempt
 
 
 def embed_runtime(wildcards, attempt):

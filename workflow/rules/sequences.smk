@@ -12,12 +12,13 @@ rule split_fasta:
         sequences="work/{sample}/sequences.parquet",
     log:
         "logs/split_fasta/{sample}.log",
+    retries: 0
     conda:
         "../../envs/programs.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: 8000 * attempt,
-        runtime=lambda wildcards, attempt: 120 * attempt,
+        mem_mb=split_memory,
+        runtime=reading_runtime,
     params:
         chunk_length=config["chunk_length"],
         duplicate_ids=config["duplicate_ids"],
@@ -52,8 +53,10 @@ rule translate_frames:
     resources:
         mem_mb=lambda wildcards, attempt: 8000 * attempt,
         runtime=lambda wildcards, attempt: 60 * attempt,
+        attempt=attempt_number,
     message:
         "Translate shard {wildcards.shard} of {wildcards.sample} in six frames"
     shell:
+        "VIRNUCFLOW_ATTEMPT={resources.attempt} VIRNUCFLOW_FINAL_ERROR={log:q}.final "
         "python {input.program:q} --chunks {input.chunks:q}/{wildcards.shard}.fa"
         " --frames {output.frames:q} 2> {log:q}"

@@ -29,6 +29,7 @@ rule cluster_sequences:
     resources:
         mem_mb=cluster_memory,
         runtime=lambda wildcards, attempt: 120 * attempt,
+        attempt=attempt_number,
     params:
         fasta=lambda wildcards: arguments(LABELLED_FASTA),
         labels=lambda wildcards: arguments(LABELS),
@@ -36,6 +37,7 @@ rule cluster_sequences:
     message:
         "Find labelled sequences that are alike"
     shell:
+        "VIRNUCFLOW_ATTEMPT={resources.attempt} VIRNUCFLOW_FINAL_ERROR={log:q}.final "
         "python {input.program:q} --fasta {params.fasta:q} --sequences {input.sequences:q} --labels {params.labels:q}"
         " --clusters {output.clusters:q} 2> {log:q}"
 
@@ -57,12 +59,14 @@ rule list_proteins:
     resources:
         mem_mb=lambda wildcards, attempt: 8000 * attempt,
         runtime=lambda wildcards, attempt: 120 * attempt,
+        attempt=attempt_number,
     params:
         fasta=lambda wildcards: arguments(SAMPLES[wildcards.sample].fasta),
         stamps=lambda wildcards: stamps(SAMPLES[wildcards.sample].fasta),
     message:
         "List the annotated proteins of {wildcards.sample}"
     shell:
+        "VIRNUCFLOW_ATTEMPT={resources.attempt} VIRNUCFLOW_FINAL_ERROR={log:q}.final "
         "python {input.program:q} --fasta {params.fasta:q} --sequences {input.sequences:q}"
         " --proteins {output.proteins:q} 2> {log:q}"
 
@@ -108,6 +112,7 @@ rule train_classifier:
     resources:
         mem_mb=table_memory,
         runtime=lambda wildcards, attempt: 240 * attempt,
+        attempt=attempt_number,
     params:
         model=model_argument,
         labels=lambda wildcards: arguments(one["labels"] for one in LABELLED),
@@ -124,6 +129,7 @@ rule train_classifier:
     message:
         "Train a classifier on the labelled samples"
     shell:
+        "VIRNUCFLOW_ATTEMPT={resources.attempt} VIRNUCFLOW_FINAL_ERROR={log:q}.final "
         "python {input.program:q} --frames {input.frames:q} --features {input.features:q} --labels {params.labels:q}"
         " --sequences {input.sequences:q} --proteins {input.proteins:q} --clusters {input.clusters:q}"
         " --model {params.model:q} --name={params.name:q} --chunk-length {params.chunk_length}"

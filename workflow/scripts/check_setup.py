@@ -1,4 +1,4 @@
-"""Check what can be checked before hours are spent: the model pack, disk space, and the GPU against the precision.
+"""Check what can be checked before hours are spent: model pack, disk space, GPUs, commands, home, packages, dates.
 
 Called at the start of a run, before any job, by the Python that runs Snakemake, which need not have PyTorch. Each
 problem is one line, and all come at once. The checksums of the pack are not computed here, because every program that
@@ -6,10 +6,20 @@ reads a file of it does so; that a file is whole is seen by its length.
 """
 
 import argparse
+import importlib.metadata
 import json
+import math
+import os
+import re
 import shutil
+import stat
 import sys
+import time
+from collections.abc import Iterable
+from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from virnucflow.chunks import wrong_chunk_length
 from virnucflow.cli import argument_parser, log, run
@@ -17,64 +27,125 @@ from virnucflow.gpu_lease import LEAST_CAPABILITY, visible_gpus
 
 # What work/ takes: of an input, the chunks' FASTA and the frames' tables, and of each frame its embeddings, twice.
 BYTES_PER_BASE = 2
-FRAMES_PER_CHUNK = 0.6  # of bacteria; eukaryotes have fewer (config/README.md, Sizes)
 BYTES_PER_FEATURE = 8
+# Frames without a stop a chunk, by its bases, as the example's E. coli has them: for 300 and 500 these are the manual's
+# 3,025 and 1,275 a megabase. Eukaryotes have fewer.
+FRAMES_PER_CHUNK = {30: 4.3, 100: 2.23, 300: 0.91, 500: 0.64, 1000: 0.28}
+MOST_JSON = 100_000_000  # bytes of a JSON file of a pack, or of the header of a safetensors file
+MOST_DATES = 10  # of files dated ahead, that are named
+MOST_LENGTHS = 10  # of chunks, that a pack is for, that are named
+# What wrong content of any kind leads to, and what the system says.
+DAMAGE = (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)
+INSTALL = "install envs/run.txt there, or give --sdm conda, or --sdm apptainer with an image"
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = argument_parser(__doc__)
     parser.add_argument("--chunk-length", type=int, required=True, help="bases a chunk")
-    parser.add_argument("--bases", type=float, required=True, help="of all input, about")
+    parser.add_argument("--bases", type=float, required=True, help="of all input of the run, about")
     parser.add_argument("--work", type=Path, required=True, help="directory of what lies between input and results")
+    parser.add_argument("--there", type=int, default=0, help="bytes that it has already of what the run makes")
     parser.add_argument("--model", type=Path, help="directory of a model pack; left out when the workflow builds it")
     parser.add_argument("--device", choices=("auto", "cuda", "cpu"), help="when the encoders run on this machine")
     parser.add_argument("--precision", nargs="*", default=[], help="that are to be used on it")
+    parser.add_argument("--commands", nargs="*", default=[], help="that the run needs; either of two as one|other")
+    parser.add_argument("--requirements", type=Path, help="what the programs need, when they run with this Python")
+    parser.add_argument("--inputs", action="store_true", help="names of input files come in, each ended by a null byte")
     return parser.parse_args()
 
 
 def check_pack(model: Path, chunk_length: int) -> tuple[list[str], int]:
-    """What is wrong with a model pack, and the values that it makes of a frame."""
+    """What is wrong with a model pack, a line each, and the values that it makes of a frame, 0 if unknown."""
     path = model / "pack.json"
     try:
-        pack = json.loads(path.read_text(encoding="utf-8"))
-        chunk_lengths, files = tuple(pack["chunk_lengths"]), list(pack["sha256"])
+        pack = read_json(path)
+        chunk_lengths, files = pack["chunk_lengths"], pack["sha256"]
         width = pack["esm2"]["embed_dim"] + pack["dnabert_s"]["hidden_size"]
+        if not all(map(is_count, [*chunk_lengths, width])):
+            raise ValueError("chunk_lengths, embed_dim and hidden_size are whole numbers")
+        if not isinstance(files, dict) or not all(re.fullmatch(r"\w[\w.-]{0,99}", name, re.ASCII) for name in files):
+            raise ValueError("sha256 has no names of files")
     except FileNotFoundError:
         return [f"{path}: no such file; set model to the directory of a model pack"], 0
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        return [f"{path}: not the description of a model pack ({error!r}); restore the pack"], 0
+    except DAMAGE as error:
+        return [f"{path}: not the description of a model pack ({cause(error)}); restore the pack"], 0
     problems = [problem for name in files for problem in check_file(model / name)]
-    problems += filter(None, [wrong_chunk_length(str(path), chunk_length, chunk_lengths)])
+    problems += filter(None, [wrong_chunk_length(str(path), chunk_length, chunk_lengths[:MOST_LENGTHS])])
     return problems, width
 
 
 def check_file(path: Path) -> list[str]:
     """What is wrong with a file of a pack, by its length; of safetensors its header says what that must be."""
     try:
-        size = path.stat().st_size
         if path.suffix == ".safetensors":
-            with path.open("rb") as file:
-                header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-                end = max(tensor["data_offsets"][1] for name, tensor in header.items() if name != "__metadata__")
-                if size != (whole := file.tell() + end):
-                    return [f"{path}: {size} bytes instead of {whole}; restore the pack"]
-        elif path.suffix == ".json":
-            json.loads(path.read_text(encoding="utf-8"))
+            size, whole = path.stat().st_size, whole_size(path)
+            return [] if size == whole else [f"{path}: {size} bytes instead of {whole}; restore the pack"]
+        if path.suffix == ".json":
+            read_json(path)
+        elif not path.is_file():
+            path.stat()
+            raise ValueError("not a file")
     except FileNotFoundError:
         return [f"{path}: no such file, though pack.json names it; restore the pack"]
-    except (OSError, ValueError, TypeError, KeyError, OverflowError, MemoryError) as error:
-        return [f"{path}: cut or damaged ({error!r}); restore the pack"]
+    except DAMAGE as error:
+        return [f"{path}: cut or damaged ({cause(error)}); restore the pack"]
     return []
+
+
+def cause(error: Exception) -> str:
+    """In a few words, without what the file says."""
+    if isinstance(error, KeyError):
+        return f"no {error}"
+    return (getattr(error, "strerror", None) or str(error))[:100]
+
+
+def is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value < 1 << 63
+
+
+def read_bounded(path: Path, start: int, size: int) -> bytes:
+    """Some bytes of a regular file: others may never end."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise ValueError("not a file")
+    if size > MOST_JSON:
+        raise ValueError(f"more than {MOST_JSON} bytes of description")
+    with path.open("rb") as file:
+        file.seek(start)
+        return file.read(size)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    value = json.loads(read_bounded(path, 0, path.stat().st_size))
+    if not isinstance(value, dict):
+        raise ValueError("not a JSON object")
+    return value
+
+
+def whole_size(path: Path) -> int:
+    """The bytes that a safetensors file must have, by its header."""
+    length = int.from_bytes(read_bounded(path, 0, 8), "little")
+    header = json.loads(read_bounded(path, 8, length))
+    ends = [tensor["data_offsets"][1] for name, tensor in header.items() if name != "__metadata__"]
+    if not ends or not all(map(is_count, ends)):
+        raise ValueError("its header has no tensor, or one without an end")
+    return 8 + length + max(ends)
+
+
+def frames_per_chunk(chunk_length: int) -> float:
+    """By FRAMES_PER_CHUNK; of lengths between two of these, and beyond the last, as a power of the length."""
+    known = list(FRAMES_PER_CHUNK)
+    shorter, longer = next((pair for pair in pairwise(known) if chunk_length <= pair[1]), tuple(known[-2:]))
+    more, fewer = FRAMES_PER_CHUNK[shorter], FRAMES_PER_CHUNK[longer]
+    return more * (chunk_length / shorter) ** (math.log(fewer / more) / math.log(longer / shorter))
 
 
 def work_bytes(bases: float, chunk_length: int, width: int) -> float:
     """About what work/ will take."""
-    return bases * (BYTES_PER_BASE + FRAMES_PER_CHUNK / chunk_length * BYTES_PER_FEATURE * width)
+    return bases * (BYTES_PER_BASE + frames_per_chunk(chunk_length) / chunk_length * BYTES_PER_FEATURE * width)
 
 
-def check_disk(work: Path, needed: float) -> list[str]:
+def check_disk(work: Path, needed: float, there: int) -> list[str]:
     """Whether what is still to be written fits on the disk."""
-    there = sum(file.stat().st_size for file in work.rglob("*") if file.is_file())
     disk = next(folder for folder in (work.absolute(), *work.absolute().parents) if folder.exists())
     free = shutil.disk_usage(disk).free
     if needed - there <= free:
@@ -83,6 +154,56 @@ def check_disk(work: Path, needed: float) -> list[str]:
         f"{work}: about {(needed - there) / 1e9:.1f} GB are needed and {free / 1e9:.1f} GB are free; give another "
         "--directory, or free some; --no-hooks goes without this check"
     ]
+
+
+def check_dates(paths: Iterable[str]) -> list[str]:
+    """Files dated ahead: Snakemake takes nothing that is made from one for newer than it, and stops."""
+    now, problems = time.time(), []
+    for path in filter(Path.exists, map(Path, paths)):
+        if (ahead := path.stat().st_mtime - now) > 0:
+            by = timedelta(seconds=math.ceil(ahead))
+            problems.append(f"{path}: dated in the future, {by} ahead of this machine's clock; touch it")
+    more = len(problems) - MOST_DATES
+    return [*problems[:MOST_DATES], *[f"and {more} more files are dated in the future; touch them"] * (more > 0)]
+
+
+def check_home() -> list[str]:
+    """Whether there is a place for the caches that Snakemake and, on a GPU, Triton keep."""
+    try:
+        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home())
+        folder = next(folder for folder in (home, *home.absolute().parents) if folder.exists())
+        if home.is_absolute() and folder.is_dir() and os.access(folder, os.W_OK | os.X_OK):
+            return []
+    except RuntimeError:  # neither set nor known to the system
+        home = Path("~")
+    return [f"HOME: {home} is no folder that can be written, and caches are kept there; set HOME to one that can"]
+
+
+def check_commands(commands: Iterable[str]) -> list[str]:
+    """Whether what the run calls is on the PATH."""
+    missing = [names.replace("|", " or ") for names in commands if not any(map(shutil.which, names.split("|")))]
+    return [
+        f"{names}: no such command here; load its module, install it, or choose another profile" for names in missing
+    ]
+
+
+def check_python(requirements: Path) -> list[str]:
+    """Whether the Python that runs Snakemake has what the programs need."""
+    problems = []
+    beside = Path(sys.executable).with_name("python")
+    if not beside.exists():
+        problems.append(f"{beside}: is not there, and rules call it; start snakemake from a virtual environment")
+    pins = re.findall(r"^([\w.-]+)==", requirements.read_text(encoding="utf-8"), re.MULTILINE)
+    if missing := [name for name in pins if not is_installed(name)]:
+        problems.append(f"{sys.executable}: has no {', '.join(missing)}; {INSTALL}")
+    return problems
+
+
+def is_installed(package: str) -> bool:
+    try:
+        return bool(importlib.metadata.version(package))
+    except importlib.metadata.PackageNotFoundError:
+        return False
 
 
 def check_gpus(device: str, precisions: list[str]) -> list[str]:
@@ -105,9 +226,15 @@ def check_gpus(device: str, precisions: list[str]) -> list[str]:
 def main() -> None:
     arguments = parse_arguments()
     problems, width = check_pack(arguments.model, arguments.chunk_length) if arguments.model else ([], 0)
-    problems += check_disk(arguments.work, work_bytes(arguments.bases, arguments.chunk_length, width))
+    needed = work_bytes(arguments.bases, arguments.chunk_length, width)
+    problems += check_disk(arguments.work, needed, arguments.there)
     if arguments.device:
         problems += check_gpus(arguments.device, arguments.precision)
+    problems += check_commands(arguments.commands) + check_home()
+    if arguments.requirements:
+        problems += check_python(arguments.requirements)
+    if arguments.inputs:
+        problems += check_dates(filter(None, sys.stdin.buffer.read().decode("utf-8", "surrogateescape").split("\0")))
     for problem in problems:
         log.error("%s", problem)
     sys.exit(2 if problems else 0)

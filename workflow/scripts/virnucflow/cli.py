@@ -13,6 +13,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TypeVar
 
+from virnucflow import final_error
+
 log = logging.getLogger("virnucflow")
 Settings = TypeVar("Settings")  # a dataclass
 
@@ -60,6 +62,8 @@ def run(main: Callable[[], None]) -> None:
     for level in (logging.INFO, logging.WARNING, logging.ERROR):
         logging.addLevelName(level, logging.getLevelName(level).lower())
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    if said := final_error.of_an_earlier_attempt():
+        sys.exit(_complain(program, said, 2))
     try:
         main()
     except FileNotFoundError as error:
@@ -73,6 +77,8 @@ def run(main: Callable[[], None]) -> None:
 
 
 def _complain(program: str, message: str, code: int) -> int:
+    if code == 2:
+        final_error.leave(message)
     print(one_line(f"{program}: error: {message}"), file=sys.stderr)
     return code
 

@@ -1,0 +1,123 @@
+"""The words with which a run ends, good or not: what is ready and where, what failed and why, and what to do."""
+
+import json
+import os
+import shutil
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+MOST_FAILURES = 20  # that are told one by one
+MOST_LINES = 5  # of a log
+MOST_LETTERS = 1000  # of a line
+END_OF_LOG = 1 << 16  # bytes
+LEAST_ROOM = 1 << 20  # bytes; with less a disk counts as full
+NO_ROOM = ("No space left on device", "Disk quota exceeded")  # what the system says
+
+
+class Failure(NamedTuple):
+    """A job that failed for good: its sample, where it is of one, and its log, where it wrote one in this run."""
+
+    rule: str
+    sample: str | None = None
+    log: Path | None = None
+
+
+def closing_words(
+    ready: Collection[str], failures: Sequence[Failure], unfinished: Collection[str], results: Path = Path("results")
+) -> str:
+    """What to tell the user after a run.
+
+    `ready` are the samples whose results are complete; `unfinished` those that were to be computed and are not.
+    """
+    failures = sorted(failures, key=lambda failure: (failure.sample or "", failure.rule, str(failure.log)))
+    words = [f"Results of {sample}: {results / sample}/{remarks(results / sample)}" for sample in ready]
+    ends = [last_lines(failure.log) if failure.log else [] for failure in failures]
+    words += [told(*pair) for pair in list(zip(failures, ends))[:MOST_FAILURES]]
+    if more := failures[MOST_FAILURES:]:
+        names = ", ".join(dict.fromkeys(failure.sample or failure.rule for failure in more))
+        words.append(shortened(f"Failed as well: {names}; their logs are in logs/"))
+    if waiting := [sample for sample in unfinished if sample not in {failure.sample for failure in failures}]:
+        words.append(shortened(f"Not finished: {', '.join(waiting)}"))
+    if older := [sample for sample in unfinished if (results / sample / "run.json").exists()]:
+        words.append(shortened(f"Of an earlier run, and not of this one: what {results}/ has of {', '.join(older)}"))
+    if full := full_disk([line for end in ends for line in end]):
+        words.append(full)
+    if failures or unfinished:
+        words.append("Mend that and give the same command again: what is ready stays, only the rest is computed.")
+    return "\n".join(words)
+
+
+def remarks(folder: Path) -> str:
+    """What to beware of in a sample's results, in brackets; nothing when all is well."""
+    try:
+        run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        found = [*of_model(run), *of_gate(run), *of_sequences(run)]
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        found = [f"run.json cannot be read: {type(error).__name__}; delete it and run again"]
+    return "".join(f" ({shortened(remark)})" for remark in found)
+
+
+def of_model(run: Mapping[str, Any]) -> list[str]:
+    return [] if run["trained"] else [f"model {run['model']} is untrained: these results mean nothing"]
+
+
+def of_gate(run: Mapping[str, Any]) -> list[str]:
+    gate = run["divergence"]
+    if not gate or gate["decision"] == "accept":
+        return []
+    if gate["decision"] == "nothing to compare":
+        return ["the gate: nothing to compare"]
+    return [f"{gate['decision']}: {gate['message']}; published are those of attention {gate['attention']}"]
+
+
+def of_sequences(run: Mapping[str, Any]) -> list[str]:
+    """Why there is no call for any sequence, if so; and how many were RNA."""
+    counts = run.get("counts", {})
+    found = []
+    if counts.get("sequences") == 0:
+        found.append("no sequence in its files")
+    elif counts.get("frames") == 0:
+        found.append("no frame without a stop codon, so nothing was scored")
+    elif counts.get("status", {}).get("ok") == 0:
+        found.append("no sequence is long enough for a call")
+    if rna := counts.get("rna_sequences"):
+        how = "read as T" if run["settings"]["rna"] == "as_dna" else "whose codons give no residue"
+        found.append(f"{rna} sequences with U, {how}")
+    return found
+
+
+def told(failure: Failure, end: Sequence[str]) -> str:
+    """A failed job, and why it failed."""
+    where = f"{failure.sample}, in {failure.rule}" if failure.sample else failure.rule
+    if not end:
+        return f"Failed: {where}. It wrote no log: it was killed, or could not start; Snakemake says more above"
+    return "\n    ".join([f"Failed: {where}. {failure.log} ends with:", *end])
+
+
+def last_lines(log: Path) -> list[str]:
+    """The line in which a program says why it stopped, or the last few of whatever else a log has."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - END_OF_LOG))
+            text = file.read(END_OF_LOG).decode("utf-8", "replace")
+    except OSError:
+        return []
+    lines = [line for line in text.split("\n") if line.strip()]
+    return list(map(shortened, lines[-1:] if lines and ": error: " in lines[-1] else lines[-MOST_LINES:]))
+
+
+def full_disk(lines: Sequence[str], folder: Path = Path()) -> str:
+    """That there is no room, where that is so: a program said it, or could not even say it."""
+    free = shutil.disk_usage(folder).free
+    if free < LEAST_ROOM or any(words in line for line in lines for words in NO_ROOM):
+        return f"The disk is full: {free / 1e9:.1f} GB are free in {folder.absolute()}; make room"
+    return ""
+
+
+def shortened(text: str) -> str:
+    """One line of bounded length that does nothing to a terminal."""
+    text = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+    if len(text) > MOST_LETTERS:
+        return f"{text[: MOST_LETTERS // 2]} ... {text[-MOST_LETTERS // 2 :]}"
+    return text
