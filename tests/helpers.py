@@ -1,16 +1,22 @@
 """What several tests share: running the programs and the workflow as a user would."""
 
 import hashlib
+import io
 import json
+import logging
 import os
 import subprocess
 import sys
+from contextlib import redirect_stderr
+from importlib import import_module
 from pathlib import Path
+from unittest.mock import patch
 
 import pandas as pd
 import pyarrow as pa
 import yaml
 
+from virnucflow import cli
 from virnucflow.chunk_files import digest_path
 from virnucflow.digests import digest_bytes
 from virnucflow.tables import SEQUENCES, write_parquet
@@ -35,6 +41,22 @@ def run_program(name: str, *arguments: object, code: int | None = 0) -> str:
     if code:
         assert "Traceback" not in done.stderr
     return done.stderr
+
+
+def call_program(name: str, *arguments: object) -> tuple[int, str]:
+    """Run a program of the workflow in this process, which spares its start: exit code, and what it said."""
+    said = io.StringIO()
+    root = logging.getLogger()
+    before, root.handlers = root.handlers, []
+    with patch.object(sys, "argv", [f"{name}.py", *map(str, arguments)]), redirect_stderr(said):
+        try:
+            cli.run(import_module(name).main)
+            code = 0
+        except SystemExit as error:
+            code = error.code
+        finally:
+            root.handlers = before
+    return code, said.getvalue()
 
 
 def error_line(stderr: str) -> str:

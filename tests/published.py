@@ -84,10 +84,9 @@ class Published:
         torch.save({"cfg": {"model": settings}, "model": state}, self.path(RECIPE.esm2_weights))
 
     def save_dnabert_s(self) -> None:
-        """As a repository on the hub: its code must not run."""
-        state = {f"bert.{name}": t for name, t in self.dnabert_s.state_dict().items()}
-        state |= {"bert.pooler.dense.weight": torch.zeros(24, 24), "cls.predictions.decoder.bias": torch.zeros(128)}
-        torch.save(state, self.path(RECIPE.dnabert_s_weights))
+        """As a repository on the hub: the encoder with its pooler, and code, which must not run."""
+        pooler = {"pooler.dense.weight": torch.zeros(24, 24), "pooler.dense.bias": torch.zeros(24)}
+        torch.save(self.dnabert_s.state_dict() | pooler, self.path(RECIPE.dnabert_s_weights))
         config = asdict(DNABERT_S_SHAPE) | {
             "auto_map": {"AutoModel": "bert_layers.BertModel"},
             "alibi_starting_size": 512,

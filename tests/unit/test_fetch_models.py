@@ -19,6 +19,13 @@ from virnucflow.download import BLOCK, Lock, Patience, download, fetch_files, gi
 IMPATIENT = Patience(attempts=3, wait=0.01, timeout=0.5)
 CONTENT = bytes(range(256)) * (16 * BLOCK // 256)
 NUMBER = len(CONTENT)
+MANY = 4096  # blocks, of one who does not stop sending
+CHUNKED = "Transfer-Encoding: chunked\r\n"
+ESCAPES = "\x1b[31m\x9b\x07"  # what a terminal would obey
+
+
+def chunk(content: bytes) -> bytes:
+    return b"%x\r\n%s\r\n" % (len(content), content)
 
 
 class Host(ThreadingHTTPServer):
@@ -28,7 +35,7 @@ class Host(ThreadingHTTPServer):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(("127.0.0.1", 0), Answer)
-        self.folder, self.faults, self.requests = folder, {}, []
+        self.folder, self.faults, self.requests, self.sent = folder, {}, [], 0
         self.base = f"http://127.0.0.1:{self.server_port}"
         self.closing = threading.Event()
         threading.Thread(target=self.serve_forever, daemon=True).start()
@@ -52,10 +59,30 @@ class Answer(BaseHTTPRequestHandler):
         if fault.isdecimal():
             self.send_error(int(fault))
             return
-        if fault == "redirect":
+        if fault in ("redirect", "redirect with a body"):
             self.send_response(302)
             self.send_header("Location", f"{self.server.base}/elsewhere/{name}")
             self.end_headers()
+            for _ in range(MANY if fault == "redirect with a body" else 0):
+                self.wfile.write(bytes(BLOCK))
+                self.server.sent += BLOCK
+            return
+        if fault.startswith("raw "):  # what comes before the content, as it is
+            self.wfile.write(fault.removeprefix("raw ").encode("latin-1") + b"\r\n\r\n")
+            self.wfile.write((self.server.folder / name).read_bytes())
+            return
+        if fault.startswith("endless"):
+            self.wfile.write(f"HTTP/1.1 200 OK\r\n{CHUNKED if 'chunked' in fault else ''}\r\n".encode())
+            for _ in range(MANY):
+                self.wfile.write(chunk(bytes(BLOCK)) if "chunked" in fault else bytes(BLOCK))
+                self.server.sent += BLOCK
+            return
+        if fault == "chunks that end early":
+            self.protocol_version = "HTTP/1.1"
+            self.wfile.write(f"HTTP/1.1 200 OK\r\n{CHUNKED}\r\n".encode() + chunk(CONTENT[:BLOCK]))
+            return
+        if fault == "no length, cut":
+            self.wfile.write(b"HTTP/1.1 200 OK\r\n\r\n" + CONTENT[:BLOCK])
             return
         content = (self.server.folder / name.removeprefix("elsewhere/")).read_bytes()
         if fault == "changed":
@@ -114,6 +141,16 @@ FAULTS = {
     "429, then success": (["429"], [0, 0]),
     "a server that stalls": (["stall"], [0, BLOCK]),
     "a redirect": (["redirect"], [0]),
+    "a redirect that does not stop sending": (["redirect with a body"], [0]),
+    "no length": (["raw HTTP/1.1 200 OK"], [0]),
+    "a part that was not asked for": ([f"raw HTTP/1.1 206 X\r\nContent-Range: bytes 0-{NUMBER - 1}/{NUMBER}"], [0]),
+    "a part, and it does not say which": (["raw HTTP/1.1 206 Partial Content"], [0, 0]),
+    "another part than was asked for": (["raw HTTP/1.1 206 X\r\nContent-Range: bytes 5-9/10"], [0, 0]),
+    "a part of another length": (
+        [f"raw HTTP/1.1 206 X\r\nContent-Range: bytes 0-9/{NUMBER}\r\nContent-Length: 7"],
+        [0, 0],
+    ),
+    "a part that ends before it begins": (["raw HTTP/1.1 206 X\r\nContent-Range: bytes 0--1/0"], [0, 0]),
 }
 
 
@@ -123,6 +160,7 @@ def test_the_right_file_comes(fault: str, size: int | None, host: Host, tmp_path
     faults, starts = FAULTS[fault]
     host.faults["file"] = list(faults)
     assert get(host, tmp_path / "x", size) == starts
+    assert host.sent < MANY * BLOCK / 2, "a redirect's body was taken"
 
 
 def test_a_later_run_goes_on(host: Host, tmp_path: Path) -> None:
@@ -152,6 +190,28 @@ def failure(url: str, path: Path, size: int | None = NUMBER) -> str:
         (["503"] * 9, "the server says 503 Service Unavailable; run again to go on, or bring the file by hand", 3),
         (["stall"] * 9, "Read timed out.; run again to go on", 3),
         (["cut"] * 9, "run again to go on", 3),
+        (["no length, cut"] * 9, f"the answer ended after {BLOCK} of {NUMBER} bytes; run again to go on", 3),
+        (["chunks that end early"] * 9, "run again to go on", 3),
+        (["endless"], f"has more than {NUMBER} bytes: not what was published; nothing was kept", 1),
+        (["endless, chunked"], f"has more than {NUMBER} bytes: not what was published; nothing was kept", 1),
+        (["raw HTTP/1.1 200 OK\r\nContent-Length: abc"], "says Content-Length abc, which is no length", 1),
+        (["raw HTTP/1.1 200 OK\r\nContent-Length: -5"], "says Content-Length -5, which is no length", 1),
+        (["raw HTTP/1.1 200 OK\r\nContent-Length: " + "9" * 5000], "says Content-Length 999", 1),
+        (["raw HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 5"], "Content-Length 5, 5, which is no", 1),
+        (["raw HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6"], "multiple unmatching values (5, 6)", 1),
+        (["raw HTTP/1.1 200 OK\r\nContent-Encoding: gzip"], "came encoded (gzip), which was not asked for", 1),
+        ([f"raw HTTP/1.1 404 {ESCAPES}Gone{ESCAPES}"], "the server says 404 ?[31m??Gone?[31m??; check the address", 1),
+        ([f"raw HTTP/1.1 503 {ESCAPES}" + "x" * 9999] * 9, "the server says 503 ?[31m??xxx", 3),
+        ([f"raw HTTP/1.1 200 OK\r\nContent-Encoding: {ESCAPES}"], "came encoded (?[31m??)", 1),
+        (["raw HTTP/1.1 302 X\r\nLocation: gopher://x\x1b"], "for 'gopher://x%1B'; run again", 1),
+        (["raw HTTP/1.1 302 X\r\nLocation: http://[::1"], "run again to go on, or bring the file by hand", 1),
+        (["raw HTTP/1.1 302 X\r\nLocation: http://\xff/"], "run again to go on, or bring the file by hand", 1),
+        (["raw HTTP/1.1 302 X\r\nLocation: file:///etc/passwd"], "No connection adapters were found for 'file:///", 1),
+        ([f"raw SSH-2.0-{ESCAPES}"] * 9, "run again to go on, or bring the file by hand", 3),
+        (["raw HTTP/1.1 200 OK\r\n" + "x" * 99_999] * 9, "run again to go on, or bring the file by hand", 3),
+        (["raw HTTP/1.1 200 OK\r\n" + "x: y\r\n" * 999] * 9, "run again to go on, or bring the file by hand", 3),
+        (["raw HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked"] * 9, "run again to go on, or bring the file by ha", 3),
+        (["raw HTTP/1.1 206 X\r\nContent-Range: bytes 1-9/10"] * 9, "does not go on from here; beginning anew", 3),
         (["short"], f"has {NUMBER - 10} bytes, not {NUMBER}: not what was published; nothing was kept", 1),
     ],
 )
@@ -159,6 +219,9 @@ def test_faults_that_stay_end_in_one_line(faults: list, message: str, requests: 
     host.faults["file"] = faults
     said = failure(f"{host.base}/file", tmp_path / "x")
     assert said.startswith(f"{host.base}/file: ") and message in said and len(host.requests) == requests
+    assert len(said) < 600
+    assert host.sent < NUMBER + MANY * BLOCK / 2, "the rest was taken too"
+    assert not (tmp_path / "x").exists() or (tmp_path / "x").stat().st_size <= NUMBER, "it was written"
 
 
 def test_a_server_that_redirects_for_ever(host: Host, tmp_path: Path) -> None:
@@ -264,9 +327,23 @@ def test_what_has_no_checksum_is_locked_at_the_first_fetch(host: Host, tmp_path:
         fetch(file, tmp_path / "d", Lock(lock.path))
     host.faults.clear()
     fetch(file, tmp_path / "d", Lock(lock.path))
-    lock.path.write_text("{")
-    with pytest.raises(InputError, match=r"lock\.json: not JSON"):
-        Lock(lock.path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{", "", "[]", "null", "7", '"x"', '{"a": 1}', '{"a": null}', '{"a": ["x"]}', '{"a": "short"}', "\udcff", "NaN",
+        "[" * 99_999, '{"a":' * 9999, " " * (1 << 20), "9" * 9999, '{"a": "' + "A" * 64 + '"}',
+    ],
+)  # fmt: skip
+def test_a_damaged_lock_is_refused(content: str, tmp_path: Path) -> None:
+    path = tmp_path / "lock.json"
+    path.write_bytes(content.encode("utf-8", "surrogateescape"))
+    with pytest.raises(InputError) as caught:
+        Lock(path)
+    said = str(caught.value)
+    assert said.startswith(f"{path}: ") and said.endswith("; restore it, or delete it to trust what comes next")
+    assert said.isprintable() and len(said) < len(str(path)) + 300
 
 
 def test_files_brought_by_hand(host: Host, tmp_path: Path, lock: Lock) -> None:
@@ -360,5 +437,105 @@ def test_every_pack_of_the_catalogue_has_its_files(name: str) -> None:
     recipe = read_recipe(Path(__file__).parents[2] / "config" / "models.yaml", name)
     assert bool(recipe.classifier) == bool(recipe.chunk_length) == name.startswith("virnucpro")
     assert all(file.url.startswith("https://") and file.licence and file.citation for file in recipe.files.values())
-    without = {file.name.split("/")[0] for file in recipe.files.values() if not file.has_checksum}
-    assert without - {"DNABERT-S"} <= {f"esm2_{size}_UR50D.pt" for size in ("t30_150M", "t12_35M", "t6_8M")}
+    without = {file.name for file in recipe.files.values() if not file.has_checksum}
+    assert without <= {f"esm2_{size}_UR50D.pt" for size in ("t30_150M", "t12_35M", "t6_8M")}
+    assert all("/main/" not in file.url and "/master/" not in file.url for file in recipe.files.values())
+
+
+CATALOGUE = (Path(__file__).parents[2] / "config" / "models.yaml").read_text()
+
+
+def laughs(merge: str) -> str:
+    """A text that PyYAML's own merge keys, or whoever formats it, makes 2**60 values of."""
+    lines = ["a0: &a0 {x: y}"] + [f"a{n}: &a{n} {{{merge}: [*a{n - 1}, *a{n - 1}]}}" for n in range(1, 60)]
+    return "\n".join(lines) + "\n"
+
+
+def changed(old: str, new: str) -> str:
+    assert CATALOGUE.count(old) >= 1
+    return CATALOGUE.replace(old, new)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    {
+        "empty": ("", "it: Expected `object`"),
+        "a list": ("[]", "it: Expected `object`, got `array`"),
+        "deep nesting": ("[" * 99_999, "not a table of models"),
+        "deep tables": ("{a: " * 9999, "not a table of models"),
+        "large": (" " * (1 << 20), "has more than 262144 bytes"),
+        "not text": ("\udcff", "not UTF-8 text (byte 0)"),
+        "control characters": ("\x1b[31m", "not a table of models"),
+        "a tag": ("!!python/object/apply:os.system ['touch victim']", "it: Expected `object`, got `array`"),
+        "laughs": (laughs("l") + CATALOGUE, "it: Object contains unknown field `a0`"),
+        "merged laughs": (laughs("<<") + CATALOGUE, "it: Object contains unknown field `a0`"),
+        "laughs for a pack": (
+            laughs("l")
+            + "packs: {virnucpro-500: *a59}\nfiles: {}\nreference: {source: x, chunk_length: 500, runs: []}",
+            "unknown field `a0`",
+        ),
+        "laughs in a pack": (CATALOGUE + "x: &x [y]\nz: [*x, *x]", "unknown field `x`"),
+        "a key that is a table": ("{? {a: b} : c}", "not a table of models"),
+        "a pack that is a text": (
+            changed("  virnucpro-500:\n", "  virnucpro-500: x\n  other:\n"),
+            "pack virnucpro-500: Expected `object`, got `str`",
+        ),
+        "a line end less": (changed("500_model.pth\n", "500_model.pth\ufeff"), "not a table of models"),
+        "a text for a number": (
+            changed("chunk_length: 500\n    esm2", "chunk_length: x\n    esm2"),
+            "Expected `int | null`, got `str` - at `$.chunk_length`",
+        ),
+        "another reference": (
+            changed("reference: [dnabert_s, esm2, scores]", "reference: [weights]"),
+            "Invalid enum value",
+        ),
+        "an unknown key": (
+            changed("size: 1025", "length: 1025"),
+            "file DNABERT-S/config.json: Object contains unknown field `length`",
+        ),
+        "a list for a size": (
+            changed("size: 1025", "size: [1025]"),
+            "Expected `int | null`, got `array` - at `$.size`",
+        ),
+        "a negative size": (changed("size: 1025", "size: -1"), "Expected `int` >= 0"),
+        "a huge size": (changed("size: 1025", "size: " + "9" * 9999), "Expected `int | null`, got `str`|out of range"),
+        "a short checksum": (changed("sha256: d54c", "sha256: d5"), "Expected `str` matching regex"),
+        "a list for an address": (
+            changed("url: https://hug", "url: [https://hug]\n    x: https://hug"),
+            "file DNABERT-S/pytorch_model.bin",
+        ),
+        "an address with blanks": (changed("url: https://hug", "url: https:// hug"), "Expected `str` matching regex"),
+        "another protocol": (changed("url: https://hug", "url: file:///hug"), "Expected `str` matching regex"),
+        "an unknown number": (changed("layer_norm_eps", "epsilon"), "dnabert_s: unknown epsilon"),
+        "a missing number": (changed("      layer_norm_eps: 1.0e-12\n", ""), "missing required field `layer_norm_eps`"),
+        "not a number": (changed("1.0e-12", ".nan"), "dnabert_s: Expected `float`, got `str`"),
+        "NaN": (changed("1.0e-12", "nan"), "layer_norm_eps is nan, which no model has"),
+        "too many layers": (changed("num_layers: 36", "num_layers: 99999"), "num_layers is 99999, which no model has"),
+        "no heads": (changed("attention_heads: 40", "attention_heads: 0"), "attention_heads is 0, which no model has"),
+        "heads that do not divide": (changed("attention_heads: 40", "attention_heads: 39"), "attention_heads is 39"),
+        "a file that is not there": (changed("weights: esm2_t36_3B_UR50D.pt", "weights: x.pt"), "files has no x.pt"),
+        "no file": (changed("weights: esm2_t36_3B_UR50D.pt, ", ""), "'' is no name of a file in a folder"),
+        "a file elsewhere": (changed("weights: esm2_t36_3B_UR50D.pt", "weights: ../x"), "'../x' is no name of a file"),
+        "a file anywhere": (changed("weights: esm2_t36_3B_UR50D.pt", "weights: /x"), "'/x' is no name of a file"),
+        "a name with escapes": (changed("weights: esm2_t36_3B_UR50D.pt", 'weights: "x\\e[31m"'), "'x?[31m' is no name"),
+    }.values(),
+)
+def test_a_damaged_catalogue_is_refused(content: str, message: str, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "models.yaml"
+    path.write_bytes(content.encode("utf-8", "surrogateescape"))
+    with pytest.raises(InputError) as caught:
+        read_recipe(path, "virnucpro-500")
+    said = str(caught.value)
+    assert said.startswith(f"{path}: ") and said.endswith("; compare with the workflow's own")
+    assert any(part in said for part in message.split("|")), said
+    assert said.isprintable() and len(said) < len(str(path)) + 500
+    assert [file.name for file in tmp_path.iterdir()] == ["models.yaml"]
+
+
+def test_the_catalogue_may_use_aliases_and_merge_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "models.yaml"
+    path.write_text(CATALOGUE.replace("files:\n", "files:\n  laughs: {x: [&x [y], *x, *x]}\n", 1))
+    assert read_recipe(path, "virnucpro-500") == read_recipe(
+        Path(__file__).parents[2] / "config" / "models.yaml", "virnucpro-500"
+    )

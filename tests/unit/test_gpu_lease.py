@@ -15,6 +15,7 @@ import pytest
 from helpers import SCRIPTS, fake_gpus, run_program, with_digest, write_fasta
 
 from virnucflow import gpu_lease
+from virnucflow.cli import Failure
 
 UUIDS = ["GPU-a1b2", "GPU-a1c3", "GPU-d4e5"]
 
@@ -23,6 +24,7 @@ HOLDER = """
 import logging, sys, time
 from pathlib import Path
 from virnucflow import gpu_lease
+from virnucflow.cli import Failure
 logging.basicConfig(level=logging.INFO, stream=sys.stderr)
 gpu_lease.LOCKS = Path(sys.argv[1])
 print(gpu_lease.lease_gpu(), time.monotonic(), flush=True)
@@ -150,6 +152,24 @@ def test_locks_are_for_every_user(machine: Path) -> None:
     assert stat.S_IMODE(machine.stat().st_mode) == 0o1777
     assert stat.S_IMODE((machine / name).stat().st_mode) == 0o666
     end(first)
+
+
+def dangling_link(path: Path) -> None:
+    path.symlink_to(path.parent / "nowhere")
+
+
+@pytest.mark.parametrize("obstacle", [dangling_link, os.mkfifo, Path.mkdir], ids=["link", "fifo", "directory"])
+def test_what_lies_in_a_locks_place_is_named_at_once(obstacle, machine: Path) -> None:
+    machine.mkdir()
+    obstacle(machine / UUIDS[0])
+    with pytest.raises(Failure, match=rf"{UUIDS[0]}: .*; remove it"):
+        gpu_lease.lease_gpu()
+
+
+def test_a_link_in_place_of_the_locks_folder_is_named_at_once(machine: Path) -> None:
+    dangling_link(machine)
+    with pytest.raises(Failure, match=rf"{machine.name}/{UUIDS[0]}: .*; remove it"):
+        gpu_lease.lease_gpu()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")

@@ -3,6 +3,7 @@
 import bz2
 import gzip
 import lzma
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -10,6 +11,7 @@ import pytest
 from backports import zstd
 from helpers import error_line, run_program, with_digest, write_fasta
 
+from translate_frames import translate
 from virnucflow.chunk_files import digest_path, read_chunks
 from virnucflow.cli import InputError
 from virnucflow.compressed import BGZF_END
@@ -145,7 +147,7 @@ def test_duplicates_are_renamed_and_reported(tmp_path: Path) -> None:
 
 
 def test_comment_line_is_sequence_as_in_v1_but_not_silently(tmp_path: Path) -> None:
-    said = split(tmp_path, b">r1\n;comment\nGCC\n;more\n")
+    said = split(tmp_path, b">r1\n;comment\nGCC\n ;mo re\n")
     assert "in.fa, line 2: a line that begins with ';' is read as sequence" in said
     assert said.count("is read as sequence") == 1, "once a file is enough"
     assert sequences(tmp_path) == [("r1", 16, 1)]
@@ -207,11 +209,27 @@ def test_names_that_look_like_chunks_and_frames_keep_their_identity(tmp_path: Pa
     assert (table["name"] == table["sequence_id"] + "_chunk_1" + table["frame"]).all()
 
 
-def test_chunks_of_something_else_are_refused(tmp_path: Path) -> None:
-    chunks = with_digest(write_fasta(tmp_path / "chunks.fa", {"a_chunk_1": "ACGT", "b": "ACGT"}))
+@pytest.mark.parametrize(
+    ("record", "message"),
+    [
+        ("b", "'b' is not the name of a chunk"),
+        ("_chunk_", "'_chunk_' is not the name of a chunk"),
+        ("b_chunk_0", "'b_chunk_0' is not the name of a chunk"),
+        ("b_chunk_01", "'b_chunk_01' is not the name of a chunk"),
+        ("b_chunk_\u0661", "is not the name of a chunk"),
+        ("b_chunk_2147483648", "'b_chunk_2147483648' is not the name of a chunk"),
+        ("b_chunk_" + "1" * 5000, "is not the name of a chunk"),
+        ("b_chunk_1\nAC\u00ff", "not a sequence"),
+    ],
+)
+def test_chunks_of_something_else_are_refused(record: str, message: str, tmp_path: Path) -> None:
+    """Though their digest is right."""
+    chunks = tmp_path / "chunks.fa"
+    chunks.write_text(f">a_chunk_1\nACGT\n>{record}\nACGT\n", encoding="utf-8")
+    with pytest.raises(InputError, match=rf"chunks\.fa, line 3: .*{re.escape(message)}; make chunks with split_fasta"):
+        translate(with_digest(chunks))
     said = run_program("translate_frames", "--chunks", chunks, "--frames", tmp_path / "f.parquet", code=2)
-    assert "chunks.fa, line 3: 'b' is not the name of a chunk" in error_line(said)
-    assert not (tmp_path / "f.parquet").exists()
+    assert "chunks.fa, line 3: " in error_line(said) and not (tmp_path / "f.parquet").exists()
 
 
 def test_damaged_chunks_are_refused(tmp_path: Path) -> None:

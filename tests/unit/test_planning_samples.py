@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from helpers import REPOSITORY
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from snakemake.io import PeriodicityDetector
 
@@ -160,12 +160,14 @@ def test_a_sheet_that_is_none(sheet: Path) -> None:
         assert message in str(error.value) and "\n" not in str(error.value) and len(str(error.value)) < 500
 
 
+@settings(deadline=None, derandomize=True)
 @given(st.text("Ab.", min_size=1, max_size=5), st.integers(1, 30), st.text("Ab.", max_size=40))
 def test_names_that_trip_snakemake_are_those_that_are_refused(unit: str, times: int, before: str) -> None:
     name = (before + unit * times)[:100]
     assert bool(REPEATS.search(name)) == bool(PeriodicityDetector().is_periodic(name))
 
 
+@settings(deadline=None, derandomize=True)
 @given(st.binary(max_size=200) | st.text("sample\tfasta\n\r\"'# ,a/\0\u2028{}", max_size=60).map(str.encode))
 def test_any_bytes_are_a_sheet_or_are_refused_in_short_lines(
     tmp_path_factory: pytest.TempPathFactory, data: bytes

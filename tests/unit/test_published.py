@@ -1,27 +1,39 @@
 """Conversion: a pack has the published tensors and gives the original modules' scores; what does not fit is named."""
 
 import json
+import shutil
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from helpers import error_line, run_program
-from published import ESM2_SHAPE, FEATURES, NAME, RECIPE, MLPClassifier, Published
+from published import DNABERT_S_SHAPE, ESM2_SHAPE, FEATURES, NAME, RECIPE, MLPClassifier, Published
 from safetensors.torch import load_file, save_file
 
 from virnucflow import dnabert_s, esm2
 from virnucflow.classifier import CLASSIFIER, load_classifier, score
 from virnucflow.cli import InputError
 from virnucflow.model_pack import REFERENCE, read_model_pack
-from virnucflow.published import classifier_tensors, dnabert_s_tensors, esm2_tensors
+from virnucflow.published import classifier_tensors, dnabert_s_tensors, esm2_tensors, v1_reference
 from virnucflow.reference import load_reference
 
 CPU = torch.device("cpu")
 
 
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Published:
+    return Published(tmp_path_factory.mktemp("published"))
+
+
 @pytest.fixture
-def published(tmp_path: Path) -> Published:
-    return Published(tmp_path / "published")
+def published(built: Published, tmp_path: Path) -> Published:
+    """Files and modules that a test may change."""
+    own = deepcopy(built)
+    own.folder = Path(shutil.copytree(built.folder, tmp_path / "published"))
+    return own
 
 
 def convert(published: Published, pack: Path, code: int = 0) -> str:
@@ -62,7 +74,7 @@ def test_nothing_is_changed_but_names(published: Published, tmp_path: Path) -> N
     tensors = load_file(tmp_path / NAME / CLASSIFIER)
     assert tensors.keys() == published.classifier.state_dict().keys()
     assert (tmp_path / NAME / dnabert_s.TOKENIZER).read_bytes() == published.path(RECIPE.tokenizer).read_bytes()
-    assert "left out, as no embedding needs it: bert.pooler.dense.weight, cls.predictions.decoder.bias" in said
+    assert "left out, as no embedding needs it: pooler.dense.weight, pooler.dense.bias" in said
     description = json.loads((tmp_path / NAME / "pack.json").read_text())
     assert all(file.citation in description["provenance"] for file in RECIPE.files.values())
 
@@ -137,10 +149,10 @@ def edit(path: Path, change) -> None:
         ),
         (
             RECIPE.dnabert_s_weights,
-            lambda c: c.pop("bert.embeddings.LayerNorm.bias"),
+            lambda c: c.pop("embeddings.LayerNorm.bias"),
             "missing embeddings.LayerNorm.bias",
         ),
-        (RECIPE.dnabert_s_weights, lambda c: c.update({"bert.alibi": torch.zeros(1)}), "unknown alibi"),
+        (RECIPE.dnabert_s_weights, lambda c: c.update({"alibi": torch.zeros(1)}), "unknown alibi"),
     ],
 )
 def test_what_does_not_fit_is_named(file: str, change, message: str, published: Published, tmp_path: Path) -> None:
@@ -154,6 +166,164 @@ def test_another_architecture_of_the_hub_is_refused(published: Published, tmp_pa
     path = published.path(RECIPE.dnabert_s_config)
     path.write_text(json.dumps(json.loads(path.read_text()) | {"layer_norm_eps": 1e-5}))
     assert "config.json: layer_norm_eps is 1e-05, not 1e-12" in convert(published, tmp_path / NAME, code=2)
+
+
+def complaint(path: Path, read: Callable[[], object]) -> str:
+    """The one line, of bounded length, in which reading a file ends."""
+    with pytest.raises(InputError) as caught:
+        read()
+    said = str(caught.value)
+    assert said.startswith(str(path)) and said.isprintable() and len(said) < len(str(path)) + 500
+    return said
+
+
+LONG = "x\x1b[31m" * 10_000
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "not JSON"),
+        ("{", "not JSON"),
+        ("[" * 99_999, "not JSON"),
+        ("9" * 9999, "not JSON"),
+        (" " * (1 << 20), "has more than 262144 bytes"),
+        ("\udcff", "not UTF-8 text (byte 0)"),
+        ("[]", "not a table of settings"),
+        ("null", "not a table of settings"),
+        ("{}", "vocab_size is missing, not 128; num_hidden_layers is missing"),
+        ({"vocab_size": [[128]]}, "vocab_size is a list, not 128"),
+        ({"vocab_size": {"a": LONG}}, "vocab_size is a dict, not 128"),
+        ({"vocab_size": LONG}, "vocab_size is x?[31mx?[31m"),
+        ({"vocab_size": "128"}, "vocab_size is 128, not 128"),
+        ({"vocab_size": None}, "vocab_size is None, not 128"),
+        ({"vocab_size": 10**4000}, "vocab_size is a int, not 128"),
+        ({"layer_norm_eps": float("nan")}, "layer_norm_eps is nan, not 1e-12"),
+        ({"layer_norm_eps": 1e-5}, "layer_norm_eps is 1e-05, not 1e-12"),
+    ],
+)
+def test_damaged_settings_are_refused(content, message: str, published: Published) -> None:
+    weights, path = published.path(RECIPE.dnabert_s_weights), published.path(RECIPE.dnabert_s_config)
+    text = content if isinstance(content, str) else json.dumps(json.loads(path.read_text()) | content)
+    path.write_bytes(text.encode("utf-8", "surrogateescape"))
+    assert message in complaint(path, lambda: dnabert_s_tensors(weights, path, DNABERT_S_SHAPE))
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        {0: torch.zeros(2)},
+        {"x": 3},
+        {"x" * 1000: torch.zeros(2)},
+        {LONG: torch.zeros(2)},
+        [torch.zeros(2)],
+        torch.zeros(2),
+        "x",
+    ],
+    ids=["integer key", "number", "long name", "escapes", "list", "tensor", "text"],
+)
+def test_what_is_no_table_of_tensors_is_refused(state, published: Published) -> None:
+    path, config = published.path(RECIPE.dnabert_s_weights), published.path(RECIPE.dnabert_s_config)
+    torch.save(state, path)
+    said = complaint(path, lambda: dnabert_s_tensors(path, config, DNABERT_S_SHAPE))
+    assert said == f"{path}: not a table of tensors; give the published file"
+
+
+def test_encoder_that_was_saved_within_a_model_of_a_task(published: Published) -> None:
+    path, config = published.path(RECIPE.dnabert_s_weights), published.path(RECIPE.dnabert_s_config)
+    wanted = dnabert_s_tensors(path, config, DNABERT_S_SHAPE)
+    state = {f"bert.{name}": tensor for name, tensor in wanted.items()}
+    other = path.with_name("other.bin")  # the tensors are the file
+    torch.save(state | {"bert.pooler.dense.bias": torch.zeros(24), "cls.bias": torch.zeros(2)}, other)
+    found = dnabert_s_tensors(other, config, DNABERT_S_SHAPE)
+    assert found.keys() == wanted.keys() and all(torch.equal(found[name], wanted[name]) for name in wanted)
+
+
+RUN = RECIPE.reference_runs[0]
+ROWS = torch.zeros(6, FEATURES)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ([], "has no list of frames as ids"),
+        ({}, "has no list of frames as ids"),
+        ({"ids": [], "data": torch.zeros(0, FEATURES)}, "has no list of frames as ids"),
+        ({"ids": [((1,), 2)] * 6, "data": ROWS}, "has no list of frames as ids"),
+        ({"ids": "abcdef", "data": ROWS}, "has no list of frames as ids"),
+        ({"ids": ["a"] * 6, "data": [0.0] * 6}, f"its data is a list, not [6, {FEATURES}]"),
+        ({"ids": ["a"] * 5, "data": ROWS}, f"its data is [6, {FEATURES}], not [5, {FEATURES}]"),
+        ({"ids": ["a"] * 6, "data": torch.zeros(6)}, f"its data is [6], not [6, {FEATURES}]"),
+        ({"ids": ["a"] * 6, "data": torch.full((6, FEATURES), torch.nan)}, "has a value that is not finite"),
+        ({"ids": [LONG] * 6, "data": ROWS}, f"not v1's output for {RUN.fasta} ('x?[31m"),
+    ],
+)
+def test_damaged_embeddings_of_v1_are_refused(content, message: str, published: Published) -> None:
+    path = published.path(RUN.embeddings)
+    torch.save(content, path)
+    assert message in complaint(path, lambda: reference_of(published))
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("", "line 2: not a row"),
+        (LONG, "line 2: not a row"),
+        ("a\tvirus\t0.1", "line 2: not a row"),
+        ("a\tvirus\t0.1\t0.9\t0", "line 2: not a row"),
+        (f"a\tvirus\t0.1\t{LONG}", "line 2: not a row"),
+        ("a\tvirus\t0.1\tnan", "line 2: a score that is not finite"),
+        ("a\tvirus\t-inf\t1", "line 2: a score that is not finite"),
+    ],
+)
+def test_damaged_predictions_of_v1_are_refused(line: str, message: str, published: Published) -> None:
+    path = published.path(RUN.predictions)
+    header, *rows = path.read_text().splitlines()
+    path.write_text("\n".join([header, line, *rows]))
+    assert message in complaint(path, lambda: reference_of(published))
+
+
+def reference_of(published: Published) -> object:
+    recipe = replace(RECIPE, esm2=ESM2_SHAPE, dnabert_s=DNABERT_S_SHAPE)
+    return v1_reference({name: published.path(name) for name in RECIPE.files}, recipe)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda m: m.__setattr__("_modules", {"hidden_layer": 3}), "the module lacks '_parameters'"),
+        (lambda m: m.__setattr__("_modules", [1]), "the module lacks '_modules'"),
+        (lambda m: m._modules.update({f"x{n}": torch.nn.ReLU() for n in range(99)}), "the module has 103 parts"),
+        (lambda m: m.hidden_layer.__dict__.update(_parameters=torch.zeros(3)), "the module lacks '_parameters'"),
+        (lambda m: m.hidden_layer._parameters.update(bias=3), "not a table of tensors"),
+        (lambda m: m.hidden_layer._parameters.update({LONG: torch.zeros(2)}), "unknown hidden_layer.x?[31m"),
+        (lambda m: m.bn1.__setattr__("eps", torch.zeros(3)), "eps is a Tensor, not 1e-05"),
+        (lambda m: m.bn1.__setattr__("eps", ((1,), (2,))), "eps is a tuple, not 1e-05"),
+    ],
+)
+def test_damaged_classifiers_are_refused(change, message: str, published: Published) -> None:
+    change(published.classifier)
+    published.save_classifier()
+    path = published.path(RECIPE.classifier)
+    assert message in complaint(path, lambda: classifier_tensors(path, FEATURES))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda text: "[" * 9999, "not a tokenizer"),
+        (lambda text: text.replace('"BPE"', json.dumps(LONG)), "not a tokenizer"),
+        (lambda text: text.replace('"GCTC": ', '"GCTC": 39999'), " tokens, the model 128"),
+    ],
+    ids=["nested", "escapes", "a token that the model has not"],
+)
+def test_damaged_tokenizers_are_refused(change, message: str, published: Published, tmp_path: Path) -> None:
+    path = published.path(RECIPE.tokenizer)
+    changed = change(path.read_text())
+    assert changed != path.read_text()
+    path.write_text(changed)
+    said = convert(published, tmp_path / NAME, code=2)
+    assert f"{path}: " in said and message in said and said.isprintable() and len(said) < 1000
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Tables between programs: their digests are of what they say, not of how it is laid out, and every reader checks them."""
+"""Tables between programs: their digests are of what they say, and every reader checks them."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -258,7 +258,7 @@ GATE = {"decision": "validate", "attention": "flash", "message": "labels of 97.0
 
 def test_gate_that_is_none_is_refused(tmp_path: Path) -> None:
     inputs = [*write_inputs(tmp_path), "--gate", tmp_path / "gate.json"]
-    for wrong in ({}, {"decision": "accept"}, GATE | {"attention": 1}):
+    for wrong in ({}, {"decision": "accept"}, GATE | {"attention": 1}, GATE | {"decision": "maybe"}):
         write_json(wrong, tmp_path / "gate.json")
         assert "gate.json: " in error_line(run_program("write_results", *inputs, *outputs(tmp_path), code=2))
     (tmp_path / "gate.json").write_text(json.dumps(GATE | {"decision": "accept"}))  # edited, or of an earlier version
@@ -266,6 +266,10 @@ def test_gate_that_is_none_is_refused(tmp_path: Path) -> None:
     write_json(GATE | {"attention": "standard"}, tmp_path / "gate.json")
     said = run_program("write_results", *inputs, *outputs(tmp_path), code=1)
     assert "is for results of standard attention" in error_line(said)
+    for wrong, message in (({"decision": "refuse"}, "refuses the results of"), ({"run_frames": 0}, "is for 0 frames")):
+        write_json(GATE | wrong, tmp_path / "gate.json")
+        said = run_program("write_results", *inputs, *outputs(tmp_path), code=2)
+        assert message in error_line(said)
     assert not list((tmp_path / "out").glob("*"))
 
 
@@ -276,7 +280,8 @@ def test_run_json_says_what_made_the_results(tmp_path: Path) -> None:
     given = {"path": "in.fa", "sha256": "a" * 64, "bytes": 2000}
     inputs = write_inputs(tmp_path, made, {"inputs": [given], "rna": "as_dna", "records": 6, "rna_records": 2})
     write_scores(tmp_path / "1.parquet", FRAMES[1], made | {"esm2": encoder | {"device": "NVIDIA A100"}})
-    write_json(GATE | {"decision": "accept", "seed": 7}, tmp_path / "gate.json")
+    gate = GATE | {"decision": "accept", "seed": 7, "run_frames": 7}
+    write_json(gate, tmp_path / "gate.json")
     notes = ["--gate", tmp_path / "gate.json", "--sample", "soil", "--settings", '{"min_residues": 30}']
     notes += ["--started", "2026-01-02T03:04:05Z", "--commit", "abc-dirty", "--snakemake", "9.27.1"]
     notes += ["--image", "oras://x/y:1", "--image-sha256", "f" * 64]
@@ -304,7 +309,7 @@ def test_run_json_says_what_made_the_results(tmp_path: Path) -> None:
         "pack_sha256": hashes,
         "dnabert_s": [encoder],
         "esm2": [encoder, encoder | {"device": "NVIDIA A100"}],
-        "divergence": GATE | {"decision": "accept", "seed": 7},
+        "divergence": gate,
         "workflow": {"version": __version__, "commit": "abc", "changed": True},
         "container": {"image": "oras://x/y:1", "sha256": "f" * 64},
     }

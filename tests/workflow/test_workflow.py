@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shlex
 import shutil
 import subprocess
 from datetime import UTC, datetime, timedelta
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 from helpers import ODD, REPOSITORY, planned_jobs, rehash, scores, snakemake, tree, write_fasta
 
 from virnucflow import __version__
@@ -74,6 +76,24 @@ def test_run_json_says_what_made_the_results(base: Path) -> None:
     began, ended = (datetime.fromisoformat(run[key]) for key in ("started", "ended"))
     assert timedelta(0) <= split - began < timedelta(minutes=5)
     assert timedelta(0) <= written - ended < timedelta(minutes=1)
+
+
+def test_every_setting_that_changes_results_is_noted(prepared: Path) -> None:
+    """Those that the schema marks so, in the run.json of a gated or of a standard sample."""
+    plan = snakemake(prepared, "-n", "-p", divergence_frames=300)
+    commands = [shlex.split(line) for line in plan.splitlines() if "write_results.py" in line]
+    settings = [json.loads(words[words.index("--settings") + 1]) for words in commands]
+    flash, standard = sorted(settings, key=lambda one: one["attention"])
+    schema = yaml.safe_load((REPOSITORY / "workflow" / "schemas" / "config.schema.yaml").read_text())["properties"]
+    change = {name for name, setting in schema.items() if setting.get("x-changes-results")} | {"precision"}
+    training = {name for name in change if name.startswith("training_")} | {"trained_model", "split_by", "train_on"}
+    elsewhere = {"model", "rna", "shard_megabases", "reference_run"}  # other keys, the shards, another target
+    assert flash.keys() | standard.keys() == change - training - elsewhere
+    assert flash.keys() - standard.keys() == {
+        "attention_kernel", "divergence_frames", "divergence_seed", "divergence_accept", "divergence_refuse",
+        "decide_on", "strict", "on_divergence",
+    }  # fmt: skip
+    assert (flash["precision"], standard["precision"]) == ("auto", "fp32")
 
 
 def test_a_commit_is_noted_and_no_reason_to_compute_again(tmp_path: Path, pack_directory: Path) -> None:

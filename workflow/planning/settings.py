@@ -136,7 +136,7 @@ def _contradictions(config: Mapping) -> Iterator[str]:
     """What is wrong with settings together."""
     accept, refuse = config["divergence_accept"], config["divergence_refuse"]
     if refuse > accept:
-        yield f"divergence_refuse is {refuse}, above divergence_accept, {accept}; give refuse <= accept"
+        yield f"divergence_refuse is above divergence_accept ({refuse} > {accept}); give refuse <= accept"
     if config["on_divergence"] == "fallback" and (
         config["precision"]["standard"] != "fp32" or config["standard_allows"]
     ):

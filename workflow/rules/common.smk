@@ -269,8 +269,8 @@ try:
 except PlanningError as error:
     raise Refused(str(error)) from None
 config["model"] = pack_directory(config["model"])
-FORCED_ATTENTION = forced_attention()
 PACK_SHA256 = read_pack_sha256()
+FORCED_ATTENTION = forced_attention()
 CATALOGUE = config["models"]
 if not os.path.exists(CATALOGUE) and (ROOT / CATALOGUE).exists():  # the workflow's own
     CATALOGUE = portable(ROOT / CATALOGUE)

@@ -9,7 +9,10 @@ from snakemake import __version__ as snakemake_version
 
 
 def settings_of_results(sample):
-    """The settings that change results of this sample, as JSON; `rna` is known from the table of its sequences."""
+    """The settings that change results of this sample, as JSON, with the number of shards that two of them gave.
+
+    The model pack is known from the scores, and `rna` from the table of sequences.
+    """
     path = attention(sample)
     names = ["chunk_length", "duplicate_ids", "min_residues", "device"]
     names += ["attention_kernel"] if path == "flash" else ["standard_allows"]
@@ -17,7 +20,8 @@ def settings_of_results(sample):
         names += ["divergence_frames", "divergence_seed", "divergence_accept", "divergence_refuse"]
         names += ["decide_on", "strict", "on_divergence"]
     chosen = {name: config[name] for name in names}
-    return json.dumps(chosen | {"attention": path, "precision": config["precision"][path]}, sort_keys=True)
+    chosen |= {"attention": path, "precision": config["precision"][path], "shards": len(shards(sample))}
+    return json.dumps(chosen, sort_keys=True)
 
 
 @cache

@@ -6,8 +6,9 @@ in which the sampled frames are, among others or alone. Any two ways to compute 
 
 import argparse
 import json
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 import pandas as pd
@@ -15,17 +16,44 @@ import pandas as pd
 from virnucflow.calls import call_chunks
 from virnucflow.classifier import LABELS, VIRUS
 from virnucflow.cli import InputError, argument_parser, log, run, staged
+from virnucflow.digests import digest_file
 from virnucflow.divergence import compare, compare_with_truth, distances, in_words
 from virnucflow.divergence_figures import save_figures
 from virnucflow.embeddings import load_rows
 from virnucflow.json_files import write_json
 from virnucflow.labels import read_labels
-from virnucflow.model_pack import read_model_pack
+from virnucflow.model_pack import ModelPack, read_model_pack
 from virnucflow.reliability import reliability
 from virnucflow.tables import SAMPLE, SCORES, digest, read_parquet, read_provenance, write_tsv
 
 ENCODERS = ("dnabert_s", "esm2")
 COMPARED = ["score_others", "score_virus", "prediction"]  # columns of both runs, side by side
+
+
+class EncoderMade(TypedDict):
+    """What of an encoder's run may change numbers."""
+
+    kernel: str
+    precision: str
+    allowed: str
+    device: str
+
+
+class ScoresMade(TypedDict):
+    """What is read of the provenance of scores; `chunks` only of a shard of a run."""
+
+    attention: str
+    dnabert_s: EncoderMade
+    esm2: EncoderMade
+    chunks: NotRequired[int]
+
+
+class SampleMade(TypedDict):
+    """The provenance of a sample: frames and chunks of the run, and the seed that it was drawn with."""
+
+    run_frames: int
+    chunks: int
+    seed: int
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -54,8 +82,10 @@ def read_scores(path: Path, features: Path) -> pd.DataFrame:
     return scores
 
 
-def read_run(scores_files: list[Path], features_files: list[Path], names: pd.Series) -> tuple[pd.DataFrame, np.ndarray]:
-    """Scores and features of the frames of these names, in their order, from the shards of a run."""
+def read_run(
+    scores_files: list[Path], features_files: list[Path], names: pd.Series, pack: ModelPack
+) -> tuple[pd.DataFrame, np.ndarray]:
+    """Scores and features of the frames of these names, in their order, from the shards of a run by this pack."""
     if len(scores_files) != len(features_files):
         raise InputError(f"{len(features_files)} files of features, {len(scores_files)} of scores; give as many")
     scores, features = [], []
@@ -64,6 +94,10 @@ def read_run(scores_files: list[Path], features_files: list[Path], names: pd.Ser
         rows = np.flatnonzero(table["name"].isin(names))
         scores.append(table.iloc[rows])
         features.append(load_rows(features_file, "features", rows)[0])
+        if features[-1].shape[1] != pack.feature_width:
+            raise InputError(
+                f"{features_file}: of another model's shape than {pack.directory}; compare models of one shape"
+            )
     table = pd.concat(scores, ignore_index=True)
     if table["name"].duplicated().any() or len(table) != len(names):
         raise InputError(f"{scores_files[0]}: its run has not each sampled frame once; give all shards of one run")
@@ -78,15 +112,25 @@ def reliability_of_chunks(fast_scores: list[Path], truth: pd.Series) -> pd.DataF
     return reliability(chunks["sequence_id"].map(truth) == LABELS[VIRUS], chunks["best_score"])
 
 
-def settings(provenance: dict[str, Any]) -> dict[str, Any]:
+def read_made(paths: list[Path], chunks: int) -> list[ScoresMade]:
+    """The provenance of the scores of a run, which has so many chunks, or of its sampled frames alone."""
+    made = [read_provenance(path, ScoresMade) for path in paths]
+    found = [one["chunks"] for one in made if "chunks" in one]
+    if found and sum(found) != chunks:
+        raise InputError(
+            f"{paths[0]}: its run has {sum(found)} chunks, but the sample is of {chunks}; give each shard of one run"
+        )
+    return made
+
+
+def settings(made: ScoresMade) -> dict[str, Any]:
     """What of a shard's provenance may change numbers."""
-    kept = ("kernel", "precision", "allowed", "device")
-    return {"attention": provenance["attention"]} | {
-        encoder: {key: provenance[encoder][key] for key in kept} for encoder in ENCODERS
+    return {"attention": made["attention"]} | {
+        encoder: {key: made[encoder][key] for key in EncoderMade.__annotations__} for encoder in ENCODERS
     }
 
 
-def distinct(several: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def distinct(several: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     return list({json.dumps(one, sort_keys=True): one for one in several}.values())
 
 
@@ -94,19 +138,19 @@ def main() -> None:
     arguments = parse_arguments()
     pack = read_model_pack(arguments.model)
     sample = read_parquet(arguments.sample, SAMPLE).to_pandas()
-    fast, fast_features = read_run(arguments.fast_scores, arguments.fast_features, sample["name"])
-    reference, reference_features = read_run(arguments.reference_scores, arguments.reference_features, sample["name"])
-    if fast_features.shape != reference_features.shape:
-        raise InputError(f"{arguments.reference_features[0]}: of another model's shape; compare models of one shape")
+    provenance = read_provenance(arguments.sample, SampleMade)
+    runs = {"fast": arguments.fast_scores, "reference": arguments.reference_scores}
+    made = {run: distinct(map(settings, read_made(files, provenance["chunks"]))) for run, files in runs.items()}
+    fast, fast_features = read_run(arguments.fast_scores, arguments.fast_features, sample["name"], pack)
+    reference, reference_features = read_run(
+        arguments.reference_scores, arguments.reference_features, sample["name"], pack
+    )
     frames = fast.merge(reference[["name", *COMPARED]], on="name", suffixes=("_fast", "_reference"))
     frames = frames.assign(**{name: sample[name] for name in ("residues", "stratum", "weight")})
     width = pack.dnabert_s.hidden_size
     for encoder, columns in (("dnabert_s", slice(0, width)), ("esm2", slice(width, None))):
         for name, column in distances(fast_features[:, columns], reference_features[:, columns]).items():
             frames[f"{encoder}_{name}"] = column
-    provenance = read_provenance(arguments.sample)
-    runs = {"fast": arguments.fast_scores, "reference": arguments.reference_scores}
-    made = {path: distinct([settings(read_provenance(file)) for file in files]) for path, files in runs.items()}
     precisions = {}
     for encoder in ENCODERS:
         used = {how[encoder]["precision"] for how in made["fast"]}  # more than one where shards ran on other devices
@@ -120,9 +164,10 @@ def main() -> None:
         findings["truth"] = compare_with_truth(frames, truth) | {"reliability": bins.to_dict("records")}
     outputs = (arguments.divergence, arguments.compared_frames, arguments.figures)
     with staged(*outputs) as (divergence_file, frames_file, figures_file):
-        write_json(findings, divergence_file)
         write_tsv(frames, frames_file)
         save_figures(frames, bins, in_words(findings), figures_file)
+        digests = {"compared_frames": digest_file(frames_file), "figures": digest_file(figures_file)}
+        write_json(findings | {"digests": digests}, divergence_file)
     log.info(in_words(findings))
 
 

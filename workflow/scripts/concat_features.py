@@ -37,6 +37,12 @@ def main() -> None:
             f"{arguments.dnabert_s} and {arguments.esm2}: {', '.join(differing)} differ, so the rows are not of the "
             "same frames and run; embed the same frames table with both encoders"
         )
+    if missing := [key for key in SHARED if key not in first]:
+        raise InputError(f"{arguments.dnabert_s}: does not say its {', '.join(missing)}; make it again")
+    if len(parts[0]) != len(parts[1]):
+        raise InputError(
+            f"{arguments.esm2}: {len(parts[1])} rows, not {len(parts[0])} as {arguments.dnabert_s}; make it again"
+        )
     combined = {key: first[key] for key in SHARED}
     combined |= {encoder: json.dumps(values, sort_keys=True) for encoder, values in metadata.items()}
     with staged(arguments.features) as (partial,):

@@ -60,7 +60,7 @@ def write_pack(recipe: Recipe, files: Mapping[str, Path], lock: Lock, directory:
         tables[CLASSIFIER] = classifier_tensors(files[recipe.classifier], width)
     reference = v1_reference(files, recipe) if recipe.reference else None
     tokenizer, known = files[recipe.tokenizer], recipe.dnabert_s.vocab_size
-    if (size := dnabert_s.load_tokenizer(tokenizer).get_vocab_size()) > known:
+    if (size := 1 + max(dnabert_s.load_tokenizer(tokenizer).get_vocab().values(), default=0)) > known:
         raise InputError(f"{tokenizer}: has {size} tokens, the model {known}; give the published file")
     make_room(directory, sum(tensor.nbytes for table in tables.values() for tensor in table.values()))
     names = [*tables, dnabert_s.TOKENIZER, *([REFERENCE] if reference else [])]

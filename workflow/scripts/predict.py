@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import torch
 
 from virnucflow.classifier import LABELS, VIRUS, load_classifier, load_features, score
-from virnucflow.cli import Failure, argument_parser, log, run, staged
+from virnucflow.cli import Failure, InputError, argument_parser, log, run, staged
 from virnucflow.model_pack import CLASSIFIER, ENCODER_FILES, HASHES, read_model_pack
 from virnucflow.tables import FRAMES, IDENTITY, SCORES, read_parquet, read_provenance, write_parquet
 
@@ -34,6 +34,8 @@ def main() -> None:
     frames = read_parquet(arguments.frames, FRAMES)
     pack = read_model_pack(arguments.model, arguments.chunk_length)
     features, metadata = load_features(arguments.features, arguments.frames, frames["name"].to_pylist(), pack)
+    if "attention" not in metadata:
+        raise InputError(f"{arguments.features}: does not say its attention; make it again")
     scores = score(load_classifier(pack), torch.from_numpy(features)).numpy()
     if not np.isfinite(scores).all():
         raise Failure(f"{arguments.features}: a score is not finite; restore the model pack")

@@ -3,10 +3,24 @@
 import argparse
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
-from virnucflow.cli import argument_parser, run, staged
+from virnucflow.cli import InputError, argument_parser, run, staged
+from virnucflow.digests import digest_file
 from virnucflow.json_files import publish_json, read_json
+
+
+class FileDigests(TypedDict):
+    """Of the files that compare_attention.py writes beside its findings."""
+
+    compared_frames: str
+    figures: str
+
+
+class Findings(TypedDict):
+    """What is read of the findings; all of them are published."""
+
+    digests: FileDigests
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -23,12 +37,16 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> None:
     arguments = parse_arguments()
-    findings, gate = (read_json(path, dict[str, Any]) for path in (arguments.divergence, arguments.gate))
+    findings, gate = read_json(arguments.divergence, Findings), read_json(arguments.gate, dict[str, Any])
+    digests = findings.pop("digests")
     outputs = (arguments.published_findings, arguments.published_frames, arguments.published_figures)
     with staged(*outputs) as (findings_file, frames_file, figures_file):
         publish_json({"gate": gate} | findings, findings_file)
-        shutil.copyfile(arguments.compared_frames, frames_file)
-        shutil.copyfile(arguments.figures, figures_file)
+        for name, file in (("compared_frames", frames_file), ("figures", figures_file)):
+            path = getattr(arguments, name)
+            shutil.copyfile(path, file)
+            if digest_file(file) != digests[name]:
+                raise InputError(f"{path}: not as it was written with {arguments.divergence}; make both again")
 
 
 if __name__ == "__main__":

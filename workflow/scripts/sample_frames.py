@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from virnucflow.cli import InputError, argument_parser, log, run, staged
 from virnucflow.divergence import draw, stratify, weigh
-from virnucflow.tables import FRAMES, SAMPLE, SCORES, read_parquet, write_parquet
+from virnucflow.tables import FRAMES, SAMPLE, SCORES, ShardMade, read_parquet, read_provenance, write_parquet
+
+NAMES = pa.schema([FRAMES.field("name")])
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -28,13 +29,13 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def read_shard(frames_file: Path, scores_file: Path) -> pd.DataFrame:
-    """Name, residues and score of each frame of a shard."""
-    frames, scores = read_parquet(frames_file, FRAMES), read_parquet(scores_file, SCORES)
-    if not frames["name"].equals(scores["name"]):
+def read_shard(frames_file: Path, scores_file: Path) -> tuple[pd.DataFrame, int]:
+    """Residues and score of each frame of a shard, and the number of chunks that the shard had."""
+    frames, scores = read_parquet(frames_file, NAMES), read_parquet(scores_file, SCORES)
+    made, scored = (read_provenance(path, ShardMade) for path in (frames_file, scores_file))
+    if not frames["name"].equals(scores["name"]) or made["chunks"] != scored["chunks"]:
         raise InputError(f"{scores_file}: not the scores of the frames in {frames_file}; give both in shard order")
-    residues = pc.utf8_length(frames["protein"])
-    return pd.DataFrame({"residues": residues.to_numpy(), "score_virus": scores["score_virus"].to_numpy()})
+    return scores.select(["residues", "score_virus"]).to_pandas(), made["chunks"]
 
 
 def main() -> None:
@@ -43,7 +44,8 @@ def main() -> None:
         raise InputError(
             f"{len(arguments.frames)} tables of frames, {len(arguments.scores)} of scores; give them in pairs"
         )
-    shards = [read_shard(*pair) for pair in zip(arguments.frames, arguments.scores, strict=True)]
+    pairs = zip(arguments.frames, arguments.scores, strict=True)
+    shards, chunks = zip(*(read_shard(*pair) for pair in pairs), strict=True)
     every = pd.concat(shards, keys=range(len(shards)), names=["shard", "row"]).reset_index()
     strata = stratify(every["residues"].to_numpy(), every["score_virus"].to_numpy(), arguments.chunk_length)
     rows = draw(strata, arguments.number, arguments.seed)
@@ -57,7 +59,7 @@ def main() -> None:
     columns = [frames["name"], *(pa.array(sample[name]) for name in SAMPLE.names[1:])]
     with staged(arguments.sampled_frames, arguments.sample) as (frames_file, sample_file):
         write_parquet(frames, frames_file)
-        made = {"run_frames": len(every), "seed": arguments.seed}
+        made = {"run_frames": len(every), "chunks": sum(chunks), "seed": arguments.seed}
         write_parquet(pa.table(columns, schema=SAMPLE), sample_file, made)
     log.info("%d of %d frames, in %d strata", len(sample), len(every), sample["stratum"].nunique())
 

@@ -14,7 +14,7 @@ from typing import BinaryIO
 import pyarrow as pa
 
 from virnucflow.chunk_files import ChunkWriter, cut, digest_path
-from virnucflow.chunks import chunk_name, chunk_totals
+from virnucflow.chunks import MOST_CHUNKS, chunk_name, chunk_totals
 from virnucflow.cli import InputError, argument_parser, log, run, staged
 from virnucflow.compressed import Stored
 from virnucflow.fasta import Heading
@@ -23,7 +23,6 @@ from virnucflow.records import Content, changed, stream_records
 from virnucflow.tables import SEQUENCES, TableWriter
 
 MOST_CHUNK_LENGTH = 1_000_000
-MOST_CHUNKS = 2**31 - 1  # of a sequence, as the table of frames counts them
 PLACES_NAMED = 10  # of duplicates, in an error
 PLACES_PER_NAME = 5
 RENAMED_TOLD = 1000
@@ -168,13 +167,10 @@ def split(
             sequence_id, content = rename(now.path, heading), Content(heading.name)
             length = int.from_bytes(lengths.read(LENGTH_BYTES), "little")
             letters, number = content.of(pieces), 0
-            in_chunks = (piece.translate(RNA_TO_DNA) for piece in letters) if rna == "as_dna" else letters
-            for number, chunk in enumerate(cut(in_chunks, length, chunk_length), start=1):
+            if rna == "as_dna":
+                letters = (piece.translate(RNA_TO_DNA) for piece in letters)
+            for number, chunk in enumerate(cut(letters, length, chunk_length), start=1):
                 chunks.write(chunk_name(sequence_id, number), chunk)
-            for _ in letters:  # more than there were
-                pass
-            if content.length != length:
-                raise changed(now.path)
             table.add(sequence_id, number, content)
         if now != before:
             raise changed(now.path)

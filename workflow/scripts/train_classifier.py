@@ -31,7 +31,16 @@ from virnucflow.model_card import model_card
 from virnucflow.model_pack import CLASSIFIER, ENCODER_FILES, ModelPack, describe, read_model_pack, save_weights
 from virnucflow.reliability import reliability
 from virnucflow.reliability_figures import save_reliability
-from virnucflow.tables import CLUSTERS, FRAMES, PROTEINS, read_parquet, read_sequences, write_tsv
+from virnucflow.tables import (
+    CLUSTERS,
+    FRAMES,
+    PROTEINS,
+    ShardMade,
+    read_parquet,
+    read_provenance,
+    read_sequences,
+    write_tsv,
+)
 
 SEQUENCE = ["table", "sequence_id"]  # the number of the table of labels, and the name in it
 
@@ -93,6 +102,15 @@ def annotated(frames: pa.Table, proteins_file: Path | None) -> list[bool | None]
     known = read_proteins(proteins_file) if proteins_file else {}
     pairs = zip(frames["sequence_id"].to_pylist(), frames["protein"].to_pylist())
     return [protein in known[name] if name in known else None for name, protein in pairs]
+
+
+def check_shards(arguments: argparse.Namespace) -> None:
+    """InputError when the frames are not of all chunks of each sample: a shard lacks, or is of another cut."""
+    for path in dict.fromkeys(arguments.sequences):
+        frames = [file for file, of in zip(arguments.frames, arguments.sequences) if of == path]
+        found = sum(read_provenance(file, ShardMade)["chunks"] for file in frames)
+        if found != (wanted := read_sequences(path)["chunks"].sum()):
+            raise InputError(f"{path}: {wanted} chunks, but the frames are of {found}; give those of every shard once")
 
 
 @cache
@@ -224,6 +242,7 @@ def main() -> None:
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     pack = read_model_pack(arguments.model)
+    check_shards(arguments)
     sequences = read_labelled(arguments)
     frames, features = read_frames(arguments, pack)
     frames = frames.merge(sequences, how="left", on=SEQUENCE, validate="many_to_one")
@@ -275,7 +294,8 @@ def write_pack(
         paths = dict(zip(names, partial))
         for name in ENCODER_FILES:
             # No hard link: Snakemake renews the times of outputs, and with them those of the encoders in use.
-            shutil.copyfile(pack.directory / name, paths[name])
+            with pack.file(name) as path:
+                shutil.copyfile(path, paths[name])
         save_weights(classifier, paths[CLASSIFIER])
         paths["pack.json"].write_text(describe(content, {name: paths[name] for name in pack_files}), encoding="utf-8")
         write_tsv(evaluation, paths["evaluation.tsv"])

@@ -35,6 +35,9 @@ def translate(chunks: Path) -> tuple[pa.Table, int]:
         number += 1
         try:
             sequence_id, chunk = chunk_identity(record.name)
+            record.sequence.encode("ascii")
+        except UnicodeEncodeError:
+            raise InputError(f"{chunks}, line {record.line}: not a sequence; make chunks with split_fasta.py") from None
         except ValueError as error:
             raise InputError(f"{chunks}, line {record.line}: {error}; make chunks with split_fasta.py") from None
         for frame in stop_free_frames(record.sequence):

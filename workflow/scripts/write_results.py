@@ -12,7 +12,7 @@ import json
 import platform
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
 import numpy as np
 import pandas as pd
@@ -63,9 +63,10 @@ class Split(TypedDict, total=False):
 
 
 class Gate(TypedDict):
-    decision: str
-    attention: str
+    decision: Literal["accept", "validate", "refuse", "nothing to compare"]
+    attention: Literal["flash", "standard"]
     message: str
+    run_frames: NotRequired[int]
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -239,15 +240,17 @@ def provenance_of(
     }
 
 
-def read_gate(path: Path, attention: str | None) -> Gate:
-    """The decision, which must be for results of this attention."""
-    gate: Gate = read_json(path, Gate)
+def check_gate(path: Path, gate: Gate, attention: str | None, frames: int) -> None:
+    """The decision must be for results of this attention, and of as many frames as have scores."""
+    again = "decide again with divergence_gate.py"
     if attention != gate["attention"]:
         raise Failure(
-            f"{path}: is for results of {gate['attention']} attention, but the scores are of {attention}; decide again "
-            "with divergence_gate.py"
+            f"{path}: is for results of {gate['attention']} attention, but the scores are of {attention}; {again}"
         )
-    return gate
+    if gate["decision"] == "refuse" and attention == "flash":
+        raise InputError(f"{path}: refuses the results of flash attention, and yet is for them; {again}")
+    if gate.get("run_frames", frames) != frames:
+        raise InputError(f"{path}: is for {gate['run_frames']} frames, but {frames} have scores; compare and {again}")
 
 
 def main() -> None:
@@ -264,7 +267,7 @@ def main() -> None:
     if made[0].get("trained") is False:
         log.warning("model %r is untrained: these results mean nothing", model)
         note += f" model={model}"
-    gate = read_gate(arguments.gate, attention) if arguments.gate else None
+    gate: Gate | None = read_json(arguments.gate, Gate) if arguments.gate else None
     if gate and attention == "flash" and gate["decision"] == "validate":
         log.warning("the fast path needs validation: %s", gate["message"])
         note += f" divergence={gate['decision']}"
@@ -272,6 +275,8 @@ def main() -> None:
     with staged(*(getattr(arguments, name) for name in names)) as paths:
         to = dict(zip(names, paths, strict=True))
         chunks = read_chunks(arguments.scores, arguments.sequences, sequences, to["predictions"])
+        if gate:
+            check_gate(arguments.gate, gate, attention, int(chunks["frames"].sum()))
         summary = summarize_sequences(sequences, chunks, arguments.min_residues)
         write_tsv(v1_consensus(chunks), to["consensus"])
         write_tsv(summary, to["summary"])

@@ -1,39 +1,76 @@
 """config/models.yaml: the packs that can be made of published files, and where these files are."""
 
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, fields
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, Literal, TypeVar
 
-import yaml
+import msgspec
+from msgspec import Meta
 
 from virnucflow.cli import InputError
+from virnucflow.foreign import read_yaml
 from virnucflow.model_pack import DnabertSShape, Esm2Shape
+from virnucflow.shown import shown
+
+ADVICE = "compare with the workflow's own"
+LARGEST, MOST_LAYERS = 1 << 17, 200  # of a model's shape, so that building its module ends
+
+Kind = TypeVar("Kind")
+Length = Annotated[int, Meta(ge=3)]  # of a chunk, in bases
 
 
-@dataclass(frozen=True)
-class PublishedFile:
+class Unfit(Exception):
+    """What a catalogue has that no recipe can be read from."""
+
+
+class PublishedFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A file, by its name in a folder, with what is known of it."""
 
     name: str
-    url: str
+    url: Annotated[str, Meta(pattern="^https?://[!-~]+$")]
     licence: str
     citation: str
-    size: int | None = None
-    sha256: str | None = None
-    git_blob: str | None = None
+    size: Annotated[int, Meta(ge=0)] | None = None
+    sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")] | None = None
+    git_blob: Annotated[str, Meta(pattern="^[0-9a-f]{40}$")] | None = None
 
     @property
     def has_checksum(self) -> bool:
         return bool(self.sha256 or self.git_blob)
 
 
-@dataclass(frozen=True)
-class Run:
+class Run(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The files of a run of VirNucPro v1: its input and what it gave."""
 
     fasta: str
     embeddings: str
     predictions: str
+
+
+class Runs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Runs of VirNucPro v1, from which packs take reference values."""
+
+    source: str
+    chunk_length: Length
+    runs: list[Run]
+
+
+class Pack(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A pack as the catalogue has it: an encoder's files and its shape are in one table."""
+
+    esm2: dict[str, str]
+    dnabert_s: dict[str, str]
+    chunk_length: Length | None = None
+    classifier: str | None = None
+    reference: list[Literal["dnabert_s", "esm2", "scores"]] = []
+
+
+class Catalogue(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """All packs and files by their names; one that is not asked for may be anything."""
+
+    files: dict[str, Any]
+    packs: dict[str, Any]
+    reference: Runs
 
 
 @dataclass(frozen=True)
@@ -57,39 +94,71 @@ class Recipe:
 
 
 def read_recipe(path: Path, name: str) -> Recipe:
-    """The recipe of one pack, with the files that it needs."""
+    """The recipe of one pack, with the files that it needs. Raises InputError."""
     try:
-        catalogue = yaml.safe_load(path.read_text(encoding="utf-8"))
-        known = ", ".join(catalogue["packs"])
-        if name not in catalogue["packs"]:
-            raise InputError(f"{path}: knows no pack {name!r}; set model to one of {known}")
-        return _recipe(name, catalogue["packs"][name], catalogue["reference"], catalogue["files"])
-    except (yaml.YAMLError, UnicodeDecodeError, TypeError, KeyError, AttributeError) as error:
-        said = " ".join(str(error).split())
-        raise InputError(f"{path}: not a table of models ({said}); compare with the workflow's own") from None
+        catalogue = _typed("it", Catalogue, read_yaml(path, "a table of models", ADVICE))
+        if name not in catalogue.packs:
+            known = shown(", ".join(catalogue.packs))
+            raise InputError(f"{path}: knows no pack {shown(name)!r}; set model to one of {known}")
+        return _recipe(name, _typed(f"pack {shown(name)}", Pack, catalogue.packs[name]), catalogue)
+    except Unfit as error:
+        raise InputError(f"{path}: not a table of models ({error}); {ADVICE}") from None
 
 
-def _recipe(name: str, pack: dict[str, Any], reference: dict[str, Any], files: dict[str, Any]) -> Recipe:
-    esm2, dnabert_s = dict(pack["esm2"]), dict(pack["dnabert_s"])
-    runs = [Run(**run) for run in reference["runs"]] if pack.get("reference") else []
+def _recipe(name: str, pack: Pack, catalogue: Catalogue) -> Recipe:
+    esm2, dnabert_s = dict(pack.esm2), dict(pack.dnabert_s)
+    runs = catalogue.reference.runs if pack.reference else []
     recipe = Recipe(
         name=name,
-        chunk_length=pack.get("chunk_length"),
-        esm2_weights=esm2.pop("weights"),
-        esm2=Esm2Shape(**esm2),
-        dnabert_s_weights=dnabert_s.pop("weights"),
-        dnabert_s_config=dnabert_s.pop("config"),
-        tokenizer=dnabert_s.pop("tokenizer"),
-        dnabert_s=DnabertSShape(**dnabert_s),
-        classifier=pack.get("classifier"),
-        reference=pack.get("reference", []),
-        reference_source=reference["source"],
-        reference_chunk_length=reference["chunk_length"],
+        chunk_length=pack.chunk_length,
+        esm2_weights=esm2.pop("weights", ""),
+        esm2=_shape("esm2", Esm2Shape, esm2, "num_layers", "embed_dim", "attention_heads"),
+        dnabert_s_weights=dnabert_s.pop("weights", ""),
+        dnabert_s_config=dnabert_s.pop("config", ""),
+        tokenizer=dnabert_s.pop("tokenizer", ""),
+        dnabert_s=_shape(
+            "dnabert_s", DnabertSShape, dnabert_s, "num_hidden_layers", "hidden_size", "num_attention_heads"
+        ),
+        classifier=pack.classifier,
+        reference=pack.reference,
+        reference_source=catalogue.reference.source,
+        reference_chunk_length=catalogue.reference.chunk_length,
         reference_runs=runs,
         files={},
     )
     names = [recipe.esm2_weights, recipe.dnabert_s_weights, recipe.dnabert_s_config, recipe.tokenizer]
     names += [recipe.classifier] if recipe.classifier else []
     names += [file for run in runs for file in (run.fasta, run.embeddings, run.predictions)]
-    recipe.files.update({file: PublishedFile(file, **files[file]) for file in names})
+    recipe.files.update({file: _file(file, catalogue.files) for file in names})
     return recipe
+
+
+def _typed(where: str, kind: type[Kind], value: Any) -> Kind:  # noqa: ANN401 - whatever the catalogue has
+    """A value of the catalogue, in which all is text, as what it has to be."""
+    try:
+        return msgspec.convert(value, kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise Unfit(f"{where}: {shown(str(error))}") from None
+
+
+def _shape(where: str, kind: type[Kind], values: dict[str, str], layers: str, width: str, heads: str) -> Kind:
+    """An encoder's shape; the names of three of its numbers say which must be small, and which divide another."""
+    if unknown := values.keys() - {field.name for field in fields(kind)}:
+        raise Unfit(f"{where}: unknown {shown(min(unknown))}")
+    shape = _typed(where, kind, values)
+    numbers = {field.name: getattr(shape, field.name) for field in fields(kind)}
+    wrong = [name for name, number in numbers.items() if not 0 < number <= (MOST_LAYERS if name == layers else LARGEST)]
+    if not wrong and numbers[width] % numbers[heads]:
+        wrong = [heads]
+    if wrong:
+        raise Unfit(f"{where}: {wrong[0]} is {shown(numbers[wrong[0]])}, which no model has")
+    return shape
+
+
+def _file(name: str, files: dict[str, Any]) -> PublishedFile:
+    path = PurePosixPath(name)
+    if not path.name or not name.isprintable() or path.is_absolute() or ".." in path.parts:
+        raise Unfit(f"{shown(name)!r} is no name of a file in a folder")
+    if not isinstance(known := files.get(name), dict):
+        raise Unfit(f"files has no {shown(name)}")
+    return _typed(f"file {shown(name)}", PublishedFile, known | {"name": name})

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterator
 
 SEPARATOR = "_chunk_"
+MOST_CHUNKS = 2**31 - 1  # of a sequence, as the table of frames counts them
 
 
 def chunk_coordinates(length: int, chunk_length: int) -> Iterator[tuple[int, int]]:
@@ -53,6 +54,7 @@ def chunk_identity(name: str) -> tuple[str, int]:
     Raises ValueError for anything else.
     """
     sequence_id, separator, chunk = name.rpartition(SEPARATOR)
-    if not separator or not chunk.isdecimal():
+    number = int(chunk) if chunk.isdecimal() and len(chunk) <= len(str(MOST_CHUNKS)) else 0
+    if not separator or not 0 < number <= MOST_CHUNKS or chunk_name(sequence_id, number) != name:
         raise ValueError(f"{name!r} is not the name of a chunk")
-    return sequence_id, int(chunk)
+    return sequence_id, number

@@ -1,6 +1,5 @@
 """VirNucPro's classifier: a perceptron with one hidden layer over the concatenated embeddings."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +8,7 @@ from torch import nn
 
 from virnucflow.cli import InputError
 from virnucflow.embeddings import load_tensor
+from virnucflow.json_files import parse_json
 from virnucflow.model_pack import CLASSIFIER, HASHES, ModelPack, load_weights, meta_device
 from virnucflow.tables import digest
 
@@ -37,10 +37,9 @@ def load_classifier(pack: ModelPack) -> MLPClassifier:
         raise InputError(f"{pack.directory}: has encoders, but no classifier; give a pack with one")
     tensors = pack.tensors(CLASSIFIER)
     path = pack.directory / CLASSIFIER
-    try:
-        hidden, features = tensors["hidden_layer.weight"].shape
-    except KeyError:
-        raise InputError(f"{path}: missing hidden_layer.weight; restore the pack") from None
+    if "hidden_layer.weight" not in tensors or tensors["hidden_layer.weight"].dim() != 2:
+        raise InputError(f"{path}: no matrix hidden_layer.weight; restore the pack")
+    hidden, features = tensors["hidden_layer.weight"].shape
     if features != pack.feature_width:
         raise InputError(f"{path}: takes {features} features, the encoders give {pack.feature_width}; restore the pack")
     with meta_device():
@@ -51,13 +50,15 @@ def load_classifier(pack: ModelPack) -> MLPClassifier:
 def load_features(path: Path, frames: Path, names: list[str], pack: ModelPack) -> tuple[np.ndarray, dict[str, str]]:
     """Features (frames, width) and their metadata, found to be of the frames in `frames` and of the pack's encoders."""
     features, metadata = load_tensor(path, "features")
-    if metadata.get("names_sha256") != digest(names):
+    if metadata.get("names_sha256") != digest(names) or len(features) != len(names):
         raise InputError(f"{path}: not of the frames in {frames}; embed these frames")
     for encoder, files in HASHES.items():
-        made = json.loads(metadata[encoder])
+        made = parse_json(metadata.get(encoder, ""), path, dict[str, str])
         for key, file in files.items():
-            if made[key] != pack.sha256[file]:
+            if made.get(key) != pack.sha256[file]:
                 raise InputError(f"{path}: not made with {file} of {pack.directory}; embed with this pack")
+    if (found := features.shape[1]) != (wanted := pack.feature_width):
+        raise InputError(f"{path}: {found} values per frame, not {wanted}; embed with this pack")
     return features, metadata
 
 

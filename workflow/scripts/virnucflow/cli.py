@@ -2,16 +2,19 @@
 
 import argparse
 import errno
+import fcntl
 import logging
 import os
 import re
+import secrets
 import signal
+import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 from virnucflow import final_error
 
@@ -19,7 +22,7 @@ log = logging.getLogger("virnucflow")
 Settings = TypeVar("Settings")  # a dataclass
 
 MOST_LETTERS = 1000  # of a message
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class InputError(Exception):
@@ -43,10 +46,13 @@ def one_line(message: str) -> str:
     What it quotes may be hostile: a control character, an escape sequence of a terminal or a line end becomes `\\x1b`,
     `\\n` and the like.
     """
-    if len(message) > MOST_LETTERS:
-        half = (MOST_LETTERS - 5) // 2
-        message = f"{message[:half]} ... {message[-half:]}"
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message)
+    escaped = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in _shortened(message))
+    return _shortened(escaped)
+
+
+def _shortened(text: str) -> str:
+    half = (MOST_LETTERS - 5) // 2
+    return text if len(text) <= MOST_LETTERS else f"{text[:half]} ... {text[-half:]}"
 
 
 def run(main: Callable[[], None]) -> None:
@@ -72,6 +78,8 @@ def run(main: Callable[[], None]) -> None:
         sys.exit(_complain(program, str(error), 2))
     except OSError as error:
         sys.exit(_complain(program, _cause(error), 1))
+    except MemoryError:
+        sys.exit(_complain(program, "out of memory; give this job more", 1))
     except Failure as error:
         sys.exit(_complain(program, str(error), 1))
 
@@ -133,23 +141,69 @@ def read_settings(arguments: argparse.Namespace, settings: type[Settings]) -> Se
 def staged(*outputs: Path) -> Iterator[list[Path]]:
     """Yield a path beside each output to write to; move them into place together once the block has ended well.
 
-    Each process has paths of its own, so that two never write one file: where Snakemake alone was killed, a job goes on
-    beside its next attempt. What other attempts left beside an output is removed.
+    Each attempt has paths of its own, whatever host, container or process it is, so that no two write one file: where
+    Snakemake alone was killed, a job goes on beside its next attempt. What other attempts left beside an output is
+    removed, unless one that lives on another host is writing it; an attempt whose files are removed fails.
     """
-    names = {output: f"{output.name}.{os.getpid()}.partial" for output in outputs}
-    partial = [output.with_name(name) for output, name in names.items()]
     for folder in {output.parent for output in outputs}:
         folder.mkdir(parents=True, exist_ok=True)
-        for path in folder.glob("*.partial"):
-            if path.with_suffix("").with_suffix("") in names:
-                path.unlink(missing_ok=True)
+    _remove_leftovers(outputs)
+    attempt = f"{_host()}-{os.getpid()}-{secrets.token_hex(4)}"
+    partial = [_partial(output, attempt) for output in outputs]
     try:
-        yield partial
-        for path in partial:
-            with path.open("rb") as file:
-                os.fsync(file.fileno())  # a machine that fails later has not lost what is in place
-        for path, output in zip(partial, outputs, strict=True):
-            os.replace(path, output)
+        with partial[0].open("xb") as first:
+            _lock(first)
+            yield partial
+            for path, output in zip(partial, outputs, strict=True):
+                if not path.exists():
+                    raise Failure(f"{output}: another attempt to make it began, and removed what this one had written")
+                with path.open("rb") as file:
+                    os.fsync(file.fileno())  # a machine that fails later has not lost what is in place
+            for path, output in zip(partial, outputs, strict=True):
+                os.replace(path, output)
+    except OSError as error:
+        named = dict(zip(map(str, partial), outputs))
+        if str(error.filename) in named or (error.filename is None and error.errno in NO_ROOM):
+            error.filename = str(named.get(str(error.filename), outputs[0]))
+        raise
     finally:
         for path in partial:
             path.unlink(missing_ok=True)
+
+
+def _host() -> str:
+    return re.sub(r"[^A-Za-z0-9]", "_", socket.gethostname())[:40]
+
+
+def _partial(output: Path, attempt: str) -> Path:
+    return output.with_name(f"{output.name}.{attempt}.partial")
+
+
+def _remove_leftovers(outputs: tuple[Path, ...]) -> None:
+    """Remove what other attempts left beside the outputs. One is alive that has locked its part of the first."""
+    wanted = set(outputs)
+    for folder in {output.parent for output in outputs}:
+        for path in folder.glob("*.partial"):
+            name, _, attempt = path.name.removesuffix(".partial").rpartition(".")
+            ours = attempt.startswith(f"{_host()}-")
+            if path.parent / name in wanted and (ours or not _is_locked(_partial(outputs[0], attempt))):
+                path.unlink(missing_ok=True)
+
+
+def _is_locked(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return not _lock(file)
+    except FileNotFoundError:
+        return False
+
+
+def _lock(file: BinaryIO) -> bool:
+    """Lock a file until it is closed; False when another process has. A file system without locks gives them to all."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass
+    return True

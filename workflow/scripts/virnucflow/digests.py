@@ -5,16 +5,27 @@ or goes there, has its SHA-256.
 """
 
 import json
+from pathlib import Path
 from typing import Any
 
 import xxhash
 
+PART = 1 << 20  # bytes of a file at a time
 Hasher = xxhash.xxh3_128  # has update(buffer) and hexdigest()
 
 
 def digest_bytes(data: bytes | memoryview) -> str:
     """The digest of some bytes: 32 hexadecimal digits."""
     return xxhash.xxh3_128_hexdigest(data)
+
+
+def digest_file(path: Path) -> str:
+    """The digest of a file's bytes."""
+    hasher = Hasher()
+    with path.open("rb") as file:
+        while part := file.read(PART):
+            hasher.update(part)
+    return hasher.hexdigest()
 
 
 def digest_json(value: Any) -> str:  # noqa: ANN401

@@ -20,7 +20,7 @@ from torch import nn
 from virnucflow.arithmetic import DTYPES
 from virnucflow.attention_kernels import choose_kernel
 from virnucflow.batches import equal_length_batches
-from virnucflow.cli import InputError
+from virnucflow.cli import InputError, reading
 from virnucflow.model_pack import DnabertSShape, ModelPack, load_weights, meta_device
 
 FILE = "dnabert_s.safetensors"
@@ -47,6 +47,8 @@ def load_dnabert_s(
     load_weights(model, pack.tensors(FILE, device), pack.directory / FILE).to(dtype)
     with pack.file(TOKENIZER) as path:
         tokenizer = load_tokenizer(path)
+        if max(tokenizer.get_vocab().values(), default=0) >= pack.dnabert_s.vocab_size:
+            raise InputError(f"{path}: has more tokens than the model's {pack.dnabert_s.vocab_size}; restore the pack")
     if attention == "standard":
         return lambda sequences: embed_standard(model, tokenizer, sequences), STANDARD_KERNEL
     kernel = choose_kernel(kernel, pack.dnabert_s.hidden_size // pack.dnabert_s.num_attention_heads, dtype, device)
@@ -65,10 +67,8 @@ def add_ends(tokenizer: Tokenizer) -> None:
 
 def load_tokenizer(path: Path) -> Tokenizer:
     """The tokenizer without the padding and truncation that its file may ask for: v1 encodes whole sequences alone."""
-    try:
+    with reading(path, "a tokenizer", "restore the pack"):
         tokenizer = Tokenizer.from_file(str(path))
-    except Exception as error:  # the library raises nothing more special
-        raise InputError(f"{path}: not a tokenizer ({error}); restore the pack") from None
     tokenizer.no_padding()
     tokenizer.no_truncation()
     return tokenizer

@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
+from re import fullmatch
 from typing import NamedTuple
 
 import requests
@@ -14,9 +15,13 @@ from tqdm import tqdm
 
 from virnucflow.catalogue import PublishedFile
 from virnucflow.cli import Failure, InputError, log, staged
+from virnucflow.foreign import read_json
 from virnucflow.model_pack import file_sha256
+from virnucflow.shown import shown
 
+NUMBER = "[0-9]{1,18}"  # of bytes, in a header
 BLOCK = 1 << 16  # bytes that are lost at most when a download is cut
+LONGEST_REASON = 300  # letters
 LONGEST_WAIT = 60  # seconds between two attempts
 
 
@@ -32,6 +37,10 @@ class Passing(Exception):
     """A fault that may be gone soon."""
 
 
+class Elsewhere(Passing):
+    """A server does not give the file from where it was asked to."""
+
+
 TEMPORARY = (
     Passing,
     requests.ConnectionError,
@@ -40,15 +49,26 @@ TEMPORARY = (
 )
 
 
+class Session(requests.Session):
+    """Reads nothing of an answer that redirects: requests would take all of it into memory, at any length."""
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        if target := super().get_redirect_target(resp):
+            resp.raw.close()
+        return target
+
+
 class Lock:
     """What was first fetched from each address that publishes no checksum: a JSON file, for one's own keeping."""
 
     def __init__(self, path: Path) -> None:
+        """Raises InputError when the file is not a table of SHA-256 by addresses."""
         self.path = path
-        try:
-            self.entries = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        except ValueError as error:
-            raise InputError(f"{path}: not JSON ({error}); restore it, or delete it to trust what comes next") from None
+        advice = "restore it, or delete it to trust what comes next"
+        self.entries = read_json(path, advice) if path.exists() else {}
+        values = self.entries.values() if isinstance(self.entries, dict) else [None]
+        if not all(isinstance(value, str) and fullmatch("[0-9a-f]{64}", value) for value in values):
+            raise InputError(f"{path}: not a table of addresses and SHA-256; {advice}")
 
     def sha256(self, file: PublishedFile) -> str | None:
         return self.entries.get(file.url)
@@ -78,7 +98,7 @@ def take_files(files: Iterable[PublishedFile], folder: Path, lock: Lock) -> dict
     """The paths of files that were brought by hand, by their names, after they were found to be the published ones."""
     for file in files:
         path = folder / file.name
-        if not path.exists():
+        if not path.is_file():
             raise InputError(f"{path}: no such file; bring it from {file.url}")
         if wrong := problem(path, file, lock):
             raise InputError(f"{path}: {wrong}; bring it again from {file.url}")
@@ -138,7 +158,7 @@ def download(url: str, path: Path, size: int | None, patience: Patience) -> None
     )
     try:
         attempts(_transfer, url, path, size, patience.timeout)
-    except (Passing, requests.RequestException) as error:
+    except (Passing, requests.RequestException, ValueError) as error:  # ValueError: of an address
         raise Failure(
             f"{url}: {_reason(error)}; run again to go on, or bring the file by hand and set model_source"
         ) from None
@@ -152,33 +172,57 @@ def _transfer(url: str, path: Path, size: int | None, timeout: float) -> None:
     if start == size:
         return
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
-    with requests.get(url, headers=headers, stream=True, timeout=timeout) as response:
-        status = response.status_code
-        if status == 416 or (
-            status == 206 and not response.headers.get("Content-Range", "").startswith(f"bytes {start}-")
-        ):
-            path.unlink()
-            raise Passing("the server does not go on from here; beginning anew")
-        if status == 429 or status >= 500:
-            raise Passing(f"the server says {status} {response.reason}")
-        if status not in (200, 206):
-            raise Failure(f"{url}: the server says {status} {response.reason}; check the address in config/models.yaml")
-        if response.headers.get("Content-Type", "").startswith("text/html"):  # of a proxy, or of a network's login
-            raise Failure(f"{url}: a web page came, not the file; log in to the network, or check the address")
-        start = start if status == 206 else 0
-        total = size
-        if "Content-Length" in response.headers:
-            total = start + int(response.headers["Content-Length"])
-        if size not in (None, total):
+    with Session() as session, session.get(url, headers=headers, stream=True, timeout=timeout) as response:
+        try:
+            start, total = _announced(url, response, start)
+        except Elsewhere:
+            path.unlink(missing_ok=True)
+            raise
+        if size is not None and total not in (None, size):
             raise Failure(f"{url}: has {total} bytes, not {size}: not what was published; nothing was kept")
+        total = size if total is None else total
         free = shutil.disk_usage(path.parent).free
         if total and total - start > free:
             raise Failure(f"{path}: {(total - start) / 1e9:.1f} GB to come, {free / 1e9:.1f} GB free; make room")
         progress = tqdm(total=total, initial=start, desc=path.stem, unit="B", unit_scale=True, mininterval=2)
         with path.open("ab" if start else "wb") as file, progress:
             for block in response.iter_content(BLOCK):
+                start += len(block)
+                if total is not None and start > total:
+                    path.unlink()
+                    raise Failure(f"{url}: has more than {total} bytes: not what was published; nothing was kept")
                 file.write(block)
                 progress.update(len(block))
+        if total is not None and start < total:
+            raise Passing(f"the answer ended after {start} of {total} bytes")
+
+
+def _announced(url: str, response: requests.Response, start: int) -> tuple[int, int | None]:
+    """With which byte of the file an answer begins, and how many bytes the file has, where the answer says it.
+
+    Raises Passing and Failure for an answer that is not the file from byte `start`, or from the first, on.
+    """
+    status, said = response.status_code, f"the server says {response.status_code} {shown(response.reason or '')}"
+    if status == 429 or status >= 500:
+        raise Passing(said)
+    if status == 416:
+        raise Elsewhere("the server does not go on from here; beginning anew")
+    if status not in (200, 206):
+        raise Failure(f"{url}: {said}; check the address in config/models.yaml")
+    if response.headers.get("Content-Type", "").startswith("text/html"):  # of a proxy, or of a network's login
+        raise Failure(f"{url}: a web page came, not the file; log in to the network, or check the address")
+    if (encoding := response.headers.get("Content-Encoding", "identity")) != "identity":
+        raise Failure(f"{url}: came encoded ({shown(encoding)}), which was not asked for; try without a proxy")
+    length = response.headers.get("Content-Length", "")
+    if length and not fullmatch(NUMBER, length):
+        raise Failure(f"{url}: the server says Content-Length {shown(length)}, which is no length; try another mirror")
+    if status == 200:
+        return 0, int(length) if length else None
+    spoken = fullmatch(f"bytes ({NUMBER})-({NUMBER})/({NUMBER})", response.headers.get("Content-Range", ""))
+    first, last, total = map(int, spoken.groups()) if spoken else (-1, -1, -1)
+    if first != start or not first <= last < total or (length and int(length) != last + 1 - first):
+        raise Elsewhere("the server does not go on from here; beginning anew")
+    return start, total
 
 
 def _say(state: RetryCallState) -> None:
@@ -190,4 +234,5 @@ def _reason(error: BaseException) -> str:
     while isinstance(cause := next((a for a in error.args if isinstance(a, BaseException)), None), BaseException):
         error = cause
     reason = getattr(error, "reason", None)
-    return " ".join(str(reason if isinstance(reason, BaseException) else error).split()) or type(error).__name__
+    said = str(reason if isinstance(reason, BaseException) else error)
+    return shown(" ".join(said.split()), LONGEST_REASON) or type(error).__name__

@@ -43,7 +43,7 @@ def save_tensors(tensors: Mapping[str, np.ndarray], path: Path, metadata: dict[s
         file.write(struct.pack("<Q", len(encoded)))
         file.write(encoded)
         for _, tensor in sorted(tensors.items()):
-            tensor.tofile(file)
+            file.write(np.ascontiguousarray(tensor).data)  # unlike tofile, it says why a write failed
 
 
 def save_rows(rows: np.ndarray, name: str, path: Path, metadata: dict[str, str]) -> None:
@@ -72,6 +72,8 @@ def load_rows(path: Path, name: str, rows: np.ndarray) -> tuple[np.ndarray, dict
     Only the blocks that hold them are read and checked.
     """
     with _File(path, name) as file:
+        if len(rows) and rows.max() >= file.shape[0]:
+            raise InputError(f"{path}: has {file.shape[0]} rows, not {rows.max() + 1}; make it again")
         found = np.empty((len(rows), file.shape[1]), dtype=np.float32)
         for number, block in enumerate(file.blocks):
             wanted = (rows >= block.start) & (rows < block.stop)

@@ -9,12 +9,14 @@ import fcntl
 import os
 import re
 import shutil
+import stat
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from virnucflow.cli import log
+from virnucflow.cli import Failure, log
 
 LOCKS = Path("/tmp/virnucflow-gpus")
 VISIBLE = "CUDA_VISIBLE_DEVICES"
@@ -103,17 +105,19 @@ def _lock(path: Path) -> bool:
 def _open(path: Path) -> int:
     """Open a file for reading, which is enough to lock it, and make it for everybody when it is not there.
 
-    Where everybody may write, the kernel lets nobody open another's file with O_CREAT (fs.protected_regular).
+    Where everybody may write, the kernel lets nobody open another's file with O_CREAT (fs.protected_regular). Nothing
+    is waited for that another user put there instead: a link is not followed, and a pipe is not waited at.
     """
-    while True:
-        try:
-            return os.open(path, os.O_RDONLY)
-        except FileNotFoundError:
-            umask = os.umask(0)
-            try:
-                path.parent.mkdir(mode=0o1777, exist_ok=True)
-                return os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL, 0o666)
-            except FileExistsError:  # another process was faster
-                continue
-            finally:
-                os.umask(umask)
+    umask = os.umask(0)
+    try:
+        path.parent.mkdir(mode=0o1777, exist_ok=True)
+        with suppress(FileExistsError):
+            os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL, 0o666))
+        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        raise Failure(f"{path}: cannot be opened to lock the GPU ({error.strerror}); remove it") from None
+    finally:
+        os.umask(umask)
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        raise Failure(f"{path}: not a plain file, as the lock of a GPU is; remove it")
+    return file

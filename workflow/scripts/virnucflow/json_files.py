@@ -2,12 +2,14 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from virnucflow.cli import InputError, reading
 from virnucflow.digests import digest_json
+
+Kind = TypeVar("Kind")
 
 DIGEST = "digest"  # the key that write_json adds: of everything else
 MOST_BYTES = 1 << 26  # of a JSON file
@@ -29,21 +31,26 @@ def read_json(path: Path, kind: type) -> dict[str, Any]:
     Raises InputError when it has not, or when the file was changed since.
     """
     value = _parse(path, "make it again")
-    if value.pop(DIGEST, None) != digest_json(value):
+    digest = value.pop(DIGEST, None)
+    with reading(path, "a JSON file"):
+        found = digest_json(value)
+    if digest != found:
         raise InputError(f"{path}: damaged or edited: its digest is not that of its content; make it again")
-    return _checked(value, path, kind, "make it again")
+    _convert(value, path, kind, "make it again")
+    return value
 
 
-def read_published_json(path: Path, kind: type, advice: str) -> dict[str, Any]:
-    """A file from elsewhere, as read_json but without a digest; `advice` says what to do when it is unfit."""
-    return _checked(_parse(path, advice), path, kind, advice)
+def read_published_json(path: Path, kind: type[Kind], advice: str) -> Kind:
+    """A file from elsewhere as an object of `kind`; `advice` says what to do when it is not one."""
+    return _convert(_parse(path, advice), path, kind, advice)
 
 
 def parse_json(text: str | bytes, path: Path, kind: type, advice: str = "make it again") -> Any:  # noqa: ANN401
-    """A JSON text out of the file `path`, with the keys and types of `kind`."""
+    """A JSON text that the file `path` holds, which has the keys and types of `kind`, and maybe others."""
     with reading(path, "a JSON text that this workflow wrote", advice):
         value = json.loads(text, parse_constant=_refuse_constant)
-    return _checked(value, path, kind, advice)
+    _convert(value, path, kind, advice)
+    return value
 
 
 def _parse(path: Path, advice: str) -> dict[str, Any]:
@@ -60,9 +67,8 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is no number of JSON")
 
 
-def _checked(value: Any, path: Path, kind: type, advice: str) -> Any:  # noqa: ANN401
+def _convert(value: Any, path: Path, kind: type[Kind], advice: str) -> Kind:  # noqa: ANN401
     try:
-        msgspec.convert(value, kind)
+        return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
         raise InputError(f"{path}: not as expected: {error}; {advice}") from None
-    return value

@@ -7,9 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from msgspec import Meta, Struct
+from msgspec.structs import asdict
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch.overrides import TorchFunctionMode
@@ -17,6 +19,7 @@ from torch.overrides import TorchFunctionMode
 from virnucflow.chunks import wrong_chunk_length
 from virnucflow.cli import InputError, log
 from virnucflow.embeddings import save_tensors
+from virnucflow.json_files import read_published_json
 
 ENCODER_FILES = ("esm2.safetensors", "dnabert_s.safetensors", "tokenizer.json")
 CLASSIFIER = "classifier.safetensors"
@@ -33,25 +36,45 @@ HASHES = {
 }
 
 
+# Bounds of what a description may ask for: far above any model, and what a shape costs before its weights are read.
+Width = Annotated[int, Meta(ge=1, le=1 << 20)]
+Layers = Annotated[int, Meta(ge=1, le=1000)]
+Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+
+
 @dataclass(frozen=True)
 class Esm2Shape:
     """ESM-2's shape, by the names of fair-esm's ESM2; the feed-forward width is 4 * embed_dim."""
 
-    num_layers: int
-    embed_dim: int
-    attention_heads: int
+    num_layers: Layers
+    embed_dim: Width
+    attention_heads: Width
 
 
 @dataclass(frozen=True)
 class DnabertSShape:
     """DNABERT-S's shape, by the names of its published configuration."""
 
-    vocab_size: int
-    num_hidden_layers: int
-    hidden_size: int
-    num_attention_heads: int
-    intermediate_size: int
-    layer_norm_eps: float
+    vocab_size: Width
+    num_hidden_layers: Layers
+    hidden_size: Width
+    num_attention_heads: Width
+    intermediate_size: Width
+    layer_norm_eps: Annotated[float, Meta(gt=0, lt=1)]
+
+
+class _Description(Struct, forbid_unknown_fields=True):
+    """What `pack.json` says, as ModelPack has it."""
+
+    name: str
+    trained: bool
+    chunk_lengths: tuple[Annotated[int, Meta(ge=3)], ...]
+    esm2: Esm2Shape
+    dnabert_s: DnabertSShape
+    provenance: str
+    licence: str
+    quality: dict[str, Any] | None
+    sha256: dict[str, Sha256]
 
 
 @dataclass(frozen=True)
@@ -102,21 +125,20 @@ class ModelPack:
         with self.file(name) as path:
             try:
                 return load_file(path, device=str(device))
-            except SafetensorError as error:
+            except SafetensorError as error:  # reading() would take a GPU's lack of memory for damage, too
                 raise InputError(f"{path}: not a safetensors file ({error}); restore the pack") from None
 
 
 def read_model_pack(directory: Path, chunk_length: int | None = None) -> ModelPack:
     """Read a pack's description; refuse one for another chunk length, and warn when its weights are random."""
     path = directory / "pack.json"
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        content["esm2"] = Esm2Shape(**content["esm2"])
-        content["dnabert_s"] = DnabertSShape(**content["dnabert_s"])
-        content["chunk_lengths"] = tuple(content["chunk_lengths"])
-        pack = ModelPack(directory=directory, **content)
-    except (ValueError, TypeError, KeyError) as error:
-        raise InputError(f"{path}: not the description of a model pack ({error}); restore the pack") from None
+    pack = ModelPack(directory=directory, **asdict(read_published_json(path, _Description, "restore the pack")))
+    for encoder, width, heads in (
+        ("esm2", pack.esm2.embed_dim, pack.esm2.attention_heads),
+        ("dnabert_s", pack.dnabert_s.hidden_size, pack.dnabert_s.num_attention_heads),
+    ):
+        if width % heads:
+            raise InputError(f"{path}: {encoder}: {heads} heads do not share a width of {width}; restore the pack")
     if missing := {*ENCODER_FILES, *([CLASSIFIER] if pack.chunk_lengths else [])} - pack.sha256.keys():
         raise InputError(f"{path}: no SHA-256 of {', '.join(sorted(missing))}; restore the pack")
     if chunk_length and (problem := wrong_chunk_length(str(path), chunk_length, pack.chunk_lengths)):

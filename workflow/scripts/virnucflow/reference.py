@@ -5,11 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 
-from virnucflow.cli import Failure, InputError, log
+from virnucflow.cli import Failure, log, reading
 from virnucflow.embeddings import save_tensors
 from virnucflow.model_pack import REFERENCE, ModelPack
 
@@ -32,6 +33,15 @@ class Reference(NamedTuple):
         return {"dnabert_s": self.nucleotides, "esm2": self.proteins}[encoder]
 
 
+class _Texts(msgspec.Struct, forbid_unknown_fields=True):
+    """What a file of reference values has as metadata."""
+
+    names: list[str]
+    nucleotides: list[str]
+    proteins: list[str]
+    source: str
+
+
 def save_reference(reference: Reference, path: Path) -> None:
     """Write reference values as a pack has them."""
     texts = ("names", "nucleotides", "proteins", "source")
@@ -43,13 +53,19 @@ def load_reference(pack: ModelPack) -> Reference | None:
     if REFERENCE not in pack.sha256:
         return None
     with pack.file(REFERENCE) as path:
-        try:
+        with reading(path, "reference values of a model pack", "restore the pack"):
             with safe_open(path, framework="np") as file:
                 values = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
                 texts = {name: json.loads(text) for name, text in (file.metadata() or {}).items()}
-            return Reference(**texts, values=values)
-        except (SafetensorError, TypeError, ValueError) as error:
-            raise InputError(f"{path}: not reference values of a model pack ({error}); restore the pack") from None
+            found = msgspec.convert(texts, _Texts)
+            number = len(found.names)
+            if not number == len(found.nucleotides) == len(found.proteins):
+                raise ValueError("not as many names as nucleotides and proteins")
+            widths = {"dnabert_s": pack.dnabert_s.hidden_size, "esm2": pack.esm2.embed_dim, "scores": 2}
+            for name, value in values.items():
+                if value.shape != (number, widths[name]) or not np.isfinite(value).all():
+                    raise ValueError(f"{name} does not fit its frames and the pack")
+        return Reference(**texts, values=values)
 
 
 class Comparison(NamedTuple):

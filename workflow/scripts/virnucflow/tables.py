@@ -69,6 +69,12 @@ CLUSTERS = pa.schema([("labels", pa.string()), ("sequence_id", pa.string()), ("c
 PROVENANCE, DIGESTS = b"virnucflow", b"virnucflow.digests"
 
 
+class ShardMade(TypedDict):
+    """What the provenance of a shard's frames and of its scores says: how many chunks it was made of."""
+
+    chunks: int
+
+
 class Digests(TypedDict):
     """What a parquet file has under DIGESTS: a digest of the text under PROVENANCE, and one of each column."""
 
@@ -79,7 +85,7 @@ class Digests(TypedDict):
 class TableWriter:
     """Writes a table in parts; the same parts and provenance give the same bytes.
 
-    `provenance` is to be set before the block ends. A missing value, or a part with other columns, is a ValueError.
+    `provenance` is to be set before the block ends. What is missing or not finite is a ValueError.
     """
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
@@ -119,7 +125,7 @@ def write_parquet(table: pa.Table, path: Path, provenance: dict[str, Any] | None
 def read_parquet(path: Path, schema: pa.Schema) -> pa.Table:
     """Read the columns of `schema`; others are left out.
 
-    Raises InputError when one is missing, has another type or a missing value, or is not what was written.
+    Raises InputError when one is missing, has another type, lacks a finite value, or is not what was written.
     """
     with _open(path, schema) as (file, digests):
         with reading(path, "a parquet file that can be read"):
@@ -134,18 +140,14 @@ def read_parquet(path: Path, schema: pa.Schema) -> pa.Table:
 def read_batches(path: Path, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     """Yield the rows of the columns of `schema` in parts, as read_parquet would have them.
 
-    The digests are known after the last part: nothing is to be put in place before.
+    The file is read twice: nobody is given a row before all are found to be as they were written.
     """
     with _open(path, schema) as (file, digests):
-        found, batches = _TableDigest(schema), file.iter_batches(columns=schema.names)
-        while True:
-            with reading(path, "a parquet file that can be read"):
-                batch = next(batches, None)
-            if batch is None:
-                break
+        found = _TableDigest(schema)
+        for batch in _batches(path, file, schema):
             _update(path, found, batch)
-            yield batch
         _compare(path, found, digests)
+        yield from _batches(path, file, schema)
 
 
 def read_provenance(path: Path, kind: type = dict[str, Any]) -> Any:  # noqa: ANN401
@@ -184,8 +186,19 @@ def digest(names: Iterable[str]) -> str:
     return sha256.hexdigest()
 
 
+def _batches(path: Path, file: pq.ParquetFile, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    with reading(path, "a parquet file that can be read"):
+        batches = file.iter_batches(columns=schema.names)
+    while True:
+        with reading(path, "a parquet file that can be read"):
+            batch = next(batches, None)
+        if batch is None:
+            return
+        yield batch
+
+
 def _update(path: Path, found: "_TableDigest", batch: pa.RecordBatch) -> None:
-    with reading(path, "a table without missing values"):
+    with reading(path, "a table of this workflow"):
         found.update(batch)
 
 
@@ -206,7 +219,7 @@ class _TableDigest:
         self._hashers = {name: defaultdict(Hasher) for name in schema.names}
 
     def update(self, batch: pa.RecordBatch) -> None:
-        """Go on with the next rows. ValueError when a value is missing."""
+        """Go on with the next rows. ValueError when a value is missing or not finite."""
         for name, hashers in self._hashers.items():
             for kind, values in _plain_arrays(batch.column(name)):
                 hashers[kind].update(values)
@@ -236,6 +249,8 @@ def _plain_arrays(array: pa.Array, kind: str = "") -> Iterator[tuple[str, np.nda
             yield f"{kind}bytes", np.frombuffer(buffers[2], dtype=np.uint8)[offsets[0] : offsets[-1]]
     else:
         width = array.type.byte_width
+        if pa.types.is_floating(array.type) and not np.isfinite(array.to_numpy(zero_copy_only=False)).all():
+            raise ValueError("a value that is not finite")
         yield f"{kind}bytes", np.frombuffer(buffers[1], dtype=np.uint8)[start * width : end * width]
 
 
