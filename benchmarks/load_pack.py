@@ -20,15 +20,8 @@ from shared import add_shapes  # shared.py puts programs and library on the path
 
 from build_untrained_pack import HIDDEN, build_tokenizer
 from virnucflow import classifier, dnabert_s, esm2
-from virnucflow.model_pack import (
-    ENCODER_FILES,
-    DnabertSShape,
-    Esm2Shape,
-    describe,
-    file_sha256,
-    read_model_pack,
-    save_weights,
-)
+from virnucflow.model_pack import DnabertSShape, Esm2Shape, describe, file_sha256, read_model_pack, save_weights
+from virnucflow.pack_files import ENCODER_FILES
 
 ENCODERS = {"esm2": (esm2.load_esm2, esm2.FILE), "dnabert_s": (dnabert_s.load_dnabert_s, dnabert_s.FILE)}
 

@@ -202,22 +202,22 @@ def elsewhere(folder: Path) -> Path:
     phage = next(read_fasta(EXAMPLE / "phage_lambda.fasta.gz")).sequence
     names = [f"{label}{number}" for label in ("virus", "others") for number in range(20)]
     write_fasta(place / "here" / "a.fa", {name: phage[i * 1200 :][:1200] for i, name in enumerate(names)})
-    labels = "".join(f"{name}\t{name.rstrip('0123456789')}\n" for name in names)
-    (place / "here" / "labels.tsv").write_text(f"sequence_id\tlabel\n{labels}")
+    parts = ("train", "train", "validation", "test")
+    rows = [f"{name}\t{name.rstrip('0123456789')}\t{parts[i % 4]}\n" for i, name in enumerate(names)]
+    (place / "here" / "labels.tsv").write_text("sequence_id\tlabel\tsplit\n" + "".join(rows))
     (place / "here" / "samples.tsv").write_text("sample\tfasta\tlabels\na\ta.fa\tlabels.tsv\n")
     return place
 
 
 def test_models_are_read_and_made_outside_the_working_directory(checkout: Path, elsewhere: Path, image: Path) -> None:
-    config = {"samples": "samples.tsv", "container": str(image), "device": "cpu", "split_by": "sequence_id"}
+    config = {"samples": "samples.tsv", "container": str(image), "device": "cpu", "split_by": "split"}
     config |= {"models": "../catalogue/mine.yaml", "model_source": str(elsewhere / "by hand")}
     config |= {"model": str(elsewhere / "packs" / "new" / NAME), "training_epochs": 2, "training_hidden": 8}
     config |= {"trained_model": str(elsewhere / "made" / "of" / "mine")}
     (elsewhere / "here" / "config.yaml").write_text(yaml.safe_dump(config))
-    command = [*in_directory(checkout, elsewhere / "here"), "--cores", "2", "--sdm", "apptainer"]
+    command = [*in_directory(checkout, elsewhere / "here"), "--sdm", "apptainer", "--cores", "2"]
     run(*command, "fetch_models")
-    packs = elsewhere / "packs" / "new"
-    assert {path.name for path in packs.iterdir()} == {NAME, "lock.json"} and (packs / NAME / "pack.json").exists()
+    assert (elsewhere / "packs" / "new" / NAME / "pack.json").exists()
     run(*command, "train")
     pack = json.loads((elsewhere / "made" / "of" / "mine" / "pack.json").read_text())
     assert all((elsewhere / "made" / "of" / "mine" / name).exists() for name in pack["sha256"])

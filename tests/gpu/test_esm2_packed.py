@@ -124,11 +124,11 @@ def test_fp8(wide_pack: ModelPack) -> None:
 
 
 def test_program_on_the_gpu_names_kernel_and_device(wide_pack: ModelPack, tmp_path: Path) -> None:
-    from helpers import write_fasta
+    from helpers import with_digest, write_fasta
 
     from virnucflow.embeddings import load_tensor
 
-    chunks = write_fasta(tmp_path / "chunks.fa", {"a_chunk_1": "GCCGCAGCTGCG" * 30})
+    chunks = with_digest(write_fasta(tmp_path / "chunks.fa", {"a_chunk_1": "GCCGCAGCTGCG" * 30}))
     run_program("translate_frames", "--chunks", chunks, "--frames", tmp_path / "frames")
     arguments = ["--frames", tmp_path / "frames", "--model", wide_pack.directory, "--attention", "flash"]
     run_program("embed_esm2", *arguments, "--precision", "auto", "--embeddings", tmp_path / "out")

@@ -12,6 +12,7 @@ import pytest
 from helpers import fake_gpus, run_program
 
 from check_setup import check_commands, check_dates, check_home, check_pack, check_python, frames_per_chunk
+from virnucflow.pack_files import CLASSIFIER, ENCODER_FILES
 
 
 def problems(pack: Path | None, work: Path, *options: str, bases: float = 1e6, chunk_length: int = 500) -> list[str]:
@@ -61,7 +62,8 @@ def test_every_problem_comes_at_once(mine: Path, tmp_path: Path) -> None:
     assert len(found) == 7
 
 
-GOOD = {"chunk_lengths": [500], "sha256": {}, "esm2": {"embed_dim": 3}, "dnabert_s": {"hidden_size": 3}}
+SHA256 = dict.fromkeys((*ENCODER_FILES, CLASSIFIER), "0")
+GOOD = {"chunk_lengths": [500], "sha256": SHA256, "esm2": {"embed_dim": 3}, "dnabert_s": {"hidden_size": 3}}
 LONG = "A" * 100000
 
 
@@ -74,10 +76,14 @@ LONG = "A" * 100000
             {"sha256": []},
             {"sha256": None},
             {"sha256": 3},
-            {"sha256": {"../../etc/passwd": "0"}},
-            {"sha256": {"\x1b[2J": "0"}},
-            {"sha256": {LONG: "0"}},
+            {"sha256": {}},
+            {"sha256": dict.fromkeys(ENCODER_FILES, "0")},  # though it is for a chunk length
+            {"sha256": {name: "0" for name in SHA256 if name != "esm2.safetensors"}},
+            {"sha256": SHA256 | {"../../etc/passwd": "0"}},
+            {"sha256": SHA256 | {"\x1b[2J": "0"}},
+            {"sha256": SHA256 | {LONG: "0"}},
             {"chunk_lengths": 500},
+            {"chunk_lengths": {}},
             {"chunk_lengths": ["500"]},
             {"chunk_lengths": [{}]},
             {"chunk_lengths": {LONG: 1}},
@@ -195,7 +201,7 @@ def test_files_dated_ahead_are_named_with_what_to_do(tmp_path: Path) -> None:
         file.touch()
     assert check_dates([*map(str, files), str(tmp_path / "absent")]) == []
     for file in files[1:]:
-        os.utime(file, (time.time() + 7200,) * 2)
+        os.utime(file, (time.time() + 7199.5,) * 2)
     first, *others, last = check_dates(map(str, files))
     assert first.startswith(f"{files[1]}: dated in the future, 2:00:00 ahead") and first.endswith("; touch it")
     assert len(others) == 9 and last == "and 3 more files are dated in the future; touch them"

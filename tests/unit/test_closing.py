@@ -7,7 +7,8 @@ from types import SimpleNamespace
 import pytest
 
 from planning import closing
-from planning.closing import MOST_FAILURES, MOST_LETTERS, Failure, closing_words
+from planning.closing import MOST_FAILURES, Failure, closing_words
+from virnucflow.cli import MOST_LETTERS
 
 
 @pytest.fixture(autouse=True)
@@ -107,7 +108,7 @@ GATE = {"decision": "validate", "message": "labels of 97 % agree", "attention": 
         ({"counts": {"sequences": 0, "frames": 0}}, "no sequence in its files"),
         ({"counts": {"sequences": 4, "frames": 0}}, "no frame without a stop codon, so nothing was scored"),
         ({"counts": {"sequences": 4, "frames": 5, "status": {"ok": 0}}}, "no sequence is long enough for a call"),
-        ({"counts": {"sequences": 4, "frames": 5, "rna_sequences": 2}}, "2 sequences with U, read as T"),
+        ({"counts": {"sequences": 4, "frames": 5, "rna_sequences": 2}}, "sequences with U, read as T: 2"),
         ({"counts": {}}, ""),
     ],
 )

@@ -167,6 +167,14 @@ def test_clusters_reach_across_samples(tmp_path: Path) -> None:
     assert "5 sequences in 3 clusters; the largest has 2" in said
 
 
+def test_rna_is_with_its_dna(tmp_path: Path) -> None:
+    (tmp_path / "all.labels").write_text(LABELS + "dna\tvirus\nrna\tvirus\nother\tvirus\n")
+    samples = {"v": {"dna": ONE, "rna": ONE.replace("T", "U"), "other": OTHER}}
+    cluster_sequences(tmp_path, samples, {"v": "all.labels"})
+    found = {name: of for (_, name), of in read_clusters(tmp_path).items()}
+    assert found["dna"] == found["rna"] != found["other"]
+
+
 def test_one_name_in_two_samples_of_the_same_labels_is_one_sequence(tmp_path: Path) -> None:
     (tmp_path / "all.labels").write_text(LABELS + "a\tvirus\nb\tvirus\nc\tvirus\n")
     samples = {"v": {"a": ONE, "b": ONE[:500]}, "w": {"a": OTHER, "c": OTHER[:500]}}

@@ -509,10 +509,19 @@ def changed(old: str, new: str) -> str:
         "an unknown number": (changed("layer_norm_eps", "epsilon"), "dnabert_s: unknown epsilon"),
         "a missing number": (changed("      layer_norm_eps: 1.0e-12\n", ""), "missing required field `layer_norm_eps`"),
         "not a number": (changed("1.0e-12", ".nan"), "dnabert_s: Expected `float`, got `str`"),
-        "NaN": (changed("1.0e-12", "nan"), "layer_norm_eps is nan, which no model has"),
-        "too many layers": (changed("num_layers: 36", "num_layers: 99999"), "num_layers is 99999, which no model has"),
-        "no heads": (changed("attention_heads: 40", "attention_heads: 0"), "attention_heads is 0, which no model has"),
-        "heads that do not divide": (changed("attention_heads: 40", "attention_heads: 39"), "attention_heads is 39"),
+        "NaN": (changed("1.0e-12", "nan"), "Expected `float` > 0.0 - at `$.layer_norm_eps`"),
+        "too many layers": (
+            changed("num_layers: 36", "num_layers: 99999"),
+            "int` <= 1000 - at `$.num_layers`",
+        ),
+        "no heads": (
+            changed("attention_heads: 40", "attention_heads: 0"),
+            "int` >= 1 - at `$.attention_heads`",
+        ),
+        "heads that do not divide": (
+            changed("attention_heads: 40", "attention_heads: 39"),
+            "which does not divide",
+        ),
         "a file that is not there": (changed("weights: esm2_t36_3B_UR50D.pt", "weights: x.pt"), "files has no x.pt"),
         "no file": (changed("weights: esm2_t36_3B_UR50D.pt, ", ""), "'' is no name of a file in a folder"),
         "a file elsewhere": (changed("weights: esm2_t36_3B_UR50D.pt", "weights: ../x"), "'../x' is no name of a file"),

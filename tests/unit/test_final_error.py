@@ -3,15 +3,20 @@
 from pathlib import Path
 
 import pytest
-from helpers import run_program
+from helpers import run_program, with_digest
 
 from virnucflow import final_error
+
+
+def chunks(folder: Path, text: str) -> None:
+    (folder / "chunks.fa").write_text(text)
+    with_digest(folder / "chunks.fa")
 
 
 @pytest.fixture
 def attempt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """An attempt at a job of translate_frames whose input is bad; what it says."""
-    (tmp_path / "chunks.fa").write_text("no chunk\n")
+    chunks(tmp_path, "no chunk\n")
 
     def run(number: int, *options: str, code: int = 2) -> str:
         monkeypatch.setenv(final_error.ATTEMPT, str(number))
@@ -31,7 +36,7 @@ def test_second_attempt_ends_with_what_the_first_said_without_reading(attempt, t
 
 def test_mended_input_is_tried_again(attempt, tmp_path: Path) -> None:
     attempt(1)
-    (tmp_path / "chunks.fa").write_text(">a_chunk_1\nGCCGCAGCT\n")
+    chunks(tmp_path, ">a_chunk_1\nGCCGCAGCT\n")
     attempt(2, code=0)
     assert (tmp_path / "frames.parquet").exists()
 
@@ -44,7 +49,7 @@ def test_next_run_begins_anew(attempt, tmp_path: Path) -> None:
 
 
 def test_other_failures_leave_no_mark(attempt, tmp_path: Path) -> None:
-    (tmp_path / "chunks.fa").write_text(">a_chunk_1\nGCCGCAGCT\n")
+    chunks(tmp_path, ">a_chunk_1\nGCCGCAGCT\n")
     (tmp_path / "frames.parquet").mkdir()
     (tmp_path / "frames.parquet" / "file").touch()
     attempt(1, code=1)

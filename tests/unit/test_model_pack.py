@@ -156,7 +156,7 @@ def test_bad_description_is_refused(change: dict, copy: Path, frames: Path) -> N
     (copy / "pack.json").write_text(json.dumps(description | change))
     assert "pack.json: " in embed("embed_esm2", frames, copy, code=2)
     (copy / "pack.json").write_text("{")
-    assert "not the description of a model pack" in embed("embed_esm2", frames, copy, code=2)
+    assert "pack.json: not a JSON file" in embed("embed_esm2", frames, copy, code=2)
 
 
 @pytest.mark.parametrize(

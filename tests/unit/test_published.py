@@ -16,7 +16,8 @@ from safetensors.torch import load_file, save_file
 from virnucflow import dnabert_s, esm2
 from virnucflow.classifier import CLASSIFIER, load_classifier, score
 from virnucflow.cli import InputError
-from virnucflow.model_pack import REFERENCE, read_model_pack
+from virnucflow.model_pack import read_model_pack
+from virnucflow.pack_files import REFERENCE
 from virnucflow.published import classifier_tensors, dnabert_s_tensors, esm2_tensors, v1_reference
 from virnucflow.reference import load_reference
 

@@ -12,7 +12,8 @@ from helpers import error_line, rehash, run_program
 from virnucflow import dnabert_s, esm2
 from virnucflow.arithmetic import DTYPES
 from virnucflow.cli import Failure, InputError
-from virnucflow.model_pack import REFERENCE, ModelPack, read_model_pack
+from virnucflow.model_pack import ModelPack, read_model_pack
+from virnucflow.pack_files import REFERENCE
 from virnucflow.reference import (
     LARGEST_DIFFERENCE,
     LARGEST_SCORE_DIFFERENCE,

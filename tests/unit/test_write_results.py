@@ -81,6 +81,17 @@ def read(path: Path) -> list[list[str]]:
     return [line.split("\t") for line in path.read_text().splitlines()]
 
 
+def test_empty_file_has_results_of_no_row(tmp_path: Path) -> None:
+    (tmp_path / "in.fa").touch()
+    sequences = tmp_path / "sequences.parquet"
+    write_parquet(SEQUENCES.empty_table(), sequences, {"rna": "as_dna", "rna_records": 0, "inputs": []})
+    scores = write_scores(tmp_path / "0.parquet", [], MADE | {"chunks": 0})
+    inputs = ["--scores", scores, "--sequences", sequences, "--fasta", tmp_path / "in.fa", "--chunk-length", 500]
+    run_program("write_results", *inputs, *outputs(tmp_path))
+    assert len(read(tmp_path / "out" / "summary")) == len(read(tmp_path / "out" / "chunk-summary")) == 1
+    assert json.loads((tmp_path / "out" / "provenance").read_text())["counts"]["sequences"] == 0
+
+
 def test_every_sequence_is_there_in_order(tmp_path: Path) -> None:
     run_program("write_results", *write_inputs(tmp_path), *outputs(tmp_path))
     assert read(tmp_path / "out" / "summary") == [

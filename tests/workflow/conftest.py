@@ -17,7 +17,7 @@ def prepare(folder: Path) -> Path:
     pieces = {f"lambda_{i}": lambda_phage[i * 2400 : i * 2400 + 300 * (i + 1)] for i in range(15)}
     write_fasta(folder / "phage.fa", pieces | ODD)
     coli_file = write_fasta(folder / "coli.fa", {"coli_1": coli[:7300], "coli_2": coli[9000:12345]})
-    (folder / "coli.fa.gz").write_bytes(gzip.compress(coli_file.read_bytes()))
+    (folder / "coli.fa.gz").write_bytes(gzip.compress(coli_file.read_bytes(), mtime=0))
     coli_file.unlink()
     write_fasta(folder / "v1.fa", {"v1": lambda_phage[20000:24000]})
     sheet = "sample\tfasta\tattention\nmixed\tphage.fa\t\nmixed\tcoli.fa.gz\t\nv1\tv1.fa\tstandard\n"

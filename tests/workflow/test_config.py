@@ -73,10 +73,9 @@ def test_rules_and_programs_have_the_same_token_budget(attention: str, folder: P
 
 def test_missing_inputs_are_named(folder: Path) -> None:
     assert "nowhere.tsv" in snakemake(folder, "-n", code=1, samples="nowhere.tsv")
-    assert "elsewhere/pack.json" in snakemake(folder, "-n", code=1, model="elsewhere")
+    assert "model: models/elsewhere is not there" in snakemake(folder, "-n", code=1, model="elsewhere")
     (folder / "one.fa").unlink()
-    said = snakemake(folder, "-n", code=1)
-    assert "MissingInputException" in said and "one.fa" in said
+    assert "samples.tsv, line 2: fasta: one.fa is not there" in snakemake(folder, "-n", code=1)
 
 
 def chosen(said: str) -> dict[str, set[str]]:

@@ -60,9 +60,11 @@ def test_dry_run_needs_neither_image_nor_apptainer(folder: Path, apptainer: dict
     assert "split_fasta" in contained(folder, "-n", environment={"PATH": f"{tmp_path}/few"}, container="absent.sif")
 
 
-def test_programs_see_workflow_model_and_input(folder: Path, apptainer: dict[str, str], tmp_path: Path) -> None:
+def test_programs_see_workflow_model_and_input(
+    folder: Path, apptainer: dict[str, str], tmp_path: Path, pack_directory: Path
+) -> None:
     (tmp_path / "a.sif").touch()
-    (tmp_path / "packs" / "mine").mkdir(parents=True)
+    shutil.copytree(pack_directory, tmp_path / "packs" / "mine")
     apptainer["APPTAINER_BIND"] = "/mine"
     places = {"container": str(tmp_path / "a.sif"), "model": str(tmp_path / "packs" / "mine")}
     contained(folder, "--no-hooks", environment=apptainer, **places)

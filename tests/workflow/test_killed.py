@@ -23,6 +23,8 @@ JOBS = 10  # of a run: split, two shards of translate, embed twice, concat, pred
 # What a job meets: no memory left, a time limit (a moment between its two signals), a cancelled job or failed node.
 WAYS = ("SIGKILL", "SIGTERM, SIGKILL", "SIGTERM", "SIGKILL with its shell")
 
+TRIED_ONCE = ("split_fasta", "write_results")  # Snakemake cannot tell a kill from bad input, which is final
+
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory, pack_directory: Path) -> Path:
@@ -108,7 +110,11 @@ def test_killed_job_is_retried(seed: int, folder: Path, undisturbed: Path) -> No
         kill(victim[0], way)
     code = run.wait(300)
     said = (folder / "said.log").read_text()
-    assert code == 0, said
+    if victim and victim[1] in TRIED_ONCE and code:
+        assert not (folder / "results" / "a" / "run.json").exists()
+        snakemake(folder, "--rerun-incomplete", **SETTINGS)
+    else:
+        assert code == 0, said
     retried = "and was retried" if "Trying to restart job" in said else "which had just ended"
     print(f"seed {seed}: {way}: {victim[1] + ', ' + retried if victim else 'nothing ran any more'}")
     check(folder, undisturbed)

@@ -64,12 +64,6 @@ def test_fetch_that_fails_says_why_in_one_line(folder: Path) -> None:
     assert "knows no pack 'untrained'; set model to one of virnucpro-500, virnucpro-300" in said
 
 
-def test_run_without_its_pack_says_how_to_get_it(folder: Path) -> None:
-    for model, path in ((NAME, f"models/{NAME}"), ("mine/pack", "mine/pack")):
-        said = snakemake(folder, "-n", code=1, model=model)
-        assert f"model: {path}/pack.json is not there; run fetch_models, or give a pack's directory" in said
-
-
 def test_check_of_the_untrained_pack(folder: Path) -> None:
     assert "passed: untrained on cpu computes what it should" in snakemake(folder, "check_models")
 

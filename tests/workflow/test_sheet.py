@@ -7,6 +7,7 @@ import pytest
 from helpers import EXAMPLE, planned_jobs, snakemake, write_fasta
 
 from virnucflow.fasta import read_fasta
+from virnucflow.tables import SEQUENCES, write_parquet
 
 ODD_NAMES = [
     "--dup=rename", "-x.fa", "asm_{k127}.fa", "{sample}.fa", "{{x}}.fa", "{input.fasta}.fa", "<results>.fa",
@@ -62,6 +63,7 @@ def test_other_settings_of_any_name(odd: Path) -> None:
         file = odd / reference / "work/odd" / kind / "flash" / f"00001.{suffix}"
         file.parent.mkdir(parents=True)
         file.touch()
+    write_parquet(SEQUENCES.empty_table(), odd / reference / "work/odd/sequences.parquet", {"shards": 1})
     (odd / "--models={x}").write_text("")
     settings = {
         "model": "-packs {sample}/<x>", "trained_model": "--trained model", "models": "--models={x}",

@@ -1,5 +1,6 @@
 """What a run needs and is not there stops it before anything is planned: old results are never taken for new ones."""
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -75,6 +76,39 @@ def test_a_pack_that_is_not_there_or_not_whole_stops_a_finished_run(copy: Path) 
     ]
 
 
+def test_a_pack_without_a_classifier_is_for_training_alone(copy: Path) -> None:
+    shutil.copytree(REPOSITORY / "resources" / "models" / "lite", copy / "encoders")
+    description = json.loads((copy / "encoders" / "pack.json").read_text())
+    del description["sha256"]["classifier.safetensors"]
+    (copy / "encoders" / "pack.json").write_text(json.dumps(description))
+    assert "sha256 has no classifier.safetensors" in refused(copy, "-n", model="encoders")[0]
+    (copy / "encoders" / "pack.json").write_text(json.dumps(description | {"chunk_lengths": []}))
+    (copy / "encoders" / "classifier.safetensors").unlink()
+    assert "model: encoders has no classifier; train one on it" in refused(copy, "-n", model="encoders")[0]
+    assert planned_jobs(snakemake(copy, "check_models", "-n", model="encoders")) == {"check_models": 1}
+    (copy / "labels.tsv").write_text("sequence_id\tlabel\nv1\tvirus\n")
+    (copy / "samples.tsv").write_text(f"{SHEET}v1\tv1.fa\tlabels.tsv\n")
+    assert planned_jobs(snakemake(copy, "train", "-n", model="encoders"))["train_classifier"] == 1
+
+
+def test_results_without_snakemakes_record_of_what_made_them_are_not_up_to_date(copy: Path) -> None:
+    """As of a copy without hidden folders; any setting would pass for the one that they were made with."""
+    shutil.rmtree(copy / ".snakemake")
+    assert "results/mixed: Snakemake has no record of what made it" in refused(copy, "-n")[0]
+    assert len(refused(copy, "-n", chunk_length=300)) == 1
+    shutil.rmtree(copy / "results")
+    assert "work/mixed: Snakemake has no record" in snakemake(copy, "-n", shards=3, code=1)
+    shutil.rmtree(copy / "work")
+    assert planned_jobs(snakemake(copy, "-n", shards=3))["write_results"] == 2
+
+
+def test_results_without_a_record_can_be_vouched_for(copy: Path) -> None:
+    shutil.rmtree(copy / ".snakemake")
+    snakemake(copy, "--touch", "--forceall", shards=3)
+    assert planned_jobs(snakemake(copy, "-n", shards=3)) == {}
+    assert planned_jobs(snakemake(copy, "-n", shards=3, chunk_length=300))["split_fasta"] == 2
+
+
 def test_what_needs_less_is_not_stopped(copy: Path) -> None:
     (copy / "v1.fa").unlink()
     assert planned_jobs(snakemake(copy, "fetch_models", "-n", model="virnucpro-500")) == {"fetch_models": 1}
@@ -86,10 +120,11 @@ def test_what_needs_less_is_not_stopped(copy: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        ("-n", Needs.SAMPLES), ("train", Needs.SAMPLES), ("--dag", Needs.SAMPLES), ("a/run.json", Needs.SAMPLES),
+        ("-n", Needs.CLASSIFIER), ("train", Needs.SAMPLES), ("--dag", Needs.CLASSIFIER), 
+        ("a/run.json", Needs.CLASSIFIER),
         ("fetch_models --config model=x", Needs.CATALOGUE), ("virnucflow_fetch_models", Needs.CATALOGUE),
-        ("fetch_models all", Needs.SAMPLES), ("check_models -c 2", Needs.PACK), ("--report x.html", Needs.NOTHING),
-        ("--unlock", Needs.NOTHING), ("-l", Needs.NOTHING), ("--no-such-option", Needs.SAMPLES),
+        ("fetch_models all", Needs.CLASSIFIER), ("check_models -c 2", Needs.PACK), ("--report x.html", Needs.NOTHING),
+        ("--unlock", Needs.NOTHING), ("-l", Needs.NOTHING), ("--no-such-option", Needs.CLASSIFIER),
     ],
 )  # fmt: skip
 def test_how_much_a_call_needs(arguments: str, expected: Needs) -> None:

@@ -19,7 +19,8 @@ from sklearn.linear_model import LogisticRegression
 
 from virnucflow.classifier import load_classifier
 from virnucflow.fasta import read_fasta
-from virnucflow.model_pack import CLASSIFIER, read_model_pack
+from virnucflow.model_pack import read_model_pack
+from virnucflow.pack_files import CLASSIFIER
 from virnucflow.training import differences
 
 QUICK = {"training_hidden": 16, "training_epochs": 3, "training_learning_rate": 0.01}

@@ -191,7 +191,7 @@ def packed(whole: Path, tmp_path: Path) -> Path:
 def replace_weights(pack: Path, file: str) -> None:
     """Other weights in the place of a pack's, with the pack.json that belongs to them."""
     content = (pack / file).read_bytes()
-    (pack / file).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    (pack / file).write_bytes(content + b"\n" if file.endswith(".json") else content[:-1] + bytes([content[-1] ^ 1]))
     rehash(pack)
 
 

@@ -7,9 +7,10 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from virnucflow.cli import one_line
+
 MOST_FAILURES = 20  # that are told one by one
 MOST_LINES = 5  # of a log
-MOST_LETTERS = 1000  # of a line
 END_OF_LOG = 1 << 16  # bytes
 LEAST_ROOM = 1 << 20  # bytes; with less a disk counts as full
 NO_ROOM = ("No space left on device", "Disk quota exceeded")  # what the system says
@@ -36,11 +37,11 @@ def closing_words(
     words += [told(*pair) for pair in list(zip(failures, ends))[:MOST_FAILURES]]
     if more := failures[MOST_FAILURES:]:
         names = ", ".join(dict.fromkeys(failure.sample or failure.rule for failure in more))
-        words.append(shortened(f"Failed as well: {names}; their logs are in logs/"))
+        words.append(one_line(f"Failed as well: {names}; their logs are in logs/"))
     if waiting := [sample for sample in unfinished if sample not in {failure.sample for failure in failures}]:
-        words.append(shortened(f"Not finished: {', '.join(waiting)}"))
+        words.append(one_line(f"Not finished: {', '.join(waiting)}"))
     if older := [sample for sample in unfinished if (results / sample / "run.json").exists()]:
-        words.append(shortened(f"Of an earlier run, and not of this one: what {results}/ has of {', '.join(older)}"))
+        words.append(one_line(f"Of an earlier run, and not of this one: what {results}/ has of {', '.join(older)}"))
     if full := full_disk([line for end in ends for line in end]):
         words.append(full)
     if failures or unfinished:
@@ -55,7 +56,7 @@ def remarks(folder: Path) -> str:
         found = [*of_model(run), *of_gate(run), *of_sequences(run)]
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         found = [f"run.json cannot be read: {type(error).__name__}; delete it and run again"]
-    return "".join(f" ({shortened(remark)})" for remark in found)
+    return "".join(f" ({one_line(remark)})" for remark in found)
 
 
 def of_model(run: Mapping[str, Any]) -> list[str]:
@@ -83,7 +84,7 @@ def of_sequences(run: Mapping[str, Any]) -> list[str]:
         found.append("no sequence is long enough for a call")
     if rna := counts.get("rna_sequences"):
         how = "read as T" if run["settings"]["rna"] == "as_dna" else "whose codons give no residue"
-        found.append(f"{rna} sequences with U, {how}")
+        found.append(f"sequences with U, {how}: {rna}")
     return found
 
 
@@ -104,7 +105,7 @@ def last_lines(log: Path) -> list[str]:
     except OSError:
         return []
     lines = [line for line in text.split("\n") if line.strip()]
-    return list(map(shortened, lines[-1:] if lines and ": error: " in lines[-1] else lines[-MOST_LINES:]))
+    return list(map(one_line, lines[-1:] if lines and ": error: " in lines[-1] else lines[-MOST_LINES:]))
 
 
 def full_disk(lines: Sequence[str], folder: Path = Path()) -> str:
@@ -113,11 +114,3 @@ def full_disk(lines: Sequence[str], folder: Path = Path()) -> str:
     if free < LEAST_ROOM or any(words in line for line in lines for words in NO_ROOM):
         return f"The disk is full: {free / 1e9:.1f} GB are free in {folder.absolute()}; make room"
     return ""
-
-
-def shortened(text: str) -> str:
-    """One line of bounded length that does nothing to a terminal."""
-    text = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
-    if len(text) > MOST_LETTERS:
-        return f"{text[: MOST_LETTERS // 2]} ... {text[-MOST_LETTERS // 2 :]}"
-    return text

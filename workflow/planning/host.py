@@ -3,9 +3,11 @@ parser for whoever asks."""
 
 import contextlib
 import io
+import os
 import sys
 from argparse import Namespace
 from enum import IntEnum
+from pathlib import Path
 
 from snakemake.cli import get_argument_parser
 
@@ -25,25 +27,32 @@ class Needs(IntEnum):
     CATALOGUE = 1
     PACK = 2
     SAMPLES = 3
+    CLASSIFIER = 4  # in the pack
 
 
 # Targets that need less than a run does. In a module their names have a prefix.
-TARGETS = {"fetch_models": Needs.CATALOGUE, "check_models": Needs.PACK}
+TARGETS = {"fetch_models": Needs.CATALOGUE, "check_models": Needs.PACK, "train": Needs.SAMPLES}
 
 
 def needs(arguments: list[str] | None = None) -> Needs:
     """What a call of Snakemake needs, by default this process's own; everything where the call is not understood."""
     asked = _parse(sys.argv[1:] if arguments is None else arguments)
     if asked is None:
-        return Needs.SAMPLES
+        return max(Needs)
     if any(getattr(asked, option, None) not in (None, False) for option in NO_RUN):
         return Needs.NOTHING
-    return max((_needs_of(target) for target in asked.targets or ()), default=Needs.SAMPLES)
+    return max((_needs_of(target) for target in asked.targets or ()), default=max(Needs))
+
+
+def touches(arguments: list[str] | None = None) -> bool:
+    """Whether the user says that what is there is up to date."""
+    asked = _parse(sys.argv[1:] if arguments is None else arguments)
+    return asked is not None and asked.touch
 
 
 def _needs_of(target: str) -> Needs:
     found = (need for name, need in TARGETS.items() if target == name or target.endswith(f"_{name}"))
-    return next(found, Needs.SAMPLES)
+    return next(found, max(Needs))
 
 
 def _parse(arguments: list[str]) -> Namespace | None:
@@ -53,3 +62,8 @@ def _parse(arguments: list[str]) -> Namespace | None:
             return get_argument_parser().parse_known_args(arguments)[0]
     except (SystemExit, Exception):
         return None
+
+
+def programs_run_with(python: str) -> None:
+    """Have this process's jobs find the folder of an interpreter first, be its environment activated or not."""
+    os.environ["PATH"] = f"{Path(python).parent}:{os.environ.get('PATH', os.defpath)}"

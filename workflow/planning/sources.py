@@ -15,6 +15,7 @@ from planning.paths import hint
 from planning.samples import InputFile, Sample
 
 BUILT_IN = "lite"  # the pack that comes with the workflow
+MOST_CATALOGUE = 1 << 18  # bytes
 
 
 def missing_inputs(samples: Iterable[Sample], made: Callable[[str], bool]) -> list[str]:
@@ -60,7 +61,10 @@ def missing_pack(model: str, catalogue: str) -> list[str]:
 def _packs(catalogue: str) -> list[str]:
     """The names in a catalogue; none where it cannot be read, which fetch_models tells."""
     try:
-        return list(map(str, yaml.safe_load(Path(catalogue).read_text(encoding="utf-8"))["packs"]))
+        if Path(catalogue).stat().st_size > MOST_CATALOGUE:
+            return []
+        # As fetch_models reads it: without tags and merge keys, which can be made to grow without end.
+        return list(map(str, yaml.load(Path(catalogue).read_text(encoding="utf-8"), yaml.BaseLoader)["packs"]))
     except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError, RecursionError):
         return []
 
@@ -68,6 +72,29 @@ def _packs(catalogue: str) -> list[str]:
 def missing_catalogue(catalogue: str) -> list[str]:
     wrong = problem_of_file(catalogue)
     return [f"models: {wrong}"] if wrong else []
+
+
+def missing_records(samples: Iterable[str], folder: Path = Path()) -> list[str]:
+    """That there are results, or what leads to them, and no record of what made any of them, in a line.
+
+    Snakemake sees by its records alone that a setting or the model was changed. What a copy without hidden folders has
+    would pass for up to date with any.
+    """
+    records = folder / ".snakemake"
+    kept = (path for name in ("metadata", "incomplete") for path in (records / name).glob("*"))
+    made = (
+        folder / path
+        for sample in samples
+        for path in (f"results/{sample}/run.json", f"work/{sample}/sequences.parquet")
+    )
+    there = next(filter(Path.exists, made), None)
+    if not there or (records / "metadata.db").exists() or any(True for _ in kept):
+        return []
+    return [
+        f"{there.parent}: Snakemake has no record of what made it, so that changed settings would not be noticed; "
+        "bring .snakemake of that run along, or delete results and work, or, if nothing was changed, give "
+        "--touch --forceall once"
+    ]
 
 
 def missing_run(reference_run: str) -> list[str]:

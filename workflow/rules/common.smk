@@ -20,12 +20,13 @@ SCRIPTS = WORKFLOW / "scripts"
 sys.path[:0] = [str(WORKFLOW), str(SCRIPTS)]
 
 from check_setup import check_pack
-from planning.host import Needs, needs
-from planning.messages import PlanningError, named
+from planning.host import Needs, needs, touches
+from planning.messages import PlanningError, named, shown
 from planning.paths import argument, same_directory
 from planning.samples import read_samples
 from planning.settings import UNTRAINED, read_settings
-from planning.sources import missing_catalogue, missing_inputs, missing_pack, missing_run
+from planning.sources import missing_catalogue, missing_inputs, missing_pack, missing_records, missing_run
+from virnucflow.pack_files import CLASSIFIER
 
 V1_ATTENTION = "VIRNUCPRO_V1_ATTENTION"
 MOST_SHARDS = 2000
@@ -47,7 +48,7 @@ def given_settings():
 
 
 def inputs(paths):
-    """Of files from outside those that a rule can have as inputs: names in braces and in angle brackets are wildcards
+    """Of files from outside those that a rule can have as inputs. Names in braces and in angle brackets are wildcards
     and variables to Snakemake, which has no escape. The others are parameters alone, with their stamps."""
     return [local(path) for path in paths if not WILDCARD_REGEX.search(path) and not PATHVAR_REGEX.search(path)]
 
@@ -81,15 +82,25 @@ def gated_samples():
     """What the targets `validate` and `compare` are about."""
     if samples := list(filter(gated, SAMPLES)):
         return samples
-    raise WorkflowError("nothing to compare; set attention: flash and divergence_frames, for example to 1000")
+    raise Refused("nothing to compare; set attention: flash and divergence_frames, for example to 1000")
 
 
 def published_attention(sample):
     """The attention whose scores are published; with `fallback` known when the gate has decided."""
     if gated(sample) and config["on_divergence"] == "fallback":
-        with checkpoints.divergence_gate.get(sample=sample).output.gate.open() as gate:
-            return json.load(gate)["attention"]
+        return decided(Path(checkpoints.divergence_gate.get(sample=sample).output.gate))
     return attention(sample)
+
+
+def decided(gate):
+    """The attention that a gate's decision says; write_results holds the file to its digest."""
+    try:
+        if (path := json.loads(gate.read_text(encoding="utf-8"))["attention"]) in ("flash", "standard"):
+            return path
+        problem = f"attention {shown(path)}"
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+        problem = shown(str(error))
+    raise Refused(f"{gate}: damaged ({problem}); delete it and run again")
 
 
 def gate_options():
@@ -106,6 +117,10 @@ def shards(sample):
     if number == "auto":
         bases = sum(map(estimated_bases, SAMPLES[sample].fasta))
         number = min(MOST_SHARDS, math.ceil(bases / (config["shard_megabases"] * 1e6)) or 1)
+    return shard_names(number)
+
+
+def shard_names(number):
     return [f"{shard:05d}" for shard in range(1, number + 1)]
 
 
@@ -200,19 +215,39 @@ def of_all_shards(pattern):
     return lambda wildcards: expand(pattern, sample=wildcards.sample, shard=shards(wildcards.sample))
 
 
-def of_reference_run(kind, suffix):
-    """The files of the run with which `compare` compares, by name: its shards may be others."""
+def of_reference_run(pattern):
+    """The files of the run with which `compare` compares, by name: its shards may be others, and are those of its last cut."""
 
     def files(wildcards):
-        pattern = f"work/{wildcards.sample}/{kind}/flash/{'[0-9]' * 5}.{suffix}"
-        if config["reference_run"] and (found := sorted(Path(config["reference_run"]).glob(pattern))):
-            return list(map(str, found))
-        raise WorkflowError(
-            f"reference_run: {config['reference_run'] or 'not set'}: no {pattern}; give the working directory of a "
-            "run of the same samples by flash"
-        )
+        if not config["reference_run"]:
+            raise Refused("reference_run: not set; give the working directory of a run of the same samples by flash")
+        run = Path(config["reference_run"])
+        names = [pattern.format(sample=wildcards.sample, shard=shard) for shard in shards_of_run(run, wildcards.sample)]
+        if missing := [name for name in names if not (run / name).exists()]:
+            raise Refused(f"reference_run: {named(run)}: no {missing[0]}; run its samples by flash first")
+        return [str(run / name) for name in names]
 
     return files
+
+
+@cache
+def shards_of_run(run, sample):
+    """The names of the shards into which a sample of a run was cut, as split_fasta noted it."""
+    try:
+        from virnucflow.cli import InputError
+        from virnucflow.tables import read_provenance
+    except ImportError as error:  # where an image or conda has what the programs need
+        raise Refused(
+            f"compare: {sys.executable} has no {error.name}; install envs/run.txt for the Python of snakemake"
+        )
+
+    path = run / "work" / sample / "sequences.parquet"
+    try:
+        return shard_names(read_provenance(path)["shards"])
+    except (InputError, OSError, KeyError, TypeError) as error:
+        raise Refused(
+            f"reference_run: {named(path)}: no table of a run's sequences ({shown(str(error))}); run it first"
+        )
 
 
 def scores(wildcards):
@@ -248,17 +283,27 @@ def problems_of_sources():
         problems += missing_catalogue(CATALOGUE)
     if needed >= Needs.PACK and config["model"] != UNTRAINED:
         problems += (
-            missing_pack(config["model"], CATALOGUE) or check_pack(Path(config["model"]), config["chunk_length"])[0]
+            missing_pack(config["model"], CATALOGUE)
+            or check_pack(Path(config["model"]), config["chunk_length"])[0]
+            or (missing_classifier(config["model"]) if needed >= Needs.CLASSIFIER else [])
         )
     if needed >= Needs.SAMPLES:
         problems += missing_run(config["reference_run"])
         problems += missing_inputs(SAMPLES.values(), made_by_a_rule)
+        problems += [] if touches() else missing_records(SAMPLES)
     return problems
 
 
+def missing_classifier(model):
+    """That a pack is of encoders alone, on which `train` makes a classifier; in a line."""
+    if CLASSIFIER in PACK_SHA256:
+        return []
+    return [f"model: {named(model)} has no classifier; train one on it (snakemake train), or give another pack"]
+
+
 def made_by_a_rule(path):
-    """Whether a rule makes a file: when this workflow is a module, the rules above the statement that uses it."""
-    return any(rule.is_producer(path) for rule in workflow.rules)
+    """Whether a file is made: where this workflow is a module, by what stands above the statement that uses it."""
+    return any(one.is_producer(path) for one in workflow.rules)
 
 
 if set(str(ROOT)) & set("{}<>"):

@@ -4,6 +4,7 @@ import shutil
 
 from snakemake.logging import logger
 from snakemake.settings.types import DeploymentMethod
+from planning.host import programs_run_with
 from virnucflow import __version__
 
 DEPLOYMENT = workflow.deployment_settings.deployment_method
@@ -42,7 +43,7 @@ PROGRAMS_RUN_HERE = DeploymentMethod.CONDA not in DEPLOYMENT and not (CONTAINED 
 def check_image():
     """Stop before a job is submitted when the image is a file that is not there."""
     if CONTAINED and image() and "://" not in image() and not os.path.exists(image()):
-        raise WorkflowError(
+        raise Refused(
             f"container: {image()} is not there; build it with '{portable(ROOT / 'containers/build.sh')}', "
             "or set container in the config (containers/README.md)"
         )
@@ -57,7 +58,7 @@ def places():
     if (Path(config["model"]).parent / "lock.json").exists():  # fetch_models has written beside the pack
         yield "model", Path(config["model"]).parent
     files = [("samples", file.path) for sample in SAMPLES.values() for file in sample.files]
-    for key, file in [*files, ("models", config["models"])]:
+    for key, file in [*files, ("models", CATALOGUE)]:
         if os.path.exists(file):
             yield key, Path(file).parent
             yield key, Path(file).resolve().parent
@@ -67,16 +68,16 @@ def folders_outside():
     """What of these is not below the working directory, which alone is seen in a container; of a folder that is not there
     yet, the nearest one above it. A folder is left out when it is below another."""
     if ":" in str(Path.cwd()):
-        raise WorkflowError(f"{Path.cwd()}: Apptainer takes no working directory with a colon; rename it")
+        raise Refused(f"{Path.cwd()}: Apptainer takes no working directory with a colon; rename it")
     found = set()
     for key, path in ((key, path) for key, place in places() for path in (place.absolute(), place.resolve())):
         folder = next(folder for folder in (path, *path.parents) if folder.is_dir())
         if folder.is_relative_to(Path.cwd()):
             continue
         if folder == Path("/"):
-            raise WorkflowError(f"{key}: {path}: there is no folder above it that a container could be given; make one")
+            raise Refused(f"{key}: {path}: there is no folder above it that a container could be given; make one")
         if re.search("[,:]", str(folder)):
-            raise WorkflowError(f"{key}: {folder}: Apptainer takes no folder with a comma or colon; rename it")
+            raise Refused(f"{key}: {folder}: Apptainer takes no folder with a comma or colon; rename it")
         found.add(folder)
     return sorted(str(folder) for folder in found if not found.intersection(folder.parents))
 
@@ -84,7 +85,7 @@ def folders_outside():
 if CONTAINED:
     os.environ[BIND] = ",".join(filter(None, [os.environ.get(BIND), *folders_outside()]))
 if PROGRAMS_RUN_HERE:  # `python` of the rules, whether its environment is activated or not
-    os.environ["PATH"] = f"{os.path.dirname(sys.executable)}:{os.environ.get('PATH', os.defpath)}"
+    programs_run_with(sys.executable)
 
 
 container: image_of_rules

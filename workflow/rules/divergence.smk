@@ -139,8 +139,12 @@ use rule compare_attention as compare_runs with:
         sample="work/{sample}/divergence/sample.parquet",
         fast_features=of_all_shards("work/{sample}/features/flash/{shard}.safetensors"),
         fast_scores=of_all_shards("work/{sample}/scores/flash/{shard}.parquet"),
-        reference_features=lambda wildcards: inputs(of_reference_run("features", "safetensors")(wildcards)),
-        reference_scores=lambda wildcards: inputs(of_reference_run("scores", "parquet")(wildcards)),
+        reference_features=lambda wildcards: inputs(
+            of_reference_run("work/{sample}/features/flash/{shard}.safetensors")(wildcards)
+        ),
+        reference_scores=lambda wildcards: inputs(
+            of_reference_run("work/{sample}/scores/flash/{shard}.parquet")(wildcards)
+        ),
         labels=lambda wildcards: inputs(SAMPLES[wildcards.sample].labels),
         pack=of_pack("pack.json"),
         program=program("compare_attention"),
@@ -152,8 +156,12 @@ use rule compare_attention as compare_runs with:
     log:
         "logs/compare_runs/{sample}.log",
     params:
-        reference_features=lambda wildcards: arguments(of_reference_run("features", "safetensors")(wildcards)),
-        reference_scores=lambda wildcards: arguments(of_reference_run("scores", "parquet")(wildcards)),
+        reference_features=lambda wildcards: arguments(
+            of_reference_run("work/{sample}/features/flash/{shard}.safetensors")(wildcards)
+        ),
+        reference_scores=lambda wildcards: arguments(
+            of_reference_run("work/{sample}/scores/flash/{shard}.parquet")(wildcards)
+        ),
     message:
         "Compare this run of {wildcards.sample} with that in {config[reference_run]}"
 

@@ -27,7 +27,7 @@ def check_setup():
     given = sorted({path for job in jobs for path in job.input} - made)
     names = "".join(f"{path}\0" for path in given).encode("utf-8", "surrogateescape")
     if subprocess.run([*map(str, command), "--inputs"], input=names).returncode:
-        raise WorkflowError("nothing was started, because of what check_setup.py says above")
+        raise Refused("nothing was started, because of what check_setup.py says above")
 
 
 def size(path):

@@ -52,7 +52,8 @@ def cluster_memory(wildcards, input, attempt):
 
 
 def megabytes(paths):
-    return sum(map(os.path.getsize, paths)) / 1e6
+    """Of one file or several; until a checkpoint has decided which they are, Snakemake gives the checkpoint's own."""
+    return sum(map(os.path.getsize, [paths] if isinstance(paths, str) else paths)) / 1e6
 
 
 def split_memory(wildcards):
@@ -67,8 +68,8 @@ def sample_memory(wildcards, input):
 
 def comparison_memory(wildcards, input):
     """Megabytes: a shard's scores at a time, of all shards where there are labels; of the features a few rows."""
-    scores = [*input.fast_scores, *input.reference_scores]
-    return int(2000 + 100 * (megabytes(scores) if input.labels else max(megabytes([path]) for path in scores)))
+    tables = [path for path in input if path.endswith(".parquet")]
+    return int(2000 + 100 * (megabytes(tables) if input.labels else max(megabytes([path]) for path in tables)))
 
 
 def results_memory(wildcards, input):

@@ -17,7 +17,8 @@ from tokenizers.trainers import BpeTrainer
 from virnucflow import classifier, dnabert_s, esm2
 from virnucflow.cli import InputError, argument_parser, log, run, staged
 from virnucflow.frames import stop_free_frames
-from virnucflow.model_pack import FILES, DnabertSShape, Esm2Shape, describe, save_weights
+from virnucflow.model_pack import DnabertSShape, Esm2Shape, describe, save_weights
+from virnucflow.pack_files import FILES
 from virnucflow.reference import save_reference
 from virnucflow.reference_values import reference_values
 

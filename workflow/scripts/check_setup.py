@@ -14,7 +14,7 @@ import re
 import shutil
 import stat
 import sys
-import time
+import tempfile
 from collections.abc import Iterable
 from datetime import timedelta
 from itertools import pairwise
@@ -24,6 +24,7 @@ from typing import Any
 from virnucflow.chunks import wrong_chunk_length
 from virnucflow.cli import argument_parser, log, run
 from virnucflow.gpu_lease import LEAST_CAPABILITY, visible_gpus
+from virnucflow.pack_files import not_named
 
 # What work/ takes: of an input, the chunks' FASTA and the frames' tables, and of each frame its embeddings, twice.
 BYTES_PER_BASE = 2
@@ -61,10 +62,12 @@ def check_pack(model: Path, chunk_length: int) -> tuple[list[str], int]:
         pack = read_json(path)
         chunk_lengths, files = pack["chunk_lengths"], pack["sha256"]
         width = pack["esm2"]["embed_dim"] + pack["dnabert_s"]["hidden_size"]
-        if not all(map(is_count, [*chunk_lengths, width])):
+        if not isinstance(chunk_lengths, list) or not all(map(is_count, [*chunk_lengths, width])):
             raise ValueError("chunk_lengths, embed_dim and hidden_size are whole numbers")
         if not isinstance(files, dict) or not all(re.fullmatch(r"\w[\w.-]{0,99}", name, re.ASCII) for name in files):
             raise ValueError("sha256 has no names of files")
+        if missing := not_named(files, chunk_lengths):
+            raise ValueError(f"sha256 has no {', '.join(missing)}")
     except FileNotFoundError:
         return [f"{path}: no such file; set model to the directory of a model pack"], 0
     except DAMAGE as error:
@@ -157,12 +160,17 @@ def check_disk(work: Path, needed: float, there: int) -> list[str]:
 
 
 def check_dates(paths: Iterable[str]) -> list[str]:
-    """Files dated ahead: Snakemake takes nothing that is made from one for newer than it, and stops."""
-    now, problems = time.time(), []
+    """Files dated ahead: Snakemake takes nothing that is made from one for newer than it, and stops.
+
+    The clock is that of the disk on which things are made, which on a file server may be another than this machine's.
+    """
+    with tempfile.NamedTemporaryFile(dir=".") as made:
+        now = Path(made.name).stat().st_mtime
+    problems = []
     for path in filter(Path.exists, map(Path, paths)):
         if (ahead := path.stat().st_mtime - now) > 0:
             by = timedelta(seconds=math.ceil(ahead))
-            problems.append(f"{path}: dated in the future, {by} ahead of this machine's clock; touch it")
+            problems.append(f"{path}: dated in the future, {by} ahead of what is made now; touch it")
     more = len(problems) - MOST_DATES
     return [*problems[:MOST_DATES], *[f"and {more} more files are dated in the future; touch them"] * (more > 0)]
 

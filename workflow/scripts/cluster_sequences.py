@@ -49,7 +49,8 @@ def computed_clusters(labels: pd.DataFrame, sequences: pd.DataFrame, fasta: list
     for row, record in records_of(fasta, sequences):
         key = (row.labels, row.sequence_id)
         if key in labelled:  # two samples may have the same labels, and a sequence of the same name
-            sketches[key] = np.union1d(sketches.get(key, NO_KMER), sketch(letter_codes(record.sequence.upper())))
+            letters = record.sequence.upper().replace("U", "T")  # RNA is like its DNA
+            sketches[key] = np.union1d(sketches.get(key, NO_KMER), sketch(letter_codes(letters)))
     table = pd.DataFrame(sketches.keys(), columns=["labels", "sequence_id"])
     return table.assign(cluster=cluster(sketches.values()))
 

@@ -15,7 +15,8 @@ import torch
 
 from virnucflow.classifier import LABELS, VIRUS, load_classifier, load_features, score
 from virnucflow.cli import Failure, InputError, argument_parser, log, run, staged
-from virnucflow.model_pack import CLASSIFIER, ENCODER_FILES, HASHES, read_model_pack
+from virnucflow.model_pack import HASHES, read_model_pack
+from virnucflow.pack_files import CLASSIFIER, ENCODER_FILES
 from virnucflow.tables import FRAMES, IDENTITY, SCORES, read_parquet, read_provenance, write_parquet
 
 

@@ -207,7 +207,7 @@ def main() -> None:
             table = SequenceTable(writer)
             split(found, lengths, arguments.chunk_length, arguments.rna, chunks, table)
             inputs = [{"path": str(one.path), "sha256": one.sha256, "bytes": one.bytes} for one in found.inputs]
-            counts = {"records": table.sequences, "rna_records": table.with_uracil}
+            counts = {"records": table.sequences, "rna_records": table.with_uracil, "shards": number}
             writer.provenance = {"inputs": inputs, "rna": arguments.rna} | counts
     told = describe_uracil(table.with_uracil, arguments.rna)
     log.info("%d sequences, %d chunks in %d files%s", table.sequences, table.chunks, number, told)

@@ -28,7 +28,8 @@ from virnucflow.cli import InputError, add_settings, argument_parser, log, read_
 from virnucflow.evaluation import STRANDS, by_group, by_stratum
 from virnucflow.labels import SPLITS, read_labels, split_sequences
 from virnucflow.model_card import model_card
-from virnucflow.model_pack import CLASSIFIER, ENCODER_FILES, ModelPack, describe, read_model_pack, save_weights
+from virnucflow.model_pack import ModelPack, describe, read_model_pack, save_weights
+from virnucflow.pack_files import CLASSIFIER, ENCODER_FILES
 from virnucflow.reliability import reliability
 from virnucflow.reliability_figures import save_reliability
 from virnucflow.tables import (

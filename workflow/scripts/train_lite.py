@@ -27,7 +27,8 @@ from virnucflow.evaluation import STRANDS, by_group, by_stratum
 from virnucflow.lite_data import Genomes, gc_content, learn_tokenizer, read_labelled_fasta
 from virnucflow.lite_model import LITE, LiteModel, LiteShape
 from virnucflow.lite_training import Settings, Trainer
-from virnucflow.model_pack import CLASSIFIER, FILES, REFERENCE, describe, save_weights
+from virnucflow.model_pack import describe, save_weights
+from virnucflow.pack_files import CLASSIFIER, FILES, REFERENCE
 from virnucflow.reference import save_reference
 from virnucflow.reference_values import reference_values
 from virnucflow.reliability import reliability

@@ -13,7 +13,6 @@ from virnucflow.model_pack import DnabertSShape, Esm2Shape
 from virnucflow.shown import shown
 
 ADVICE = "compare with the workflow's own"
-LARGEST, MOST_LAYERS = 1 << 17, 200  # of a model's shape, so that building its module ends
 
 Kind = TypeVar("Kind")
 Length = Annotated[int, Meta(ge=3)]  # of a chunk, in bases
@@ -112,13 +111,11 @@ def _recipe(name: str, pack: Pack, catalogue: Catalogue) -> Recipe:
         name=name,
         chunk_length=pack.chunk_length,
         esm2_weights=esm2.pop("weights", ""),
-        esm2=_shape("esm2", Esm2Shape, esm2, "num_layers", "embed_dim", "attention_heads"),
+        esm2=_shape("esm2", Esm2Shape, esm2, "embed_dim", "attention_heads"),
         dnabert_s_weights=dnabert_s.pop("weights", ""),
         dnabert_s_config=dnabert_s.pop("config", ""),
         tokenizer=dnabert_s.pop("tokenizer", ""),
-        dnabert_s=_shape(
-            "dnabert_s", DnabertSShape, dnabert_s, "num_hidden_layers", "hidden_size", "num_attention_heads"
-        ),
+        dnabert_s=_shape("dnabert_s", DnabertSShape, dnabert_s, "hidden_size", "num_attention_heads"),
         classifier=pack.classifier,
         reference=pack.reference,
         reference_source=catalogue.reference.source,
@@ -141,17 +138,13 @@ def _typed(where: str, kind: type[Kind], value: Any) -> Kind:  # noqa: ANN401 - 
         raise Unfit(f"{where}: {shown(str(error))}") from None
 
 
-def _shape(where: str, kind: type[Kind], values: dict[str, str], layers: str, width: str, heads: str) -> Kind:
-    """An encoder's shape; the names of three of its numbers say which must be small, and which divide another."""
+def _shape(where: str, kind: type[Kind], values: dict[str, str], width: str, heads: str) -> Kind:
+    """An encoder's shape; the names of two of its numbers, of which the second divides the first."""
     if unknown := values.keys() - {field.name for field in fields(kind)}:
         raise Unfit(f"{where}: unknown {shown(min(unknown))}")
     shape = _typed(where, kind, values)
-    numbers = {field.name: getattr(shape, field.name) for field in fields(kind)}
-    wrong = [name for name, number in numbers.items() if not 0 < number <= (MOST_LAYERS if name == layers else LARGEST)]
-    if not wrong and numbers[width] % numbers[heads]:
-        wrong = [heads]
-    if wrong:
-        raise Unfit(f"{where}: {wrong[0]} is {shown(numbers[wrong[0]])}, which no model has")
+    if getattr(shape, width) % (number := getattr(shape, heads)):
+        raise Unfit(f"{where}: {heads} is {number}, which does not divide {width}")
     return shape
 
 

@@ -8,7 +8,7 @@ from typing import BinaryIO, Self
 
 from virnucflow.chunks import chunk_coordinates
 from virnucflow.cli import InputError
-from virnucflow.digests import Hasher
+from virnucflow.digests import Hasher, digest_file
 from virnucflow.fasta import LINE_WIDTH, Record, read_fasta
 
 DIGEST = ".xxh3"  # appended to the name of the file of chunks
@@ -93,14 +93,11 @@ def read_chunks(path: Path) -> Iterator[Record]:
 
 
 def _check_digest(path: Path) -> None:
-    hasher = Hasher()
-    with path.open("rb") as file:
-        while block := file.read(BLOCK):
-            hasher.update(block)
+    digest = digest_file(path)
     beside = digest_path(path)
     if not beside.exists():
         raise InputError(f"{path}: no digest beside it ({beside.name}); make both again with split_fasta.py")
     with beside.open("rb") as file:
         written = file.read(BLOCK)
-    if written != f"{hasher.hexdigest()}\n".encode():
+    if written != f"{digest}\n".encode():
         raise InputError(f"{path}: damaged: not what {beside.name} beside it says; make both again with split_fasta.py")

@@ -9,7 +9,8 @@ from torch import nn
 from virnucflow.cli import InputError
 from virnucflow.embeddings import load_tensor
 from virnucflow.json_files import parse_json
-from virnucflow.model_pack import CLASSIFIER, HASHES, ModelPack, load_weights, meta_device
+from virnucflow.model_pack import HASHES, ModelPack, load_weights, meta_device
+from virnucflow.pack_files import CLASSIFIER
 from virnucflow.tables import digest
 
 LABELS = ("others", "virus")

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import BinaryIO, NoReturn, TypeVar
 
 from virnucflow import final_error
 
@@ -119,10 +119,17 @@ def reading(path: Path, kind: str, advice: str = "make it again") -> Iterator[No
         raise InputError(f"{path}: not {kind} ({said.rstrip('.')}); {advice}") from None
 
 
+class _Parser(argparse.ArgumentParser):
+    """Complains in one line, as of all else: argparse prints the usage first, and what it quotes as it was given."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message}; --help has the options")
+
+
 def argument_parser(description: str | None) -> argparse.ArgumentParser:
     """The parser of a program. Options are whole words, so that no file's name can be the beginning of one."""
     formatter = argparse.RawDescriptionHelpFormatter
-    return argparse.ArgumentParser(description=description, formatter_class=formatter, allow_abbrev=False)
+    return _Parser(description=description, formatter_class=formatter, allow_abbrev=False)
 
 
 def add_settings(parser: argparse.ArgumentParser, settings: type) -> None:

@@ -32,6 +32,9 @@ START = re.compile(rb"(\xef\xbb\xbf)?\s*LOCUS |[^>\s]\S*\s+Genetic Sequence Data
 # A feature's first line, which belongs below FEATURES: those of the header are indented by less or by more.
 FEATURE = re.compile(r" {5}\S")
 
+# What may stand at the beginning of a line between FEATURES and ORIGIN; anything else is of another record's header.
+BELOW_FEATURES = (b"BASE COUNT", b"CONTIG", b"WGS", b"TSA", b"TLS")
+
 MOST_RECORD = 50_000_000  # bytes of text
 ODDITIES_TOLD = 10  # per file
 
@@ -110,9 +113,9 @@ def _texts(path: Path, lines: Iterator[bytes]) -> Iterator[_Text]:
     """The records, each from LOCUS to the line `//` that ends it."""
     text, has_begun, lost = None, False, 0
     for number, line in enumerate(lines, start=1):
-        line = line.rstrip(BLANKS)
         if len(line) > BLOCK:
             raise InputError(f"{path}, line {number}: longer than {BLOCK:,} bytes; restore the file")
+        line = line.rstrip(BLANKS)
         if text is None and line.startswith(LOCUS):
             text, has_begun = _Text(path, number), True
             if lost:
@@ -136,11 +139,13 @@ def _texts(path: Path, lines: Iterator[bytes]) -> Iterator[_Text]:
         if section is text.letters:
             _add_letters(text, number, line)
             continue
-        if section is text.header and line.startswith(b"FEATURES"):
-            section = text.features
         if line.startswith(b"ORIGIN"):
             section = text.letters
             continue
+        if section is text.header and line.startswith(b"FEATURES"):
+            section = text.features
+        elif section is text.features and line[:1].isalpha() and not line.startswith(BELOW_FEATURES):
+            text.refuse("a line below FEATURES is of another record's header; restore the file", number)
         section += line + b"\n"
         if len(text.header) > MOST_HEADER:
             text.refuse(f"the header is longer than {MOST_HEADER:,} bytes; shorten it, or give FASTA")
@@ -180,8 +185,10 @@ def _parse(text: _Text, annotation: bool) -> tuple[SeqRecord, list[str]]:
         warnings.simplefilter("always", BiopythonWarning)
         try:
             record = GenBankScanner().parse(io.StringIO(f"{header}{features}ORIGIN\n//\n"), do_features=annotation)
-        except (ValueError, LookupError, AssertionError, AttributeError, TypeError) as error:
+        except Exception as error:  # of whatever kind: Biopython does not say which it raises for damage
             text.refuse(f"not a GenBank record ({' '.join(str(error).split())}); restore the file")
+    if record is None:
+        text.refuse("not a GenBank record (LOCUS is not followed by blanks up to column 12); restore the file")
     if len(record.id.split()) != 1:
         text.refuse(f"the name {record.id!r} is not one word; give VERSION one without blanks")
     if CONTROL.search(f"{record.id} {record.description}".replace("\t", " ")):

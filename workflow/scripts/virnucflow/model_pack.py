@@ -20,11 +20,7 @@ from virnucflow.chunks import wrong_chunk_length
 from virnucflow.cli import InputError, log
 from virnucflow.embeddings import save_tensors
 from virnucflow.json_files import read_published_json
-
-ENCODER_FILES = ("esm2.safetensors", "dnabert_s.safetensors", "tokenizer.json")
-CLASSIFIER = "classifier.safetensors"
-REFERENCE = "reference.safetensors"  # of reference.py
-FILES = (*ENCODER_FILES, CLASSIFIER, REFERENCE)
+from virnucflow.pack_files import not_named
 
 CPU = torch.device("cpu")
 MOST_NAMED = 5  # tensors that do not fit, in one message
@@ -139,8 +135,8 @@ def read_model_pack(directory: Path, chunk_length: int | None = None) -> ModelPa
     ):
         if width % heads:
             raise InputError(f"{path}: {encoder}: {heads} heads do not share a width of {width}; restore the pack")
-    if missing := {*ENCODER_FILES, *([CLASSIFIER] if pack.chunk_lengths else [])} - pack.sha256.keys():
-        raise InputError(f"{path}: no SHA-256 of {', '.join(sorted(missing))}; restore the pack")
+    if missing := not_named(pack.sha256, pack.chunk_lengths):
+        raise InputError(f"{path}: no SHA-256 of {', '.join(missing)}; restore the pack")
     if chunk_length and (problem := wrong_chunk_length(str(path), chunk_length, pack.chunk_lengths)):
         raise InputError(problem)
     if not pack.trained:

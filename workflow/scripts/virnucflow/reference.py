@@ -12,7 +12,8 @@ from safetensors import safe_open
 
 from virnucflow.cli import Failure, log, reading
 from virnucflow.embeddings import save_tensors
-from virnucflow.model_pack import REFERENCE, ModelPack
+from virnucflow.model_pack import ModelPack
+from virnucflow.pack_files import REFERENCE
 
 # The largest difference to v1's values, relative to their size: ten times and more what each precision itself gives.
 LARGEST_DIFFERENCE = {"fp32": 1e-3, "fp16": 1e-2, "bf16": 1e-1, "fp8": 2e-1}

@@ -161,7 +161,9 @@ def read_provenance(path: Path, kind: type = dict[str, Any]) -> Any:  # noqa: AN
 
 def read_sequences(path: Path) -> pd.DataFrame:
     """Read a `sequences.parquet` of split_fasta: the columns of SEQUENCES, one row per record, in input order."""
-    return read_parquet(path, SEQUENCES).to_pandas()
+    table = read_parquet(path, SEQUENCES).to_pandas()
+    # Without a row, pandas fails to join names that it holds as an Arrow array, which then has no chunk.
+    return table if len(table) else table.astype({"sequence_id": object})
 
 
 def write_tsv(table: pd.DataFrame, path: Path, append: bool = False) -> None:

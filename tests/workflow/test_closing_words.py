@@ -81,7 +81,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-SPLIT = "work/a/sequences.tsv"
+SPLIT = "work/a/sequences.parquet"
 
 
 def test_programs_run_with_the_python_of_snakemake(folder: Path) -> None:

@@ -1,0 +1,177 @@
+"""Good files of every kind that the programs read, made by the programs themselves, and how each program is called."""
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+from harness import run
+from helpers import EXAMPLE, ODD, run_program, write_fasta
+from published import NAME, RECIPE, Published
+
+from virnucflow.fasta import read_fasta
+
+LENGTH = ("--chunk-length", "300")
+EMBED = ("--model", "pack", "--attention", "flash", "--precision", "fp32", "--device", "cpu", "--threads", "1")
+GENBANK = "phage_phix174.gb"
+
+
+@dataclass(frozen=True)
+class Call:
+    """A program with its arguments, and the files of the chain that it reads and writes."""
+
+    program: str
+    arguments: tuple[str, ...]
+    reads: tuple[str, ...]
+    writes: tuple[str, ...]
+
+
+def call(program: str, reads: dict[str, str], writes: dict[str, str], *others: str, besides: str = "") -> Call:
+    """Options with their files, several of one option separated by blanks; `besides` is what it reads besides."""
+    words = [word for option, files in (reads | writes).items() for word in (f"--{option}", *files.split())]
+    read, written = (tuple(" ".join(files.values()).split()) for files in (reads, writes))
+    return Call(program, (*words, *others), (*read, *besides.split()), written)
+
+
+def pack(*names: str) -> str:
+    return " ".join(f"pack/{name}" for name in ("pack.json", *names))
+
+
+# In the order in which they make one another's input.
+CALLS = [
+    call(
+        "split_fasta",
+        {"fasta": f"in.fa {GENBANK}"},
+        {"chunks": "chunks.fa", "sequences": "sequences.parquet"},
+        *LENGTH, "--duplicate-ids", "rename",
+    ),
+    call("translate_frames", {"chunks": "chunks.fa"}, {"frames": "frames.parquet"}, besides="chunks.fa.xxh3"),
+    call(
+        "embed_esm2", {"frames": "frames.parquet"}, {"embeddings": "esm2.safetensors"}, *EMBED,
+        besides=pack("esm2.safetensors"),
+    ),
+    call(
+        "embed_dnabert_s", {"frames": "frames.parquet"}, {"embeddings": "dnabert_s.safetensors"}, *EMBED,
+        besides=pack("dnabert_s.safetensors", "tokenizer.json"),
+    ),
+    call(
+        "concat_features",
+        {"dnabert-s": "dnabert_s.safetensors", "esm2": "esm2.safetensors"},
+        {"features": "features.safetensors"},
+    ),
+    call(
+        "predict", {"frames": "frames.parquet", "features": "features.safetensors"}, {"scores": "scores.parquet"},
+        "--model", "pack", besides=pack("classifier.safetensors"),
+    ),
+    call(
+        "sample_frames", {"frames": "frames.parquet", "scores": "scores.parquet"},
+        {"sampled-frames": "sampled.parquet", "sample": "sample.parquet"}, *LENGTH,
+    ),
+    call(
+        "compare_attention",
+        {
+            "sample": "sample.parquet", "labels": "labels.tsv", "fast-features": "features.safetensors",
+            "fast-scores": "scores.parquet", "reference-features": "features.safetensors",
+            "reference-scores": "scores.parquet",
+        },
+        {"divergence": "divergence.json", "compared-frames": "frames.tsv", "figures": "figures.svg"},
+        "--model", "pack", besides=pack(),
+    ),
+    call("divergence_gate", {"divergence": "divergence.json"}, {"gate": "gate.json"}),
+    call(
+        "report_divergence",
+        {
+            "divergence": "divergence.json", "gate": "gate.json", "compared-frames": "frames.tsv",
+            "figures": "figures.svg",
+        },
+        {
+            "published-findings": "published.json", "published-frames": "published.tsv",
+            "published-figures": "published.svg",
+        },
+    ),
+    call(
+        "write_results",
+        {
+            "scores": "scores.parquet", "sequences": "sequences.parquet", "fasta": f"in.fa {GENBANK}",
+            "gate": "gate.json",
+        },
+        {
+            "predictions": "predictions.txt", "consensus": "consensus.csv", "summary": "summary.tsv",
+            "chunk-summary": "chunks.tsv", "viral-fasta": "viral.fasta", "provenance": "run.json",
+        },
+        *LENGTH,
+    ),
+    call(
+        "list_proteins", {"fasta": f"in.fa {GENBANK}", "sequences": "sequences.parquet"},
+        {"proteins": "proteins.parquet"},
+    ),
+    call(
+        "cluster_sequences",
+        {"fasta": f"in.fa {GENBANK}", "sequences": "sequences.parquet", "labels": "labels.tsv"},
+        {"clusters": "clusters.parquet"},
+    ),
+    call(
+        "train_classifier",
+        {
+            "frames": "frames.parquet", "features": "features.safetensors", "labels": "labels.tsv",
+            "sequences": "sequences.parquet", "proteins": "proteins.parquet", "clusters": "clusters.parquet",
+        },
+        {}, *LENGTH, "--model", "pack", "--name", "mine", "--trained-model", "trained", "--split-by", "split",
+        "--epochs", "1", "--hidden", "4", "--threads", "1",
+        besides=pack("esm2.safetensors", "dnabert_s.safetensors", "tokenizer.json"),
+    ),
+    call(
+        "check_models", {}, {}, "--model", "pack", "--device", "cpu", "--threads", "1",
+        besides=pack("esm2.safetensors", "dnabert_s.safetensors", "tokenizer.json", "classifier.safetensors",
+                     "reference.safetensors"),
+    ),
+    call(
+        "fetch_models", {"catalogue": "models.yaml"}, {}, "--source", "published", "--model", f"models/{NAME}",
+        besides=" ".join(f"published/{name}" for name in RECIPE.files),
+    ),
+    call(
+        "check_setup", {}, {}, *LENGTH, "--model", "pack", "--bases", "1000", "--work", ".",
+        besides=pack("tokenizer.json", "classifier.safetensors"),
+    ),
+]  # fmt: skip
+
+
+def make_published(folder: Path) -> None:
+    """Published files, and a catalogue that holds them to no checksum, so that damaged ones are read."""
+    published = Published(folder / "published")
+    published.write_catalogue(folder / "models.yaml")
+    catalogue = yaml.safe_load((folder / "models.yaml").read_text())
+    for file in catalogue["files"].values():
+        for known in ("size", "sha256", "git_blob"):
+            file.pop(known, None)
+    (folder / "models.yaml").write_text(yaml.safe_dump(catalogue))
+
+
+def make_chain(folder: Path) -> Path:
+    """All the files, in a folder."""
+    coli = next(read_fasta(EXAMPLE / "escherichia_coli.fasta")).sequence
+    pieces = {f"coli_{i}": coli[i * 900 :][:700] for i in range(12)}
+    write_fasta(folder / "in.fa", pieces | ODD | {"rna": "GCUGCCGCAGCC" * 12})
+    shutil.copy(EXAMPLE / GENBANK, folder)
+    splits = ("train", "train", "validation", "test")
+    rows = [f"coli_{i}\t{'virus' if i % 2 else 'others'}\t{splits[i // 2 % 4]}" for i in range(12)]
+    (folder / "labels.tsv").write_text("\n".join(["sequence_id\tlabel\tsplit", *rows]) + "\n")
+    small = ("--esm2", "1", "16", "2", "--dnabert-s", "1", "12", "2", "--vocabulary", "64")
+    # In a process of its own: once PyTorch has computed, a fork of this one could not.
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run([sys.executable, __file__, folder], check=True, env=environment)
+    run_program("build_untrained_pack", "--model", folder / "pack", *LENGTH, *small)
+    for one in CALLS:
+        outcome = run(one.program, list(one.arguments), folder)
+        assert outcome.code == 0, outcome.said
+        assert outcome.problems(one.program) == []
+        for made in ("trained", "models"):
+            shutil.rmtree(folder / made, ignore_errors=True)
+    return folder
+
+
+if __name__ == "__main__":
+    make_published(Path(sys.argv[1]))

@@ -1,0 +1,140 @@
+"""What may be up to date was made from these settings: each one, changed on a finished run, plans what depends on it.
+
+The table is held to the schema, where every setting says whether it changes results: a new one cannot be forgotten.
+"""
+
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import yaml
+from helpers import EXAMPLE, REPOSITORY, planned_jobs, snakemake, write_fasta
+
+from virnucflow.fasta import read_fasta
+
+SCHEMA = yaml.safe_load((REPOSITORY / "workflow" / "schemas" / "config.schema.yaml").read_text())["properties"]
+# Two labelled samples: `fast` by flash with the gate, `slow` by standard. lite is for chunks of 300 and 500 bases.
+FINISHED = {
+    "model": "lite", "divergence_frames": 40, "shards": 1, "split_by": "split",
+    "training_hidden": 16, "training_epochs": 10, "training_learning_rate": 0.01,
+}  # fmt: skip
+
+
+def jobs(*rules: str) -> Counter[str]:
+    """One job of each rule that is named, and as many as it is named."""
+    return Counter(" ".join(rules).split())
+
+
+# What follows for one sample, up to its results; the gate embeds, concatenates and scores a sample of the frames too.
+SCORES = jobs("embed_dnabert_s embed_esm2 concat_features predict")
+VERDICT = jobs("divergence_gate report_divergence write_results")
+GATE = jobs("sample_frames compare_attention") + SCORES + VERDICT
+SPLIT = jobs("split_fasta translate_frames")
+ALL_OF_FAST, ALL_OF_SLOW = SPLIT + SCORES + GATE, SPLIT + SCORES + jobs("write_results")
+EVERYTHING = ALL_OF_FAST + ALL_OF_SLOW
+TRAINING = jobs("train_classifier")
+ESM2_OF_FAST = jobs("embed_esm2 concat_features predict") + GATE
+
+# Each setting that changes results: another value, and the jobs that `all` and `train` together then need.
+CHANGED = {
+    "model": ("other", SCORES + SCORES + GATE + jobs("write_results") + TRAINING),
+    "chunk_length": (300, EVERYTHING + TRAINING),
+    "duplicate_ids": ("rename", EVERYTHING + TRAINING),
+    "rna": ("keep", EVERYTHING + TRAINING),
+    "min_residues": (50, jobs("write_results write_results")),
+    "attention": ("standard", SCORES + jobs("write_results") + TRAINING),
+    "attention_kernel": ("sdpa", ESM2_OF_FAST + TRAINING),
+    "precision": ({"flash": "bf16", "standard": "fp16"}, SCORES + GATE + SCORES + jobs("write_results") + TRAINING),
+    "standard_allows": (["tf32"], SCORES + jobs("write_results") + TRAINING),
+    "divergence_frames": (30, GATE),
+    "divergence_seed": (1, GATE),
+    "divergence_accept": (0.98, VERDICT),
+    "divergence_refuse": (0.9, VERDICT),
+    "decide_on": ("lower_bound", VERDICT),
+    "strict": (True, VERDICT),
+    "on_divergence": ("fallback", VERDICT),
+    "device": ("auto", SCORES + GATE + SCORES + jobs("write_results") + TRAINING),
+    "shards": (2, EVERYTHING + jobs("translate_frames translate_frames") + SCORES + SCORES + TRAINING),
+    "shard_megabases": (1e-3, {}),  # changes the shards with `shards: auto`
+    "reference_run": (".", {}),  # is for `compare`
+    "trained_model": ("models/mine", TRAINING),
+    "split_by": ("sequence_id", TRAINING),
+    "train_on": ("annotated", TRAINING + jobs("list_proteins list_proteins")),
+    "training_hidden": (8, TRAINING),
+    "training_batch": (16, TRAINING),
+    "training_learning_rate": (0.001, TRAINING),
+    "training_epochs": (3, TRAINING),
+    "training_patience": (3, TRAINING),
+    "training_seed": (1, TRAINING),
+}
+
+# Each of the others: another value, which plans nothing.
+UNCHANGED = {
+    "samples": "copy.tsv",
+    "models": str(REPOSITORY / "config" / "models.yaml"),
+    "model_source": "by_hand",
+    "check_models_at_start": True,
+    "container": "containers/other.sif",
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("reruns")
+    phage = next(read_fasta(EXAMPLE / "phage_lambda.fasta.gz")).sequence
+    coli = next(read_fasta(EXAMPLE / "escherichia_coli.fasta")).sequence
+    for sample, offset in (("fast", 0), ("slow", 20000)):
+        pieces = {
+            f"{name}_{i}": text[offset + i * 900 :][:900]
+            for name, text in (("phage", phage), ("coli", coli))
+            for i in range(8)
+        }
+        write_fasta(folder / f"{sample}.fa", pieces)
+    splits = ("train", "train", "validation", "test")
+    rows = [
+        f"{name}_{i}\t{label}\t{splits[i % 4]}"
+        for name, label in (("phage", "virus"), ("coli", "others"))
+        for i in range(8)
+    ]
+    (folder / "labels.tsv").write_text("\n".join(["sequence_id\tlabel\tsplit", *rows]) + "\n")
+    sheet = "sample\tfasta\tattention\tlabels\nfast\tfast.fa\t\tlabels.tsv\nslow\tslow.fa\tstandard\tlabels.tsv\n"
+    for name in ("samples.tsv", "copy.tsv"):
+        (folder / name).write_text(sheet)
+    shutil.copytree(REPOSITORY / "resources" / "models" / "lite", folder / "other")
+    (folder / "by_hand").mkdir()
+    snakemake(folder, "all", "train", **FINISHED)
+    return folder
+
+
+def plan(folder: Path, **config: object) -> dict[str, int]:
+    planned = planned_jobs(snakemake(folder, "-n", "all", "train", **FINISHED | config))
+    return {rule: number for rule, number in planned.items() if rule != "train"}
+
+
+def changes_results(setting: dict) -> list[bool]:
+    """What a setting says of itself, or each of those within it."""
+    if "properties" in setting:
+        return [said for one in setting["properties"].values() for said in changes_results(one)]
+    return [setting["x-changes-results"]]
+
+
+def test_every_setting_says_whether_it_changes_results() -> None:
+    changing = {name for name, setting in SCHEMA.items() if any(changes_results(setting))}
+    assert changing == CHANGED.keys()
+    assert SCHEMA.keys() - changing == UNCHANGED.keys()
+
+
+def test_a_finished_run_plans_nothing(folder: Path) -> None:
+    assert plan(folder) == {}
+
+
+@pytest.mark.parametrize("setting", CHANGED)
+def test_what_changes_results_plans_what_depends_on_it(setting: str, folder: Path) -> None:
+    value, expected = CHANGED[setting]
+    assert plan(folder, **{setting: value}) == expected
+
+
+@pytest.mark.parametrize("setting", UNCHANGED)
+def test_what_changes_no_result_plans_nothing(setting: str, folder: Path) -> None:
+    assert plan(folder, **{setting: UNCHANGED[setting]}) == {}
