@@ -120,8 +120,8 @@ def test_what_needs_less_is_not_stopped(copy: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        ("-n", Needs.CLASSIFIER), ("train", Needs.SAMPLES), ("--dag", Needs.CLASSIFIER), 
-        ("a/run.json", Needs.CLASSIFIER),
+        ("-n", Needs.CLASSIFIER), ("train", Needs.SAMPLES), ("--dag", Needs.CLASSIFIER),
+        ("a/run.json", Needs.CLASSIFIER), ("results/my_train", Needs.CLASSIFIER),
         ("fetch_models --config model=x", Needs.CATALOGUE), ("virnucflow_fetch_models", Needs.CATALOGUE),
         ("fetch_models all", Needs.CLASSIFIER), ("check_models -c 2", Needs.PACK), ("--report x.html", Needs.NOTHING),
         ("--unlock", Needs.NOTHING), ("-l", Needs.NOTHING), ("--no-such-option", Needs.CLASSIFIER),

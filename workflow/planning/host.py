@@ -51,7 +51,8 @@ def touches(arguments: list[str] | None = None) -> bool:
 
 
 def _needs_of(target: str) -> Needs:
-    found = (need for name, need in TARGETS.items() if target == name or target.endswith(f"_{name}"))
+    rule = "" if "/" in target else target  # and not a file
+    found = (need for name, need in TARGETS.items() if rule == name or rule.endswith(f"_{name}"))
     return next(found, max(Needs))
 
 
