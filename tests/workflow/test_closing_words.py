@@ -102,7 +102,9 @@ def test_results_of_a_run_that_was_interrupted(copy: Path) -> None:
         sheet.write("new\tnew.fa\t\n")
     settings(copy, shards=3)
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    running = subprocess.Popen(command(), cwd=copy, **pipes)
+    # Where the tests run in the background, a shell has them ignore Ctrl-C, and what they start would too.
+    heed = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731
+    running = subprocess.Popen(command(), cwd=copy, preexec_fn=heed, **pipes)
     said = ""
     for line in running.stdout:
         said += line

@@ -109,6 +109,7 @@ def test_pack_that_is_to_be_fetched_is_seen_by_the_folder_above_it(
     (tmp_path / "packs").mkdir()
     (tmp_path / "a.sif").touch()
     settings = {"model": f"{tmp_path}/packs/deep/virnucpro-500", "container": str(tmp_path / "a.sif")}
+    settings |= {"model_source": "absent"}  # which ends it at once
     snakemake(folder, "fetch_models", "--sdm", "apptainer", code=None, environment=apptainer, **settings)
     log = (folder / "apptainer.log").read_text()
     assert str(tmp_path / "packs") in log.partition(" exec ")[0].split(",")
