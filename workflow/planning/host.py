@@ -7,6 +7,7 @@ import os
 import sys
 from argparse import Namespace
 from enum import IntEnum
+from functools import cache
 from pathlib import Path
 
 from snakemake.cli import get_argument_parser
@@ -36,7 +37,7 @@ TARGETS = {"fetch_models": Needs.CATALOGUE, "check_models": Needs.PACK, "train":
 
 def needs(arguments: list[str] | None = None) -> Needs:
     """What a call of Snakemake needs, by default this process's own; everything where the call is not understood."""
-    asked = _parse(sys.argv[1:] if arguments is None else arguments)
+    asked = _parse(*(sys.argv[1:] if arguments is None else arguments))
     if asked is None:
         return max(Needs)
     if any(getattr(asked, option, None) not in (None, False) for option in NO_RUN):
@@ -46,7 +47,7 @@ def needs(arguments: list[str] | None = None) -> Needs:
 
 def touches(arguments: list[str] | None = None) -> bool:
     """Whether the user says that what is there is up to date."""
-    asked = _parse(sys.argv[1:] if arguments is None else arguments)
+    asked = _parse(*(sys.argv[1:] if arguments is None else arguments))
     return asked is not None and asked.touch
 
 
@@ -56,7 +57,8 @@ def _needs_of(target: str) -> Needs:
     return next(found, max(Needs))
 
 
-def _parse(arguments: list[str]) -> Namespace | None:
+@cache
+def _parse(*arguments: str) -> Namespace | None:
     """The options of a call; nothing when Snakemake was called in another way than by its command."""
     try:
         with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
