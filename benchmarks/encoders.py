@@ -15,11 +15,11 @@ import torch.nn.functional as F
 from shared import add_shapes, random_length  # shared.py puts programs and library on the path
 
 from build_untrained_pack import build_tokenizer
-from virnucflow import dnabert_s, dnabert_s_packed, esm2, esm2_packed
-from virnucflow.arithmetic import Liberties, allow
-from virnucflow.batches import equal_length_batches
-from virnucflow.embed_program import TOKEN_BUDGET
-from virnucflow.model_pack import DnabertSShape, Esm2Shape
+from virnucflow.devices.precision import Liberties, allow
+from virnucflow.encoders import dnabert_s, dnabert_s_packed, esm2, esm2_packed
+from virnucflow.encoders.batches import equal_length_batches
+from virnucflow.encoders.program import TOKEN_BUDGET
+from virnucflow.packs.pack import DnabertSShape, Esm2Shape
 
 GPU = torch.device("cuda")
 RUNS = 3

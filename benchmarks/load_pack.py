@@ -19,11 +19,14 @@ import torch
 from shared import add_shapes  # shared.py puts programs and library on the path
 
 from build_untrained_pack import HIDDEN, build_tokenizer
-from virnucflow import classifier, dnabert_s, esm2
-from virnucflow.model_pack import DnabertSShape, Esm2Shape, describe, file_sha256, read_model_pack, save_weights
-from virnucflow.pack_files import ENCODER_FILES
+from virnucflow.encoders import dnabert_s, esm2
+from virnucflow.encoders.load import load_dnabert_s, load_esm2
+from virnucflow.packs.pack import DnabertSShape, Esm2Shape, describe, file_sha256, read_model_pack
+from virnucflow.packs.pack_files import ENCODER_FILES
+from virnucflow.packs.weights import save_weights
+from virnucflow.scoring import classifier
 
-ENCODERS = {"esm2": (esm2.load_esm2, esm2.FILE), "dnabert_s": (dnabert_s.load_dnabert_s, dnabert_s.FILE)}
+ENCODERS = {"esm2": (load_esm2, esm2.FILE), "dnabert_s": (load_dnabert_s, dnabert_s.FILE)}
 
 
 def parse_arguments() -> argparse.Namespace:

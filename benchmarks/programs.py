@@ -12,7 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 from shared import add_shapes, build_pack, random_length, run
 
-from virnucflow.tables import FRAMES, write_parquet  # shared.py has put the library on the path
+from virnucflow.files.tables import FRAMES, write_parquet  # shared.py has put the library on the path
 
 FEW = 100
 

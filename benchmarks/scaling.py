@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 import yaml
 from shared import REPOSITORY, add_shapes, build_pack
 
-from virnucflow.gpu_lease import VISIBLE, visible_gpus  # shared.py has put the library on the path
+from virnucflow.devices.gpu_lease import VISIBLE, visible_gpus  # shared.py has put the library on the path
 
 SENSE_CODONS = [a + b + c for a in "ACGT" for b in "ACGT" for c in "ACGT" if a + b + c not in ("TAA", "TAG", "TGA")]
 CHUNK = 500  # bases; a chunk of sense codons has one frame without a stop, and rarely two

@@ -3,7 +3,7 @@
 # ENGINE is docker, podman or buildah; without it, the first that is there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-version=$(sed -n 's/^__version__ = "\(.*\)"$/\1/p' workflow/scripts/virnucflow/__init__.py)
+version=$(cat workflow/scripts/virnucflow/VERSION)
 image=virnucflow:$version
 sif=containers/virnucflow-$version.sif
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from helpers import run_program
 
-from virnucflow.model_pack import ModelPack, read_model_pack
+from virnucflow.packs.pack import ModelPack, read_model_pack
 
 
 @pytest.fixture(scope="session")

@@ -17,12 +17,13 @@ import pyarrow as pa
 import yaml
 
 from virnucflow import cli
-from virnucflow.chunk_files import digest_path
-from virnucflow.digests import digest_bytes
-from virnucflow.tables import SEQUENCES, write_parquet
+from virnucflow.files.digests import digest_bytes
+from virnucflow.files.tables import SEQUENCES, write_parquet
+from virnucflow.sequences.chunk_files import digest_path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SCRIPTS = REPOSITORY / "workflow" / "scripts"
+LITE = REPOSITORY / "tools" / "lite"
 GOLDEN = REPOSITORY / "tests" / "data" / "golden"
 EXAMPLE = REPOSITORY / "resources" / "example"
 
@@ -33,9 +34,11 @@ ODD = {
 
 
 def run_program(name: str, *arguments: object, code: int | None = 0) -> str:
-    """Run a program of the workflow, check its exit code unless it is None, and return what it said."""
-    command = [sys.executable, SCRIPTS / f"{name}.py", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8")
+    """Run a program of the workflow or of tools/lite, check its exit code unless it is None; gives what it said."""
+    program = next(path for path in (SCRIPTS / f"{name}.py", LITE / f"{name}.py") if path.exists())
+    command = [sys.executable, program, *map(str, arguments)]
+    environment = os.environ | {"PYTHONPATH": str(SCRIPTS)}  # as the installed package would be found
+    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", env=environment)
     assert code in (None, done.returncode), done.stderr
     assert done.stdout == ""
     if code:

@@ -15,9 +15,9 @@ from helpers import REPOSITORY, write_fasta
 from torch import nn
 
 from build_untrained_pack import build_tokenizer
-from virnucflow import dnabert_s, esm2
-from virnucflow.catalogue import read_recipe
-from virnucflow.model_pack import DnabertSShape, Esm2Shape
+from virnucflow.encoders import dnabert_s, esm2
+from virnucflow.packs.pack import DnabertSShape, Esm2Shape
+from virnucflow.published.catalogue import read_recipe
 
 ESM2_SHAPE = Esm2Shape(2, 32, 4)
 DNABERT_S_SHAPE = DnabertSShape(128, 2, 24, 2, 96, 1e-12)
@@ -107,7 +107,7 @@ class Published:
 
     def save_run(self, run) -> None:
         """A run of v1 on a sequence of one chunk with all six frames."""
-        from virnucflow.frames import stop_free_frames
+        from virnucflow.sequences.frames import stop_free_frames
 
         name = Path(run.fasta).stem
         sequence = "GCCGCAGCTGCG" * (5 if "fixed" in name else 4)

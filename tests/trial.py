@@ -14,15 +14,17 @@ from helpers import rehash, run_program
 from safetensors.torch import load_file, save_file
 
 from build_untrained_pack import spread
-from virnucflow import dnabert_s, esm2
-from virnucflow.classifier import LABELS, VIRUS, MLPClassifier, load_classifier, score
-from virnucflow.divergence import compare, distances, stratify
-from virnucflow.frames import stop_free_frames
-from virnucflow.json_files import write_json
-from virnucflow.model_pack import ModelPack, read_model_pack
+from virnucflow.encoders import dnabert_s, esm2
+from virnucflow.encoders.load import load_dnabert_s, load_esm2
+from virnucflow.files.json_files import write_json
+from virnucflow.files.tables import LABELS, VIRUS
+from virnucflow.gate.comparison import compare, distances, stratify
+from virnucflow.packs.pack import ModelPack, read_model_pack
+from virnucflow.scoring.classifier import MLPClassifier, load_classifier, score
+from virnucflow.sequences.frames import stop_free_frames
 
 CHUNK_LENGTH = 300
-LOADERS = {"dnabert_s": dnabert_s.load_dnabert_s, "esm2": esm2.load_esm2}
+LOADERS = {"dnabert_s": load_dnabert_s, "esm2": load_esm2}
 COLUMNS = {"dnabert_s": "nucleotide", "esm2": "protein"}
 
 

@@ -15,7 +15,7 @@ from helpers import EXAMPLE, REPOSITORY, reproducible, write_fasta
 from published import NAME, Published
 
 from virnucflow import __version__
-from virnucflow.fasta import read_fasta
+from virnucflow.sequences.fasta import read_fasta
 
 # The test node: two cores, no accounting.
 NODE = ["--set-threads", "embed_esm2=2", "embed_dnabert_s=2", "--slurm-status-command", "squeue"]

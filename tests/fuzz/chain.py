@@ -12,7 +12,7 @@ from harness import run
 from helpers import EXAMPLE, ODD, run_program, write_fasta
 from published import NAME, RECIPE, Published
 
-from virnucflow.fasta import read_fasta
+from virnucflow.sequences.fasta import read_fasta
 
 LENGTH = ("--chunk-length", "300")
 EMBED = ("--model", "pack", "--attention", "flash", "--precision", "fp32", "--device", "cpu", "--threads", "1")

@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 from limits import limited
 from published import DNABERT_S_SHAPE, ESM2_SHAPE, FEATURES, RECIPE, Published
 
-from virnucflow import published as readers
 from virnucflow.cli import InputError
+from virnucflow.published import convert as readers
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "100"))  # of each test
 fuzz = settings(

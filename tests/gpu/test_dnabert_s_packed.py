@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from helpers import run_program
 
-from virnucflow import dnabert_s
-from virnucflow.model_pack import ModelPack, read_model_pack
+from virnucflow.encoders.load import load_dnabert_s
+from virnucflow.packs.pack import ModelPack, read_model_pack
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
@@ -26,7 +26,7 @@ def wide_pack(tmp_path_factory: pytest.TempPathFactory) -> ModelPack:
 
 
 def embed(pack: ModelPack, sequences: list[str], kernel: str, budget: int = 4096) -> torch.Tensor:
-    encoder, used = dnabert_s.load_dnabert_s(pack, "flash", kernel, "fp16", torch.device("cuda"), budget)
+    encoder, used = load_dnabert_s(pack, "flash", kernel, "fp16", torch.device("cuda"), budget)
     assert used == kernel
     return encoder(sequences)
 
@@ -40,7 +40,7 @@ def sequences() -> list[str]:
 
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_agrees_with_standard(kernel: str, wide_pack: ModelPack, sequences: list[str]) -> None:
-    standard = dnabert_s.load_dnabert_s(wide_pack, "standard", "auto", "fp32", torch.device("cuda"), 2048)[0](sequences)
+    standard = load_dnabert_s(wide_pack, "standard", "auto", "fp32", torch.device("cuda"), 2048)[0](sequences)
     cosine = F.cosine_similarity(embed(wide_pack, sequences, kernel).double(), standard.double(), dim=1)
     assert cosine.min() >= 0.9999
 

@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from helpers import run_program
 
-from virnucflow import esm2
-from virnucflow.attention_kernels import choose_kernel
-from virnucflow.model_pack import ModelPack, read_model_pack
+from virnucflow.encoders.attention_kernels import choose_kernel
+from virnucflow.encoders.load import load_esm2
+from virnucflow.packs.pack import ModelPack, read_model_pack
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
@@ -29,13 +29,13 @@ def wide_pack(tmp_path_factory: pytest.TempPathFactory) -> ModelPack:
 
 
 def embed(pack: ModelPack, proteins: list[str], kernel: str, budget: int = 4096, precision="fp16") -> torch.Tensor:
-    encoder, used = esm2.load_esm2(pack, "flash", kernel, precision, GPU, budget)
+    encoder, used = load_esm2(pack, "flash", kernel, precision, GPU, budget)
     assert used == kernel
     return encoder(proteins)
 
 
 def standard(pack: ModelPack, proteins: list[str]) -> torch.Tensor:
-    return esm2.load_esm2(pack, "standard", "auto", "fp32", GPU, 2048)[0](proteins)
+    return load_esm2(pack, "standard", "auto", "fp32", GPU, 2048)[0](proteins)
 
 
 def many(number: int) -> list[str]:
@@ -55,7 +55,7 @@ def test_agrees_with_standard(kernel: str, shape: str, request, proteins: list[s
 
 def test_fused_product_is_the_product_and_its_gelu() -> None:
     """Widths and depths that are no multiple of a tile; values that half precision can hold, and large ones."""
-    from virnucflow import triton_kernels as kernels
+    from virnucflow.encoders import triton_kernels as kernels
 
     torch.manual_seed(0)
     for tokens, depth, width in ((128, 320, 1280), (384, 480, 1920), (1024, 2560, 10240)):
@@ -97,7 +97,7 @@ def test_auto_takes_triton_and_says_so(wide_pack: ModelPack) -> None:
 
 def test_out_of_memory_halves_the_batch_and_goes_on(wide_pack: ModelPack, monkeypatch, caplog) -> None:
     """Twice: before the first batch, and in the third, after which the embeddings that are there are kept."""
-    from virnucflow import esm2_packed
+    from virnucflow.encoders import esm2_packed
 
     frames, seen = many(200), []
     real = esm2_packed.half_forward
@@ -126,7 +126,7 @@ def test_fp8(wide_pack: ModelPack) -> None:
 def test_program_on_the_gpu_names_kernel_and_device(wide_pack: ModelPack, tmp_path: Path) -> None:
     from helpers import with_digest, write_fasta
 
-    from virnucflow.embeddings import load_tensor
+    from virnucflow.files.tensors import load_tensor
 
     chunks = with_digest(write_fasta(tmp_path / "chunks.fa", {"a_chunk_1": "GCCGCAGCTGCG" * 30}))
     run_program("translate_frames", "--chunks", chunks, "--frames", tmp_path / "frames")

@@ -6,15 +6,16 @@ import pytest
 import torch
 from helpers import run_program
 
-from virnucflow import dnabert_s, esm2
-from virnucflow.model_pack import ModelPack
+from virnucflow.encoders import dnabert_s, esm2
+from virnucflow.packs.pack import ModelPack
+from virnucflow.packs.weights import read_weights
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
 
 @pytest.mark.parametrize("file", [esm2.FILE, dnabert_s.FILE])
 def test_tensors_arrive_unchanged(file: str, pack: ModelPack) -> None:
-    there, here = pack.tensors(file, torch.device("cuda")), pack.tensors(file)
+    there, here = read_weights(pack, file, torch.device("cuda")), read_weights(pack, file)
     assert there.keys() == here.keys()
     for name, tensor in there.items():
         assert tensor.is_cuda and tensor.dtype == here[name].dtype and torch.equal(tensor.cpu(), here[name])

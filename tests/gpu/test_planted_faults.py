@@ -11,12 +11,12 @@ import pytest
 import torch
 from trial import LOADERS, Trial, make_trial, one_lost_one_doubled, other_names_after_a_resume, second_batch_too_large
 
-from virnucflow import esm2, packed
+from virnucflow.encoders import esm2, packed
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 if torch.cuda.is_available():
-    from virnucflow import dnabert_s_packed, esm2_packed
-    from virnucflow import triton_kernels as kernels
+    from virnucflow.encoders import dnabert_s_packed, esm2_packed
+    from virnucflow.encoders import triton_kernels as kernels
 else:
     dnabert_s_packed = esm2_packed = kernels = None
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from helpers import EXAMPLE, ODD, snakemake, write_fasta
 
-from virnucflow.fasta import read_fasta
+from virnucflow.sequences.fasta import read_fasta
 
 
 def prepare(folder: Path) -> Path:

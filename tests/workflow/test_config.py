@@ -7,7 +7,7 @@ import pytest
 import yaml
 from helpers import EXAMPLE, REPOSITORY, planned_jobs, snakemake, write_fasta
 
-from virnucflow.embed_program import TOKEN_BUDGET
+from virnucflow.encoders.program import TOKEN_BUDGET
 
 CONFIG = yaml.safe_load((REPOSITORY / "config" / "config.yaml").read_text())
 SCHEMA = yaml.safe_load((REPOSITORY / "workflow" / "schemas" / "config.schema.yaml").read_text())

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from helpers import REPOSITORY, planned_jobs, run_program, snakemake, tree, write_fasta
 
-from virnucflow.json_files import write_json
+from virnucflow.files.json_files import write_json
 
 GATE = 300  # frames
 TABLES = ("prediction_results.txt", "prediction_results_highestscore.csv", "sequences.tsv", "chunks.tsv", "viral.fasta")
@@ -21,7 +21,7 @@ def faulty(tmp_path: Path) -> Path:
     for name in ("Snakefile", "config", "workflow", "envs"):
         source = REPOSITORY / name
         (shutil.copytree if source.is_dir() else shutil.copy)(source, _made(workflow) / name)
-    program = workflow / "workflow" / "scripts" / "virnucflow" / "esm2.py"
+    program = workflow / "workflow" / "scripts" / "virnucflow" / "encoders" / "esm2.py"
     text = program.read_text()
     assert "hidden[:, 1:-1].mean(1, dtype=torch.float32)" in text
     program.write_text(text.replace("hidden[:, 1:-1].mean(1", "-hidden[:, :1].mean(1"))

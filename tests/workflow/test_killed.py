@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from helpers import EXAMPLE, REPOSITORY, SCRIPTS, reproducible, snakemake, write_fasta
 
-from virnucflow.fasta import read_fasta
+from virnucflow.sequences.fasta import read_fasta
 
 KILLS = int(os.environ.get("KILLS", "3"))
 SETTINGS = {"shards": 2, "model": "pack"}

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from helpers import EXAMPLE, REPOSITORY, reproducible, tree, write_fasta
 
-from virnucflow.fasta import read_fasta
+from virnucflow.sequences.fasta import read_fasta
 
 SETTINGS = {"samples": "sam ples.tsv", "device": "cpu", "shards": 1, "divergence_frames": 20}
 SETTINGS |= {"on_divergence": "fallback", "model": "my models/a pack"}

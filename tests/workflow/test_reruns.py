@@ -11,7 +11,7 @@ import pytest
 import yaml
 from helpers import EXAMPLE, REPOSITORY, planned_jobs, snakemake, write_fasta
 
-from virnucflow.fasta import read_fasta
+from virnucflow.sequences.fasta import read_fasta
 
 SCHEMA = yaml.safe_load((REPOSITORY / "workflow" / "schemas" / "config.schema.yaml").read_text())["properties"]
 # Two labelled samples: `fast` by flash with the gate, `slow` by standard. lite is for chunks of 300 and 500 bases.

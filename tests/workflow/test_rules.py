@@ -15,7 +15,7 @@ INHERITED = {name.split()[2]: name.split()[0] for name in RULES if " as " in nam
 TARGETS = {"validate", "compare", "train"}  # of the user; they run nothing
 COMMANDS = {"fetch_models", "check_models"}  # of the user; they run whenever they are asked for, and make no file
 PROGRAMS = {"compare_runs": "compare_attention"}  # of rules that have not one of their own name
-OF_NO_RULE = {"check_setup", "train_lite"}  # called before the first job; called by whoever wants a new lite pack
+OF_NO_RULE = {"check_setup"}  # called before the first job
 NAMES = [name.split()[-2] if " as " in name else name for name in RULES if name not in TARGETS]
 
 
@@ -29,7 +29,8 @@ def text(rule: str) -> str:
 def test_rule_has_all_directives(rule: str) -> None:
     body = text(rule)
     output = [] if rule in COMMANDS else ["output"]
-    for directive in ("input", *output, "log", "conda", "threads", "resources", "message", "shell"):
+    given = [] if rule == "build_untrained_pack" else ["input"]  # it is made of nothing
+    for directive in (*given, *output, "log", "conda", "threads", "resources", "params", "message", "shell"):
         assert re.search(rf"^    {directive}:", body, re.MULTILINE), f"{rule} lacks {directive}"
     for resource in ("mem_mb=", "runtime="):
         assert resource in body, f"{rule} lacks {resource}"
@@ -38,10 +39,10 @@ def test_rule_has_all_directives(rule: str) -> None:
 
 
 @pytest.mark.parametrize("rule", NAMES)
-def test_rule_program_and_inputs_share_the_rules_name(rule: str) -> None:
+def test_rule_program_and_code_share_the_rules_name(rule: str) -> None:
     own, program = text(rule), PROGRAMS.get(rule, rule)
     assert (REPOSITORY / "workflow" / "scripts" / f"{program}.py").exists()
-    assert f'program=program("{program}")' in own and f'library=library("{program}")' in own
+    assert f'program=program("{program}")' in own and f'code=code("{program}")' in own
 
 
 @pytest.mark.parametrize("rule", [name for name in NAMES if name not in COMMANDS])

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from helpers import EXAMPLE, planned_jobs, snakemake, write_fasta
 
-from virnucflow.fasta import read_fasta
-from virnucflow.tables import SEQUENCES, write_parquet
+from virnucflow.files.tables import SEQUENCES, write_parquet
+from virnucflow.sequences.fasta import read_fasta
 
 ODD_NAMES = [
     "--dup=rename", "-x.fa", "asm_{k127}.fa", "{sample}.fa", "{{x}}.fa", "{input.fasta}.fa", "<results>.fa",

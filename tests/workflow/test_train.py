@@ -17,11 +17,11 @@ from helpers import EXAMPLE, planned_jobs, snakemake, write_fasta
 from safetensors.torch import load_file
 from sklearn.linear_model import LogisticRegression
 
-from virnucflow.classifier import load_classifier
-from virnucflow.fasta import read_fasta
-from virnucflow.model_pack import read_model_pack
-from virnucflow.pack_files import CLASSIFIER
-from virnucflow.training import differences
+from virnucflow.packs.pack import read_model_pack
+from virnucflow.packs.pack_files import CLASSIFIER
+from virnucflow.scoring.classifier import load_classifier
+from virnucflow.sequences.fasta import read_fasta
+from virnucflow.training.fit import differences
 
 QUICK = {"training_hidden": 16, "training_epochs": 3, "training_learning_rate": 0.01}
 

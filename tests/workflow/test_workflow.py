@@ -16,7 +16,7 @@ import yaml
 from helpers import ODD, REPOSITORY, planned_jobs, rehash, scores, snakemake, tree, write_fasta
 
 from virnucflow import __version__
-from virnucflow.fasta import read_fasta
+from virnucflow.sequences.fasta import read_fasta
 
 EMBED = ["embed_dnabert_s", "embed_esm2"]
 AFTER_EMBED = [*EMBED, "concat_features", "predict"]

@@ -1,6 +1,5 @@
 # Settings, sample sheet, shards and what rules take of them.
 
-import ast
 import json
 import math
 import os
@@ -20,13 +19,14 @@ SCRIPTS = WORKFLOW / "scripts"
 sys.path[:0] = [str(WORKFLOW), str(SCRIPTS)]
 
 from check_setup import check_pack
+from planning.code import digest_of_code
 from planning.host import Needs, needs, touches
 from planning.messages import PlanningError, named, shown
 from planning.paths import argument, same_directory
 from planning.samples import read_samples
 from planning.settings import UNTRAINED, read_settings
 from planning.sources import missing_catalogue, missing_inputs, missing_pack, missing_records, missing_run
-from virnucflow.pack_files import CLASSIFIER
+from virnucflow.packs.pack_files import CLASSIFIER
 
 V1_ATTENTION = "VIRNUCPRO_V1_ATTENTION"
 MOST_SHARDS = 2000
@@ -186,28 +186,14 @@ def portable(path):
 
 
 def program(name):
-    return portable(SCRIPTS / f"{name}.py")
+    """The path of a program, as a parameter. Where it lies is no reason to compute again: Snakemake does not compare a
+    parameter that is computed from `output`."""
+    return lambda wildcards, output: str(portable(SCRIPTS / f"{name}.py"))
 
 
-@cache
-def library(name):
-    """The modules that a program imports, directly or not: inputs of its rule, so that an edit reruns what it must."""
-    found, unread = set(), [SCRIPTS / f"{name}.py"]
-    while unread:
-        new = imports(unread.pop()) - found
-        found |= new
-        unread += new
-    return sorted(map(portable, found))
-
-
-def imports(path):
-    """The modules of the library that a file imports by name."""
-    package, modules = SCRIPTS / "virnucflow", set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and node.module.split(".")[0] == package.name:
-            _, *names = node.module.split(".")
-            modules |= {package / f"{name}.py" for name in names or [alias.name for alias in node.names]}
-    return {module for module in modules if module.exists()}
+def code(name):
+    """What a program does, as a parameter: a change of the code that it runs is a reason to compute again."""
+    return lambda wildcards: digest_of_code(SCRIPTS / f"{name}.py", SCRIPTS / "virnucflow")
 
 
 def of_all_shards(pattern):
@@ -235,7 +221,7 @@ def shards_of_run(run, sample):
     """The names of the shards into which a sample of a run was cut, as split_fasta noted it."""
     try:
         from virnucflow.cli import InputError
-        from virnucflow.tables import read_provenance
+        from virnucflow.files.tables import read_provenance
     except ImportError as error:  # where an image or conda has what the programs need
         raise Refused(
             f"compare: {sys.executable} has no {error.name}; install envs/run.txt for the Python of snakemake"

@@ -6,8 +6,6 @@ rule sample_frames:
     input:
         frames=of_all_shards("work/{sample}/frames/{shard}.parquet"),
         scores=of_all_shards("work/{sample}/scores/flash/{shard}.parquet"),
-        program=program("sample_frames"),
-        library=library("sample_frames"),
     output:
         sampled_frames=f"work/{{sample}}/frames/{SAMPLED}.parquet",
         sample="work/{sample}/divergence/sample.parquet",
@@ -21,13 +19,15 @@ rule sample_frames:
         mem_mb=sample_memory,
         runtime=reading_runtime,
     params:
+        program=program("sample_frames"),
+        code=code("sample_frames"),
         chunk_length=config["chunk_length"],
         number=config["divergence_frames"],
         seed=config["divergence_seed"],
     message:
         "Sample frames of {wildcards.sample} to compare both attentions"
     shell:
-        "python {input.program:q} --frames {input.frames:q} --scores {input.scores:q}"
+        "python {params.program:q} --frames {input.frames:q} --scores {input.scores:q}"
         " --chunk-length {params.chunk_length} --number {params.number} --seed {params.seed}"
         " --sampled-frames {output.sampled_frames:q} --sample {output.sample:q} 2> {log:q}"
 
@@ -41,8 +41,6 @@ rule compare_attention:
         reference_scores=[f"work/{{sample}}/scores/standard/{SAMPLED}.parquet"],
         labels=lambda wildcards: inputs(SAMPLES[wildcards.sample].labels),
         pack=of_pack("pack.json"),
-        program=program("compare_attention"),
-        library=library("compare_attention"),
     output:
         divergence="work/{sample}/divergence/divergence.json",
         compared_frames="work/{sample}/divergence/frames.tsv",
@@ -57,6 +55,8 @@ rule compare_attention:
         mem_mb=comparison_memory,
         runtime=reading_runtime,
     params:
+        program=program("compare_attention"),
+        code=code("compare_attention"),
         model=model_argument,
         labels=lambda wildcards: arguments(SAMPLES[wildcards.sample].labels),
         reference_features=lambda wildcards, input: input.reference_features,
@@ -65,7 +65,7 @@ rule compare_attention:
     message:
         "Compare both attentions on the sampled frames of {wildcards.sample}"
     shell:
-        "python {input.program:q} --sample {input.sample:q} --model {params.model:q} --labels {params.labels:q}"
+        "python {params.program:q} --sample {input.sample:q} --model {params.model:q} --labels {params.labels:q}"
         " --fast-features {input.fast_features:q} --fast-scores {input.fast_scores:q}"
         " --reference-features {params.reference_features:q} --reference-scores {params.reference_scores:q}"
         " --divergence {output.divergence:q} --compared-frames {output.compared_frames:q}"
@@ -76,8 +76,6 @@ rule compare_attention:
 checkpoint divergence_gate:
     input:
         divergence="work/{sample}/divergence/divergence.json",
-        program=program("divergence_gate"),
-        library=library("divergence_gate"),
     output:
         gate="work/{sample}/divergence/gate.json",
     log:
@@ -90,11 +88,13 @@ checkpoint divergence_gate:
         mem_mb=1000,
         runtime=10,
     params:
+        program=program("divergence_gate"),
+        code=code("divergence_gate"),
         options=gate_options(),
     message:
         "Decide whether the fast path's results of {wildcards.sample} may be published"
     shell:
-        "python {input.program:q} --divergence {input.divergence:q} {params.options} --gate {output.gate:q} 2> {log:q}"
+        "python {params.program:q} --divergence {input.divergence:q} {params.options} --gate {output.gate:q} 2> {log:q}"
 
 
 rule report_divergence:
@@ -103,8 +103,6 @@ rule report_divergence:
         gate="work/{sample}/divergence/gate.json",
         compared_frames="work/{sample}/divergence/frames.tsv",
         figures="work/{sample}/divergence/figures.svg",
-        program=program("report_divergence"),
-        library=library("report_divergence"),
     output:
         findings="results/{sample}/divergence.json",
         frames="results/{sample}/divergence.tsv",
@@ -118,11 +116,14 @@ rule report_divergence:
         mem_mb=2000,
         runtime=30,
         attempt=attempt_number,
+    params:
+        program=program("report_divergence"),
+        code=code("report_divergence"),
     message:
         "Publish the comparison of both attentions for {wildcards.sample}"
     shell:
         "VIRNUCFLOW_ATTEMPT={resources.attempt} VIRNUCFLOW_FINAL_ERROR={log:q}.final "
-        "python {input.program:q} --divergence {input.divergence:q} --gate {input.gate:q}"
+        "python {params.program:q} --divergence {input.divergence:q} --gate {input.gate:q}"
         " --compared-frames {input.compared_frames:q} --figures {input.figures:q}"
         " --published-findings {output.findings:q} --published-frames {output.frames:q}"
         " --published-figures {output.figures:q} 2> {log:q}"
@@ -147,8 +148,6 @@ use rule compare_attention as compare_runs with:
         ),
         labels=lambda wildcards: inputs(SAMPLES[wildcards.sample].labels),
         pack=of_pack("pack.json"),
-        program=program("compare_attention"),
-        library=library("compare_attention"),
     output:
         divergence="results/{sample}/comparison.json",
         compared_frames="results/{sample}/comparison.tsv",
@@ -156,6 +155,8 @@ use rule compare_attention as compare_runs with:
     log:
         "logs/compare_runs/{sample}.log",
     params:
+        program=program("compare_attention"),
+        code=code("compare_attention"),
         reference_features=lambda wildcards: arguments(
             of_reference_run("work/{sample}/features/flash/{shard}.safetensors")(wildcards)
         ),

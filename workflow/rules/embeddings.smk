@@ -7,8 +7,6 @@ rule embed_dnabert_s:
         pack=of_pack("pack.json"),
         weights=of_pack("dnabert_s.safetensors"),
         tokenizer=of_pack("tokenizer.json"),
-        program=program("embed_dnabert_s"),
-        library=library("embed_dnabert_s"),
     output:
         embeddings="work/{sample}/embeddings/{attention}/dnabert_s/{shard}.safetensors",
     log:
@@ -26,6 +24,8 @@ rule embed_dnabert_s:
         check_model=int(config["check_models_at_start"]),
         attempt=attempt_number,
     params:
+        program=program("embed_dnabert_s"),
+        code=code("embed_dnabert_s"),
         model=model_argument,
         options=embed_options("dnabert_s"),
         sha256=pack_sha256("dnabert_s.safetensors", "tokenizer.json"),
@@ -33,7 +33,7 @@ rule embed_dnabert_s:
         "Embed the nucleotides of shard {wildcards.shard} of {wildcards.sample} ({wildcards.attention})"
     shell:
         "VIRNUCFLOW_ATTEMPT={resources.attempt} VIRNUCFLOW_FINAL_ERROR={log:q}.final "
-        "python {input.program:q} --frames {input.frames:q} --model {params.model:q}"
+        "python {params.program:q} --frames {input.frames:q} --model {params.model:q}"
         " --attention {wildcards.attention} {params.options}"
         " --token-budget {resources.token_budget} --threads {threads} --check-model {resources.check_model}"
         " --embeddings {output.embeddings:q} 2> {log:q}"
@@ -44,8 +44,6 @@ use rule embed_dnabert_s as embed_esm2 with:
         frames="work/{sample}/frames/{shard}.parquet",
         pack=of_pack("pack.json"),
         weights=of_pack("esm2.safetensors"),
-        program=program("embed_esm2"),
-        library=library("embed_esm2"),
     output:
         embeddings="work/{sample}/embeddings/{attention}/esm2/{shard}.safetensors",
     log:
@@ -55,6 +53,8 @@ use rule embed_dnabert_s as embed_esm2 with:
     # The longer jobs first, so that several GPUs end at about the same time.
     priority: 1
     params:
+        program=program("embed_esm2"),
+        code=code("embed_esm2"),
         options=embed_options("esm2"),
         sha256=pack_sha256("esm2.safetensors"),
     message:
@@ -65,8 +65,6 @@ rule concat_features:
     input:
         dnabert_s="work/{sample}/embeddings/{attention}/dnabert_s/{shard}.safetensors",
         esm2="work/{sample}/embeddings/{attention}/esm2/{shard}.safetensors",
-        program=program("concat_features"),
-        library=library("concat_features"),
     output:
         features="work/{sample}/features/{attention}/{shard}.safetensors",
     log:
@@ -78,9 +76,12 @@ rule concat_features:
         mem_mb=table_memory,
         runtime=lambda wildcards, attempt: 30 * attempt,
         attempt=attempt_number,
+    params:
+        program=program("concat_features"),
+        code=code("concat_features"),
     message:
         "Concatenate both embeddings of shard {wildcards.shard} of {wildcards.sample} ({wildcards.attention})"
     shell:
         "VIRNUCFLOW_ATTEMPT={resources.attempt} VIRNUCFLOW_FINAL_ERROR={log:q}.final "
-        "python {input.program:q} --dnabert-s {input.dnabert_s:q} --esm2 {input.esm2:q}"
+        "python {params.program:q} --dnabert-s {input.dnabert_s:q} --esm2 {input.esm2:q}"
         " --features {output.features:q} 2> {log:q}"

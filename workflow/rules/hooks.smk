@@ -14,7 +14,7 @@ def check_setup():
     if any(job.rule.name == "fetch_models" for job in jobs):
         return  # what would be checked is not there yet
     samples = {job.wildcards.sample for job in workflow.dag.jobs if "sample" in job.wildcards.keys()}
-    command = [sys.executable, program("check_setup"), "--work", "work", "--chunk-length", config["chunk_length"]]
+    command = [sys.executable, SCRIPTS / "check_setup.py", "--work", "work", "--chunk-length", config["chunk_length"]]
     command += ["--bases", sum(estimated_bases(path) for sample in samples for path in SAMPLES[sample].fasta)]
     command += ["--there", sum(map(size, {path for job in workflow.dag.jobs for path in job.output}))]
     command += ["--model", argument(config["model"])] if config["model"] != UNTRAINED else []

@@ -3,9 +3,6 @@
 
 
 rule build_untrained_pack:
-    input:
-        program=program("build_untrained_pack"),
-        library=library("build_untrained_pack"),
     output:
         "models/untrained/pack.json",
         "models/untrained/esm2.safetensors",
@@ -23,21 +20,21 @@ rule build_untrained_pack:
         runtime=10,
         attempt=attempt_number,
     params:
+        program=program("build_untrained_pack"),
+        code=code("build_untrained_pack"),
         model=lambda wildcards, output: os.path.dirname(output[0]),
         chunk_length=config["chunk_length"],
     message:
         "Build a model pack of random weights: its scores mean nothing"
     shell:
         "VIRNUCFLOW_ATTEMPT={resources.attempt} VIRNUCFLOW_FINAL_ERROR={log:q}.final "
-        "python {input.program:q} --model {params.model:q}"
+        "python {params.program:q} --model {params.model:q}"
         " --chunk-length {params.chunk_length} 2> {log:q}"
 
 
 rule fetch_models:
     input:
         catalogue=inputs([CATALOGUE]),
-        program=program("fetch_models"),
-        library=library("fetch_models"),
     log:
         "logs/fetch_models.log",
     retries: 0
@@ -49,13 +46,15 @@ rule fetch_models:
         mem_mb=4000,
         runtime=1440,
     params:
+        program=program("fetch_models"),
+        code=code("fetch_models"),
         catalogue=lambda wildcards: argument(CATALOGUE),
         model=lambda wildcards: argument(config["model"]),
         source=lambda wildcards: ["--source", argument(config["model_source"])] if config["model_source"] else [],
     message:
         "Make the model pack {params.model} of published files"
     shell:
-        "python {input.program:q} --catalogue {params.catalogue:q} --model {params.model:q}"
+        "python {params.program:q} --catalogue {params.catalogue:q} --model {params.model:q}"
         " {params.source:q} 2>&1 | tee {log:q} >&2"
 
 
@@ -65,8 +64,6 @@ rule check_models:
         esm2=of_pack("esm2.safetensors"),
         dnabert_s=of_pack("dnabert_s.safetensors"),
         tokenizer=of_pack("tokenizer.json"),
-        program=program("check_models"),
-        library=library("check_models"),
     log:
         "logs/check_models.log",
     retries: 0
@@ -78,6 +75,8 @@ rule check_models:
         mem_mb=check_memory,
         runtime=60,
     params:
+        program=program("check_models"),
+        code=code("check_models"),
         model=model_argument,
         precision=config["precision"]["flash"],
         kernel=config["attention_kernel"],
@@ -85,5 +84,5 @@ rule check_models:
     message:
         "Compare what the model pack {params.model} computes here with its reference values"
     shell:
-        "python {input.program:q} --model {params.model:q} --device {params.device} --precision {params.precision}"
+        "python {params.program:q} --model {params.model:q} --device {params.device} --precision {params.precision}"
         " --attention-kernel {params.kernel} --threads {threads} 2>&1 | tee {log:q} >&2"

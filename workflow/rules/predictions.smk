@@ -7,8 +7,6 @@ rule predict:
         features="work/{sample}/features/{attention}/{shard}.safetensors",
         pack=of_pack("pack.json"),
         classifier=of_pack("classifier.safetensors"),
-        program=program("predict"),
-        library=library("predict"),
     output:
         scores="work/{sample}/scores/{attention}/{shard}.parquet",
     log:
@@ -21,6 +19,8 @@ rule predict:
         runtime=lambda wildcards, attempt: 30 * attempt,
         attempt=attempt_number,
     params:
+        program=program("predict"),
+        code=code("predict"),
         model=model_argument,
         chunk_length=config["chunk_length"],
         sha256=pack_sha256("classifier.safetensors"),
@@ -28,7 +28,7 @@ rule predict:
         "Score the frames of shard {wildcards.shard} of {wildcards.sample} ({wildcards.attention})"
     shell:
         "VIRNUCFLOW_ATTEMPT={resources.attempt} VIRNUCFLOW_FINAL_ERROR={log:q}.final "
-        "python {input.program:q} --frames {input.frames:q} --features {input.features:q}"
+        "python {params.program:q} --frames {input.frames:q} --features {input.features:q}"
         " --model {params.model:q} --chunk-length {params.chunk_length} --scores {output.scores:q} 2> {log:q}"
 
 
@@ -38,8 +38,6 @@ rule write_results:
         gate=lambda wildcards: "work/{sample}/divergence/gate.json" if gated(wildcards.sample) else [],
         sequences="work/{sample}/sequences.parquet",
         fasta=lambda wildcards: inputs(SAMPLES[wildcards.sample].fasta),
-        program=program("write_results"),
-        library=library("write_results"),
     output:
         predictions="results/{sample}/prediction_results.txt",
         consensus="results/{sample}/prediction_results_highestscore.csv",
@@ -63,6 +61,8 @@ rule write_results:
         image=lambda wildcards: image() if CONTAINED else "",
         image_sha256=lambda wildcards: image_sha256(),
     params:
+        program=program("write_results"),
+        code=code("write_results"),
         fasta=lambda wildcards: arguments(SAMPLES[wildcards.sample].fasta),
         chunk_length=config["chunk_length"],
         min_residues=config["min_residues"],
@@ -70,7 +70,7 @@ rule write_results:
     message:
         "Write the results of {wildcards.sample}"
     shell:
-        "python {input.program:q} --scores {input.scores:q} --sequences {input.sequences:q}"
+        "python {params.program:q} --scores {input.scores:q} --sequences {input.sequences:q}"
         " --fasta {params.fasta:q} --chunk-length {params.chunk_length} --min-residues {params.min_residues}"
         " --gate {input.gate:q} --sample {wildcards.sample:q} --settings {params.settings:q}"
         " --started {resources.started:q} --commit {resources.commit:q} --snakemake {resources.snakemake:q}"

@@ -1,6 +1,6 @@
 # What jobs ask for, by the size of their input and the number of the attempt. Nothing here changes a result.
 
-from virnucflow.gpu_lease import visible_gpus
+from virnucflow.devices.gpu_lease import visible_gpus
 
 GPUS = 0 if config["device"] == "cpu" else 1
 # The process that schedules the jobs, and not on a cluster (whose nodes --jobs counts).

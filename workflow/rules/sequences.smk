@@ -4,8 +4,6 @@
 rule split_fasta:
     input:
         fasta=lambda wildcards: inputs(SAMPLES[wildcards.sample].fasta),
-        program=program("split_fasta"),
-        library=library("split_fasta"),
     output:
         # A directory, because the number of shards differs between samples; with the digest of each file of chunks.
         chunks=directory("work/{sample}/chunks"),
@@ -20,6 +18,8 @@ rule split_fasta:
         mem_mb=split_memory,
         runtime=reading_runtime,
     params:
+        program=program("split_fasta"),
+        code=code("split_fasta"),
         chunk_length=config["chunk_length"],
         duplicate_ids=config["duplicate_ids"],
         rna=config["rna"],
@@ -31,7 +31,7 @@ rule split_fasta:
     message:
         "Split the sequences of {wildcards.sample} into chunks"
     shell:
-        "python {input.program:q} --fasta {params.fasta:q} --chunk-length {params.chunk_length}"
+        "python {params.program:q} --fasta {params.fasta:q} --chunk-length {params.chunk_length}"
         " --duplicate-ids {params.duplicate_ids} --rna {params.rna}"
         " --chunks {params.chunks:q} --sequences {output.sequences:q} 2> {log:q}"
 
@@ -39,8 +39,6 @@ rule split_fasta:
 rule translate_frames:
     input:
         chunks="work/{sample}/chunks",
-        program=program("translate_frames"),
-        library=library("translate_frames"),
     output:
         frames="work/{sample}/frames/{shard}.parquet",
     log:
@@ -54,9 +52,12 @@ rule translate_frames:
         mem_mb=lambda wildcards, attempt: 8000 * attempt,
         runtime=lambda wildcards, attempt: 60 * attempt,
         attempt=attempt_number,
+    params:
+        program=program("translate_frames"),
+        code=code("translate_frames"),
     message:
         "Translate shard {wildcards.shard} of {wildcards.sample} in six frames"
     shell:
         "VIRNUCFLOW_ATTEMPT={resources.attempt} VIRNUCFLOW_FINAL_ERROR={log:q}.final "
-        "python {input.program:q} --chunks {input.chunks:q}/{wildcards.shard}.fa"
+        "python {params.program:q} --chunks {input.chunks:q}/{wildcards.shard}.fa"
         " --frames {output.frames:q} 2> {log:q}"

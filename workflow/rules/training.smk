@@ -17,8 +17,6 @@ rule cluster_sequences:
         fasta=inputs(LABELLED_FASTA),
         sequences=expand("work/{sample}/sequences.parquet", sample=LABELLED_SAMPLES),
         labels=inputs(LABELS),
-        program=program("cluster_sequences"),
-        library=library("cluster_sequences"),
     output:
         clusters="work/clusters.parquet",
     log:
@@ -31,6 +29,8 @@ rule cluster_sequences:
         runtime=lambda wildcards, attempt: 120 * attempt,
         attempt=attempt_number,
     params:
+        program=program("cluster_sequences"),
+        code=code("cluster_sequences"),
         fasta=lambda wildcards: arguments(LABELLED_FASTA),
         labels=lambda wildcards: arguments(LABELS),
         stamps=lambda wildcards: stamps([*LABELLED_FASTA, *LABELS]),
@@ -38,7 +38,7 @@ rule cluster_sequences:
         "Find labelled sequences that are alike"
     shell:
         "VIRNUCFLOW_ATTEMPT={resources.attempt} VIRNUCFLOW_FINAL_ERROR={log:q}.final "
-        "python {input.program:q} --fasta {params.fasta:q} --sequences {input.sequences:q} --labels {params.labels:q}"
+        "python {params.program:q} --fasta {params.fasta:q} --sequences {input.sequences:q} --labels {params.labels:q}"
         " --clusters {output.clusters:q} 2> {log:q}"
 
 
@@ -47,8 +47,6 @@ rule list_proteins:
     input:
         fasta=lambda wildcards: inputs(SAMPLES[wildcards.sample].fasta),
         sequences="work/{sample}/sequences.parquet",
-        program=program("list_proteins"),
-        library=library("list_proteins"),
     output:
         proteins="work/{sample}/proteins.parquet",
     log:
@@ -61,13 +59,15 @@ rule list_proteins:
         runtime=lambda wildcards, attempt: 120 * attempt,
         attempt=attempt_number,
     params:
+        program=program("list_proteins"),
+        code=code("list_proteins"),
         fasta=lambda wildcards: arguments(SAMPLES[wildcards.sample].fasta),
         stamps=lambda wildcards: stamps(SAMPLES[wildcards.sample].fasta),
     message:
         "List the annotated proteins of {wildcards.sample}"
     shell:
         "VIRNUCFLOW_ATTEMPT={resources.attempt} VIRNUCFLOW_FINAL_ERROR={log:q}.final "
-        "python {input.program:q} --fasta {params.fasta:q} --sequences {input.sequences:q}"
+        "python {params.program:q} --fasta {params.fasta:q} --sequences {input.sequences:q}"
         " --proteins {output.proteins:q} 2> {log:q}"
 
 
@@ -85,8 +85,6 @@ rule train_classifier:
         esm2=of_pack("esm2.safetensors"),
         dnabert_s=of_pack("dnabert_s.safetensors"),
         tokenizer=of_pack("tokenizer.json"),
-        program=program("train_classifier"),
-        library=library("train_classifier"),
     output:
         multiext(
             f"{config['trained_model']}/",
@@ -114,6 +112,8 @@ rule train_classifier:
         runtime=lambda wildcards, attempt: 240 * attempt,
         attempt=attempt_number,
     params:
+        program=program("train_classifier"),
+        code=code("train_classifier"),
         model=model_argument,
         labels=lambda wildcards: arguments(one["labels"] for one in LABELLED),
         trained_model=lambda wildcards, output: argument(os.path.dirname(output[0])),
@@ -130,7 +130,7 @@ rule train_classifier:
         "Train a classifier on the labelled samples"
     shell:
         "VIRNUCFLOW_ATTEMPT={resources.attempt} VIRNUCFLOW_FINAL_ERROR={log:q}.final "
-        "python {input.program:q} --frames {input.frames:q} --features {input.features:q} --labels {params.labels:q}"
+        "python {params.program:q} --frames {input.frames:q} --features {input.features:q} --labels {params.labels:q}"
         " --sequences {input.sequences:q} --proteins {input.proteins:q} --clusters {input.clusters:q}"
         " --model {params.model:q} --name={params.name:q} --chunk-length {params.chunk_length}"
         " --split-by={params.split_by:q} {params.options} --threads {threads}"

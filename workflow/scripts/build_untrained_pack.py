@@ -14,13 +14,15 @@ from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.trainers import BpeTrainer
 
-from virnucflow import classifier, dnabert_s, esm2
 from virnucflow.cli import InputError, argument_parser, log, run, staged
-from virnucflow.frames import stop_free_frames
-from virnucflow.model_pack import DnabertSShape, Esm2Shape, describe, save_weights
-from virnucflow.pack_files import FILES
-from virnucflow.reference import save_reference
-from virnucflow.reference_values import reference_values
+from virnucflow.encoders import dnabert_s, esm2
+from virnucflow.packs.pack import DnabertSShape, Esm2Shape, describe
+from virnucflow.packs.pack_files import FILES
+from virnucflow.packs.reference import save_reference
+from virnucflow.packs.weights import save_weights
+from virnucflow.published.reference_values import reference_values
+from virnucflow.scoring import classifier
+from virnucflow.sequences.frames import stop_free_frames
 
 HIDDEN = 512  # the published classifier's hidden layer
 CALIBRATION_CHUNKS = 400

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import torch
 
-from virnucflow.arithmetic import PRECISIONS, Liberties, allow, choose_precision
-from virnucflow.attention_kernels import KERNELS
-from virnucflow.classifier import CLASSIFIER, load_classifier, score
 from virnucflow.cli import Failure, InputError, argument_parser, log, run
-from virnucflow.dnabert_s import load_dnabert_s
-from virnucflow.embed_program import TOKEN_BUDGET, choose_device
-from virnucflow.esm2 import load_esm2
-from virnucflow.model_pack import ModelPack, read_model_pack
-from virnucflow.reference import Reference, compare_embedding, compare_scores, load_reference
+from virnucflow.devices.precision import PRECISIONS, Liberties, allow, choose_precision
+from virnucflow.encoders.attention_kernels import KERNELS
+from virnucflow.encoders.load import load_dnabert_s, load_esm2
+from virnucflow.encoders.program import TOKEN_BUDGET, choose_device
+from virnucflow.packs.pack import ModelPack, read_model_pack
+from virnucflow.packs.pack_files import CLASSIFIER
+from virnucflow.packs.reference import Reference, compare_embedding, compare_scores, load_reference
+from virnucflow.scoring.classifier import load_classifier, score
 
 LOAD = {"dnabert_s": load_dnabert_s, "esm2": load_esm2}  # in the features' order
 

@@ -21,10 +21,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from virnucflow.chunks import wrong_chunk_length
 from virnucflow.cli import argument_parser, log, run
-from virnucflow.gpu_lease import LEAST_CAPABILITY, visible_gpus
-from virnucflow.pack_files import not_named
+from virnucflow.devices.gpu_lease import LEAST_CAPABILITY, visible_gpus
+from virnucflow.packs.pack_files import not_named
+from virnucflow.sequences.chunks import wrong_chunk_length
 
 # What work/ takes: of an input, the chunks' FASTA and the frames' tables, and of each frame its embeddings, twice.
 BYTES_PER_BASE = 2

@@ -13,11 +13,11 @@ import pandas as pd
 import pyarrow as pa
 
 from virnucflow.cli import InputError, argument_parser, log, run, staged
-from virnucflow.clusters import NO_KMER, cluster, sketch
-from virnucflow.frames import letter_codes
-from virnucflow.labels import read_labels
-from virnucflow.records import records_of
-from virnucflow.tables import CLUSTERS, read_sequences, write_parquet
+from virnucflow.files.tables import CLUSTERS, read_sequences, write_parquet
+from virnucflow.sequences.frames import letter_codes
+from virnucflow.sequences.records import records_of
+from virnucflow.training.clusters import NO_KMER, cluster, sketch
+from virnucflow.training.labels import read_labels
 
 
 def parse_arguments() -> argparse.Namespace:

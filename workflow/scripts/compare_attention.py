@@ -13,18 +13,17 @@ from typing import Any, NotRequired, TypedDict
 import numpy as np
 import pandas as pd
 
-from virnucflow.calls import call_chunks
-from virnucflow.classifier import LABELS, VIRUS
 from virnucflow.cli import InputError, argument_parser, log, run, staged
-from virnucflow.digests import digest_file
-from virnucflow.divergence import compare, compare_with_truth, distances, in_words
-from virnucflow.divergence_figures import save_figures
-from virnucflow.embeddings import load_rows
-from virnucflow.json_files import write_json
-from virnucflow.labels import read_labels
-from virnucflow.model_pack import ModelPack, read_model_pack
-from virnucflow.reliability import reliability
-from virnucflow.tables import SAMPLE, SCORES, digest, read_parquet, read_provenance, write_tsv
+from virnucflow.files.digests import digest_file
+from virnucflow.files.json_files import write_json
+from virnucflow.files.tables import LABELS, SAMPLE, SCORES, VIRUS, digest, read_parquet, read_provenance, write_tsv
+from virnucflow.files.tensors import load_rows
+from virnucflow.gate.comparison import compare, compare_with_truth, distances, in_words
+from virnucflow.gate.figures import save_figures
+from virnucflow.measures.reliability import reliability
+from virnucflow.packs.pack import ModelPack, read_model_pack
+from virnucflow.scoring.calls import call_chunks
+from virnucflow.training.labels import read_labels
 
 ENCODERS = ("dnabert_s", "esm2")
 COMPARED = ["score_others", "score_virus", "prediction"]  # columns of both runs, side by side

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from virnucflow.cli import InputError, argument_parser, run, staged
-from virnucflow.embeddings import load_tensor, save_rows
+from virnucflow.files.tensors import load_tensor, save_rows
 
 SHARED = ("model", "trained", "attention", "names_sha256")  # what must be the same in both
 

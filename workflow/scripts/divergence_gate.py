@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import NotRequired, TypedDict
 
 from virnucflow.cli import Failure, InputError, argument_parser, log, run, staged
-from virnucflow.divergence import NOTHING, in_words, number_needed
-from virnucflow.json_files import read_json, write_json
+from virnucflow.files.json_files import read_json, write_json
+from virnucflow.gate.comparison import NOTHING, in_words, number_needed
 
 
 class Agreement(TypedDict):

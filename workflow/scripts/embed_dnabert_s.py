@@ -3,8 +3,8 @@
 Writes the tensor `embedding`, one float32 row a frame, in the table's order.
 """
 
-from virnucflow.dnabert_s import load_dnabert_s
-from virnucflow.embed_program import embed_program
+from virnucflow.encoders.load import load_dnabert_s
+from virnucflow.encoders.program import embed_program
 
 if __name__ == "__main__":
     embed_program(__doc__, "dnabert_s", "nucleotide", load_dnabert_s)

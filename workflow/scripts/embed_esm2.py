@@ -3,8 +3,8 @@
 Writes the tensor `embedding`, one float32 row a frame, in the table's order.
 """
 
-from virnucflow.embed_program import embed_program
-from virnucflow.esm2 import load_esm2
+from virnucflow.encoders.load import load_esm2
+from virnucflow.encoders.program import embed_program
 
 if __name__ == "__main__":
     embed_program(__doc__, "esm2", "protein", load_esm2)

@@ -12,15 +12,15 @@ from pathlib import Path
 
 import torch
 
-from virnucflow import dnabert_s, esm2
-from virnucflow.catalogue import PublishedFile, Recipe, read_recipe
 from virnucflow.cli import Failure, InputError, argument_parser, log, run, staged
-from virnucflow.download import Lock, Patience, fetch_files, take_files
-from virnucflow.embeddings import save_tensors
-from virnucflow.model_pack import describe, file_sha256, read_model_pack
-from virnucflow.pack_files import CLASSIFIER, REFERENCE
-from virnucflow.published import classifier_tensors, dnabert_s_tensors, esm2_tensors, v1_reference
-from virnucflow.reference import save_reference
+from virnucflow.encoders import dnabert_s, esm2
+from virnucflow.files.tensors import save_tensors
+from virnucflow.packs.pack import describe, file_sha256, read_model_pack
+from virnucflow.packs.pack_files import CLASSIFIER, REFERENCE
+from virnucflow.packs.reference import save_reference
+from virnucflow.published.catalogue import PublishedFile, Recipe, read_recipe
+from virnucflow.published.convert import classifier_tensors, dnabert_s_tensors, esm2_tensors, v1_reference
+from virnucflow.published.download import Lock, Patience, fetch_files, take_files
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -10,8 +10,8 @@ from pathlib import Path
 import pyarrow as pa
 
 from virnucflow.cli import argument_parser, log, run, staged
-from virnucflow.records import records_of
-from virnucflow.tables import PROTEINS, read_sequences, write_parquet
+from virnucflow.files.tables import PROTEINS, read_sequences, write_parquet
+from virnucflow.sequences.records import records_of
 
 
 def parse_arguments() -> argparse.Namespace:

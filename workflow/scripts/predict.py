@@ -13,11 +13,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 
-from virnucflow.classifier import LABELS, VIRUS, load_classifier, load_features, score
 from virnucflow.cli import Failure, InputError, argument_parser, log, run, staged
-from virnucflow.model_pack import HASHES, read_model_pack
-from virnucflow.pack_files import CLASSIFIER, ENCODER_FILES
-from virnucflow.tables import FRAMES, IDENTITY, SCORES, read_parquet, read_provenance, write_parquet
+from virnucflow.files.tables import (
+    FRAMES,
+    IDENTITY,
+    LABELS,
+    SCORES,
+    VIRUS,
+    read_parquet,
+    read_provenance,
+    write_parquet,
+)
+from virnucflow.packs.pack import HASHES, read_model_pack
+from virnucflow.packs.pack_files import CLASSIFIER, ENCODER_FILES
+from virnucflow.scoring.classifier import load_classifier, load_features, score
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from virnucflow.cli import InputError, argument_parser, run, staged
-from virnucflow.digests import digest_file
-from virnucflow.json_files import publish_json, read_json
+from virnucflow.files.digests import digest_file
+from virnucflow.files.json_files import publish_json, read_json
 
 
 class FileDigests(TypedDict):

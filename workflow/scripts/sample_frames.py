@@ -11,8 +11,8 @@ import pandas as pd
 import pyarrow as pa
 
 from virnucflow.cli import InputError, argument_parser, log, run, staged
-from virnucflow.divergence import draw, stratify, weigh
-from virnucflow.tables import FRAMES, SAMPLE, SCORES, ShardMade, read_parquet, read_provenance, write_parquet
+from virnucflow.files.tables import FRAMES, SAMPLE, SCORES, ShardMade, read_parquet, read_provenance, write_parquet
+from virnucflow.gate.comparison import draw, stratify, weigh
 
 NAMES = pa.schema([FRAMES.field("name")])
 

@@ -13,14 +13,14 @@ from typing import BinaryIO
 
 import pyarrow as pa
 
-from virnucflow.chunk_files import ChunkWriter, cut, digest_path
-from virnucflow.chunks import MOST_CHUNKS, chunk_name, chunk_totals
 from virnucflow.cli import InputError, argument_parser, log, run, staged
-from virnucflow.compressed import Stored
-from virnucflow.fasta import Heading
-from virnucflow.names import Names
-from virnucflow.records import Content, changed, stream_records
-from virnucflow.tables import SEQUENCES, TableWriter
+from virnucflow.files.tables import SEQUENCES, TableWriter
+from virnucflow.sequences.chunk_files import ChunkWriter, cut, digest_path
+from virnucflow.sequences.chunks import MOST_CHUNKS, chunk_name, chunk_totals
+from virnucflow.sequences.compressed import Stored
+from virnucflow.sequences.fasta import Heading
+from virnucflow.sequences.names import Names
+from virnucflow.sequences.records import Content, changed, stream_records
 
 MOST_CHUNK_LENGTH = 1_000_000
 PLACES_NAMED = 10  # of duplicates, in an error

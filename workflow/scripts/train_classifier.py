@@ -22,26 +22,29 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 
-from virnucflow import training
-from virnucflow.classifier import LABELS, VIRUS, load_features
 from virnucflow.cli import InputError, add_settings, argument_parser, log, read_settings, run, staged
-from virnucflow.evaluation import STRANDS, by_group, by_stratum
-from virnucflow.labels import SPLITS, read_labels, split_sequences
-from virnucflow.model_card import model_card
-from virnucflow.model_pack import ModelPack, describe, read_model_pack, save_weights
-from virnucflow.pack_files import CLASSIFIER, ENCODER_FILES
-from virnucflow.reliability import reliability
-from virnucflow.reliability_figures import save_reliability
-from virnucflow.tables import (
+from virnucflow.files.tables import (
     CLUSTERS,
     FRAMES,
+    LABELS,
     PROTEINS,
+    VIRUS,
     ShardMade,
     read_parquet,
     read_provenance,
     read_sequences,
     write_tsv,
 )
+from virnucflow.measures.discrimination import STRANDS, by_group, by_stratum
+from virnucflow.measures.figures import save_reliability
+from virnucflow.measures.reliability import reliability
+from virnucflow.packs.pack import ModelPack, describe, read_model_pack
+from virnucflow.packs.pack_files import CLASSIFIER, ENCODER_FILES
+from virnucflow.packs.weights import save_weights
+from virnucflow.scoring.classifier import load_features
+from virnucflow.training import fit as training
+from virnucflow.training.labels import SPLITS, read_labels, split_sequences
+from virnucflow.training.model_card import model_card
 
 SEQUENCE = ["table", "sequence_id"]  # the number of the table of labels, and the name in it
 

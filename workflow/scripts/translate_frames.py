@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from virnucflow.chunk_files import read_chunks
-from virnucflow.chunks import chunk_identity
 from virnucflow.cli import InputError, argument_parser, log, run, staged
-from virnucflow.frames import stop_free_frames
-from virnucflow.tables import FRAMES, write_parquet
+from virnucflow.files.tables import FRAMES, write_parquet
+from virnucflow.sequences.chunk_files import read_chunks
+from virnucflow.sequences.chunks import chunk_identity
+from virnucflow.sequences.frames import stop_free_frames
 
 
 def parse_arguments() -> argparse.Namespace:

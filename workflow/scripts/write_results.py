@@ -18,13 +18,13 @@ import numpy as np
 import pandas as pd
 
 from virnucflow import __version__
-from virnucflow.calls import call_chunks, call_sequences
-from virnucflow.chunks import chunk_coordinates, chunk_name
 from virnucflow.cli import Failure, InputError, argument_parser, log, run, staged
-from virnucflow.fasta import write_record
-from virnucflow.json_files import publish_json, read_json
-from virnucflow.records import records_of
-from virnucflow.tables import SCORES, read_parquet, read_provenance, read_sequences, write_tsv
+from virnucflow.files.json_files import publish_json, read_json
+from virnucflow.files.tables import SCORES, read_parquet, read_provenance, read_sequences, write_tsv
+from virnucflow.scoring.calls import call_chunks, call_sequences
+from virnucflow.sequences.chunks import chunk_coordinates, chunk_name
+from virnucflow.sequences.fasta import write_record
+from virnucflow.sequences.records import records_of
 
 V1_COLUMNS = {"name": "Sequence_ID", "prediction": "Prediction", "score_others": "score1", "score_virus": "score2"}
 OUTPUTS = ("predictions", "consensus", "summary", "chunk_summary", "viral_fasta", "provenance")

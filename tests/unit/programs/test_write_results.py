@@ -1,0 +1,334 @@
+"""The tables users read: nothing is lost, and every column means what the manual says."""
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from helpers import error_line, run_program, write_fasta
+
+from virnucflow import __version__
+from virnucflow.files.digests import digest_bytes
+from virnucflow.files.json_files import write_json
+from virnucflow.files.tables import SCORES, SEQUENCES, write_parquet
+
+# Frames of two shards: (sequence, chunk, frame, score_virus)
+FRAMES = [
+    [("long", 1, "F1", 0.9), ("long", 1, "R2", 0.2), ("long", 3, "F1", 0.4)],
+    [("long", 4, "F2", 0.3), ('odd"name"', 1, "F1", 0.1), ("NA", 1, "F1", 0.5), ("x_chunk_1", 1, "R3", 0.75)],
+]
+FASTA = """>first nothing here
+TAATAATAATAATAATTAATTAATTAA
+>long a long one
+{long}
+>void
+
+>odd
+ACGTACGT
+>NA
+ACGTACGT
+>x_chunk_1 viral [sic]
+ACGTACGT
+"""
+
+
+LISTED = [("first", 27, 1), ("long", 1900, 4), ("void", 0, 0), ('odd"name"', 8, 1), ("NA", 8, 1), ("x_chunk_1", 8, 1)]
+MADE = {"model": "m", "trained": True, "attention": "flash", "classifier_sha256": "c"}
+
+Row = tuple[str, int, str, float] | tuple[str, int, str, float, int]
+
+
+def write_scores(path: Path, rows: list[Row], made: dict) -> Path:
+    """A table of scores of frames, with 100 residues where a row does not say how many."""
+    columns: list[list] = [[] for _ in SCORES.names]
+    for sequence, chunk, frame, virus, *residues in rows:
+        identity = (f"{sequence}_chunk_{chunk}{frame}", sequence, chunk, frame, *(residues or [100]))
+        values = (*identity, 1 - virus, virus, "virus" if virus > 0.5 else "others")
+        for column, value in zip(columns, values, strict=True):
+            column.append(value)
+    write_parquet(pa.table(columns, schema=SCORES), path, made)
+    return path
+
+
+def write_sequences(path: Path, listed: list[tuple], records: dict[str, str], split: dict | None = None) -> Path:
+    """The table of sequences (id, length, chunks); `records` are names and letters in the file."""
+    digests = [digest_bytes(f"{name}\n{letters}".encode()) for name, letters in records.items()]
+    digests += [""] * (len(listed) - len(digests))
+    columns = [*map(list, zip(*listed, strict=True)), [0] * len(listed), digests[: len(listed)]]
+    write_parquet(pa.table(columns, schema=SEQUENCES), path, split)
+    return path
+
+
+def records_of_text(text: str) -> dict[str, str]:
+    records = (record.partition("\n") for record in text.split(">")[1:])
+    return {header.partition(" ")[0]: letters.replace("\n", "") for header, _, letters in records}
+
+
+def write_inputs(folder: Path, provenance: dict | None = None, split: dict | None = None) -> list[object]:
+    shards = [write_scores(folder / f"{n}.parquet", rows, provenance or MADE) for n, rows in enumerate(FRAMES)]
+    text = FASTA.format(long="ACGT" * 475)
+    (folder / "in.fa").write_text(text)
+    sequences = write_sequences(folder / "sequences.parquet", LISTED, records_of_text(text), split)
+    return ["--scores", *shards, "--sequences", sequences, "--fasta", folder / "in.fa", "--chunk-length", 500]
+
+
+def outputs(folder: Path) -> list[object]:
+    names = ["predictions", "consensus", "summary", "chunk-summary", "viral-fasta", "provenance"]
+    return [word for name in names for word in (f"--{name}", folder / "out" / name)]
+
+
+def read(path: Path) -> list[list[str]]:
+    return [line.split("\t") for line in path.read_text().splitlines()]
+
+
+def test_empty_file_has_results_of_no_row(tmp_path: Path) -> None:
+    (tmp_path / "in.fa").touch()
+    sequences = tmp_path / "sequences.parquet"
+    write_parquet(SEQUENCES.empty_table(), sequences, {"rna": "as_dna", "rna_records": 0, "inputs": []})
+    scores = write_scores(tmp_path / "0.parquet", [], MADE | {"chunks": 0})
+    inputs = ["--scores", scores, "--sequences", sequences, "--fasta", tmp_path / "in.fa", "--chunk-length", 500]
+    run_program("write_results", *inputs, *outputs(tmp_path))
+    assert len(read(tmp_path / "out" / "summary")) == len(read(tmp_path / "out" / "chunk-summary")) == 1
+    assert json.loads((tmp_path / "out" / "provenance").read_text())["counts"]["sequences"] == 0
+
+
+def test_every_sequence_is_there_in_order(tmp_path: Path) -> None:
+    run_program("write_results", *write_inputs(tmp_path), *outputs(tmp_path))
+    assert read(tmp_path / "out" / "summary") == [
+        ["sequence_id", "length", "chunks", "frames", "viral_chunks", "best_score", "call", "status"],
+        ["first", "27", "1", "0", "0", "", "", "no_frame"],
+        ["long", "1900", "4", "4", "1", "0.9", "others", "ok"],  # 1 of 3 chunks with frames
+        ["void", "0", "0", "0", "0", "", "", "empty"],
+        ['odd"name"', "8", "1", "1", "0", "0.1", "others", "ok"],
+        ["NA", "8", "1", "1", "1", "0.5", "virus", "ok"],  # v1: a chunk with a tie is viral
+        ["x_chunk_1", "8", "1", "1", "1", "0.75", "virus", "ok"],
+    ]
+
+
+def test_every_chunk_is_there_in_order(tmp_path: Path) -> None:
+    run_program("write_results", *write_inputs(tmp_path), *outputs(tmp_path))
+    table = read(tmp_path / "out" / "chunk-summary")
+    assert table[0] == ["sequence_id", "chunk", "start", "end", "frames", "best_score", "call", "status"]
+    assert table[1:6] == [
+        ["first", "1", "1", "27", "0", "", "", "no_frame"],
+        ["long", "1", "1", "500", "2", "0.9", "virus", "ok"],
+        ["long", "2", "475", "974", "0", "", "", "no_frame"],
+        ["long", "3", "949", "1448", "1", "0.4", "others", "ok"],
+        ["long", "4", "1423", "1900", "1", "0.3", "others", "ok"],
+    ]
+
+
+def test_v1_tables(tmp_path: Path) -> None:
+    run_program("write_results", *write_inputs(tmp_path), *outputs(tmp_path))
+    predictions = (tmp_path / "out" / "predictions").read_text().splitlines()
+    assert predictions[:3] == [
+        "Sequence_ID\tPrediction\tscore1\tscore2",
+        "long_chunk_1F1\tvirus\t0.1\t0.9",
+        "long_chunk_1R2\tothers\t0.8\t0.2",
+    ]
+    assert len(predictions) == 1 + 7
+    assert read(tmp_path / "out" / "consensus") == [
+        ["Modified_ID", "Is_Virus"], ["NA_chunk_1", "True"], ["long_chunk_1", "True"], ["long_chunk_3", "False"],
+        ["long_chunk_4", "False"], ['odd"name"_chunk_1', "False"], ["x_chunk_1_chunk_1", "True"],
+    ]  # fmt: skip
+
+
+def test_viral_sequences_keep_their_header(tmp_path: Path) -> None:
+    run_program("write_results", *write_inputs(tmp_path), *outputs(tmp_path))
+    viral = (tmp_path / "out" / "viral-fasta").read_text()
+    assert viral == ">NA best_score=0.500000\nACGTACGT\n>x_chunk_1 viral [sic] best_score=0.750000\nACGTACGT\n"
+
+
+def test_untrained_model_is_named(tmp_path: Path) -> None:
+    made = {"model": "untrained", "trained": False, "attention": "flash", "classifier_sha256": "c"}
+    said = run_program("write_results", *write_inputs(tmp_path, made), *outputs(tmp_path))
+    assert "model 'untrained' is untrained: these results mean nothing" in said
+    assert ">NA best_score=0.500000 model=untrained\n" in (tmp_path / "out" / "viral-fasta").read_text()
+    run = json.loads((tmp_path / "out" / "provenance").read_text())
+    assert run["model"] == "untrained" and run["trained"] is False
+
+
+def test_shards_of_different_runs_are_refused(tmp_path: Path) -> None:
+    inputs = write_inputs(tmp_path)
+    write_parquet(SCORES.empty_table(), tmp_path / "1.parquet", {"model": "other", "attention": "standard"})
+    said = run_program("write_results", *inputs, *outputs(tmp_path), code=2)
+    assert "1.parquet: model, trained, attention, classifier_sha256 differ from" in error_line(said)
+    assert not list((tmp_path / "out").glob("*"))
+
+
+def test_another_fasta_than_was_split_is_refused(tmp_path: Path) -> None:
+    inputs = write_inputs(tmp_path)
+    for content in (">first\nACGT\n", FASTA.format(long="ACGT" * 475) + ">more\nAC\n", ""):
+        (tmp_path / "in.fa").write_text(content)
+        said = run_program("write_results", *inputs, *outputs(tmp_path), code=2)
+        assert "not what was split into chunks" in error_line(said)
+        assert not list((tmp_path / "out").glob("*"))
+
+
+def test_scores_of_other_sequences_are_refused(tmp_path: Path) -> None:
+    inputs = write_inputs(tmp_path)
+    write_sequences(tmp_path / "sequences.parquet", [("long", 1900, 4)], {"long": "ACGT" * 475})
+    said = run_program("write_results", *inputs, *outputs(tmp_path), code=2)
+    assert "no sequence 'NA', which has scores" in error_line(said)
+
+
+def test_missing_and_doubled_shards_are_refused(tmp_path: Path) -> None:
+    made = MADE | {"chunks": 4}
+    _, first, second, *rest = write_inputs(tmp_path, made)
+    run_program("write_results", "--scores", first, second, *rest, *outputs(tmp_path))
+    for shards in ([first], [first, second, second]):
+        said = run_program("write_results", "--scores", *shards, *rest, *outputs(tmp_path), code=2)
+        assert "sequences.parquet: 8 chunks, but the scores are of" in error_line(said)
+
+
+def test_no_frame_at_all(tmp_path: Path) -> None:
+    inputs = write_inputs(tmp_path)
+    for shard in (0, 1):
+        write_parquet(SCORES.empty_table(), tmp_path / f"{shard}.parquet", {"model": "m", "trained": True})
+    said = run_program("write_results", *inputs, *outputs(tmp_path))
+    assert "no frame without a stop codon in any of 6 sequences" in said
+    assert (tmp_path / "out" / "predictions").read_text() == "Sequence_ID\tPrediction\tscore1\tscore2\n"
+    assert (tmp_path / "out" / "consensus").read_text() == "Modified_ID\tIs_Virus\n"
+    assert (tmp_path / "out" / "viral-fasta").read_text() == ""
+    assert [row[-1] for row in read(tmp_path / "out" / "summary")[1:]].count("no_frame") == 5
+
+
+def test_outputs_that_need_more_input_say_so(tmp_path: Path) -> None:
+    inputs = write_inputs(tmp_path)[:5]
+    needed = ["--predictions", tmp_path / "p", "--consensus", tmp_path / "c", "--summary", tmp_path / "s"]
+    assert "--viral-fasta needs --fasta" in run_program("write_results", *inputs, *needed, "--viral-fasta", "v", code=2)
+    assert not (tmp_path / "p").exists()
+
+
+def run_short(folder: Path, rows: list[Row], length: int, chunks: int, *options: object) -> tuple[list, list, str, str]:
+    """Rows of `sequences.tsv` and of `chunks.tsv`, viral.fasta, and v1's table, of one sequence."""
+    letters = "ACGT" * (length // 4)
+    scores = write_scores(folder / "scores.parquet", rows, MADE)
+    sequences = write_sequences(folder / "sequences.parquet", [("s", length, chunks)], {"s": letters})
+    inputs = ["--scores", scores, "--sequences", sequences, "--fasta", write_fasta(folder / "s.fa", {"s": letters})]
+    run_program("write_results", *inputs, "--chunk-length", 500, *options, *outputs(folder))
+    out = folder / "out"
+    tables = [read(out / name)[1:] for name in ("summary", "chunk-summary")]
+    return *tables, (out / "viral-fasta").read_text(), (out / "consensus").read_text()
+
+
+@pytest.mark.parametrize(
+    ("residues", "options", "short"),
+    [(29, [], True), (30, [], False), (29, ["--min-residues", 29], False), (1, ["--min-residues", 0], False)],
+)
+def test_few_residues_are_short_and_not_called(residues: int, options: list, short: bool, tmp_path: Path) -> None:
+    """By the longest frame, not by the best; v1's table knows nothing of it."""
+    rows = [("s", 1, "F1", 0.9, 2), ("s", 1, "F2", 0.2, residues)] if residues > 1 else [("s", 1, "F1", 0.9, 1)]
+    sequences, chunks, viral, v1 = run_short(tmp_path, rows, 100, 1, *options)
+    ending = ["0.9", "", "short"] if short else ["0.9", "virus", "ok"]
+    assert sequences == [["s", "100", "1", str(len(rows)), "0" if short else "1", *ending]]
+    assert chunks == [["s", "1", "1", "100", str(len(rows)), *ending]]
+    assert (viral == "") == short
+    assert v1 == "Modified_ID\tIs_Virus\ns_chunk_1\tTrue\n"
+
+
+def test_a_short_chunk_has_no_part_in_its_sequences_call(tmp_path: Path) -> None:
+    """10 bases among N, scored as a virus, beside a whole chunk that is none: with 0 they would make a half."""
+    rows = [("s", 1, "F1", 0.1, 160), ("s", 2, "F1", 0.98, 3)]
+    sequences, chunks, viral, v1 = run_short(tmp_path, rows, 900, 2)
+    assert sequences == [["s", "900", "2", "2", "0", "0.98", "others", "ok"]] and viral == ""
+    assert chunks == [
+        ["s", "1", "1", "500", "1", "0.1", "others", "ok"],
+        ["s", "2", "450", "900", "1", "0.98", "", "short"],
+    ]
+    assert v1.endswith("s_chunk_1\tFalse\ns_chunk_2\tTrue\n")
+    sequences, chunks, viral, _ = run_short(tmp_path, rows, 900, 2, "--min-residues", 0)
+    assert sequences[0][4:] == ["1", "0.98", "virus", "ok"] and chunks[1][6:] == ["virus", "ok"] and viral
+
+
+def test_scores_of_another_cut_are_refused(tmp_path: Path) -> None:
+    """Shards of an earlier cut whose numbers of chunks happen to add up; chunks of another length."""
+    inputs = write_inputs(tmp_path)
+    write_scores(tmp_path / "1.parquet", [("long", 3, "F1", 0.4), *FRAMES[1]], MADE)
+    said = run_program("write_results", *inputs, *outputs(tmp_path), code=2)
+    assert "chunk 3 of 'long' has scores in two shards" in error_line(said)
+    write_scores(tmp_path / "1.parquet", [("long", 5, "F1", 0.4)], MADE)
+    said = run_program("write_results", *inputs, *outputs(tmp_path), code=2)
+    assert "chunk 5 of 'long' is none of the sequence's" in error_line(said)
+    inputs[-1] = 300
+    said = run_program("write_results", *inputs, *outputs(tmp_path), code=2)
+    assert "sequences.parquet: not of chunks of 300 bases" in error_line(said)
+    assert not list((tmp_path / "out").glob("*"))
+
+
+def test_provenance_of_another_type_is_refused(tmp_path: Path) -> None:
+    for wrong in ({"trained": "false"}, {"chunks": "4"}, {"esm2": ["triton"]}, {"pack_sha256": {"a": 1}}):
+        said = run_program("write_results", *write_inputs(tmp_path, MADE | wrong), *outputs(tmp_path), code=2)
+        assert "0.parquet: " in error_line(said) and f"$.{next(iter(wrong))}" in said
+    said = run_program("write_results", *write_inputs(tmp_path, split={"inputs": "a.fa"}), *outputs(tmp_path), code=2)
+    assert "sequences.parquet: " in error_line(said)
+
+
+GATE = {"decision": "validate", "attention": "flash", "message": "labels of 97.00% of the frames agree"}
+
+
+def test_gate_that_is_none_is_refused(tmp_path: Path) -> None:
+    inputs = [*write_inputs(tmp_path), "--gate", tmp_path / "gate.json"]
+    for wrong in ({}, {"decision": "accept"}, GATE | {"attention": 1}, GATE | {"decision": "maybe"}):
+        write_json(wrong, tmp_path / "gate.json")
+        assert "gate.json: " in error_line(run_program("write_results", *inputs, *outputs(tmp_path), code=2))
+    (tmp_path / "gate.json").write_text(json.dumps(GATE | {"decision": "accept"}))  # edited, or of an earlier version
+    assert "gate.json: " in error_line(run_program("write_results", *inputs, *outputs(tmp_path), code=2))
+    write_json(GATE | {"attention": "standard"}, tmp_path / "gate.json")
+    said = run_program("write_results", *inputs, *outputs(tmp_path), code=1)
+    assert "is for results of standard attention" in error_line(said)
+    for wrong, message in (({"decision": "refuse"}, "refuses the results of"), ({"run_frames": 0}, "is for 0 frames")):
+        write_json(GATE | wrong, tmp_path / "gate.json")
+        said = run_program("write_results", *inputs, *outputs(tmp_path), code=2)
+        assert message in error_line(said)
+    assert not list((tmp_path / "out").glob("*"))
+
+
+def test_run_json_says_what_made_the_results(tmp_path: Path) -> None:
+    encoder = {"kernel": "triton", "precision": "fp16", "device": "NVIDIA H200", "weights_sha256": "e"}
+    hashes = {"classifier.safetensors": "c", "esm2.safetensors": "e"}
+    made = MADE | {"pack_sha256": hashes, "esm2": encoder | {"names_sha256": "n"}, "dnabert_s": encoder, "chunks": 4}
+    given = {"path": "in.fa", "sha256": "a" * 64, "bytes": 2000}
+    inputs = write_inputs(tmp_path, made, {"inputs": [given], "rna": "as_dna", "records": 6, "rna_records": 2})
+    write_scores(tmp_path / "1.parquet", FRAMES[1], made | {"esm2": encoder | {"device": "NVIDIA A100"}})
+    gate = GATE | {"decision": "accept", "seed": 7, "run_frames": 7}
+    write_json(gate, tmp_path / "gate.json")
+    notes = ["--gate", tmp_path / "gate.json", "--sample", "soil", "--settings", '{"min_residues": 30}']
+    notes += ["--started", "2026-01-02T03:04:05Z", "--commit", "abc-dirty", "--snakemake", "9.27.1"]
+    notes += ["--image", "oras://x/y:1", "--image-sha256", "f" * 64]
+    said = run_program("write_results", *inputs, *notes, *outputs(tmp_path))
+    assert said.splitlines()[-1].endswith("2 of 6 sequences called virus; 2 have U, read as T")
+    run = json.loads((tmp_path / "out" / "provenance").read_text())
+    assert run["started"] == "2026-01-02T03:04:05Z" < run.pop("ended")
+    assert (
+        run["versions"].pop("snakemake") == "9.27.1"
+        and {"python", "torch", "safetensors"} <= run.pop("versions").keys()
+    )
+    assert run == MADE | {
+        "sample": "soil",
+        "started": "2026-01-02T03:04:05Z",
+        "inputs": [given],
+        "settings": {"min_residues": 30, "rna": "as_dna"},
+        "counts": {
+            "sequences": 6,
+            "chunks": 8,
+            "frames": 7,
+            "rna_sequences": 2,
+            "status": {"ok": 4, "short": 0, "no_frame": 1, "empty": 1},
+            "virus": 2,
+        },
+        "pack_sha256": hashes,
+        "dnabert_s": [encoder],
+        "esm2": [encoder, encoder | {"device": "NVIDIA A100"}],
+        "divergence": gate,
+        "workflow": {"version": __version__, "commit": "abc", "changed": True},
+        "container": {"image": "oras://x/y:1", "sha256": "f" * 64},
+    }
+
+
+def test_what_is_not_known_is_null(tmp_path: Path) -> None:
+    empty = [f"--{name}" for name in ("started", "commit", "snakemake", "image", "image-sha256")]
+    run_program("write_results", *write_inputs(tmp_path), *empty, *outputs(tmp_path))
+    run = json.loads((tmp_path / "out" / "provenance").read_text())
+    assert [run[key] for key in ("started", "inputs", "container", "divergence", "pack_sha256")] == [None] * 5
+    assert run["workflow"] == {"version": __version__, "commit": None, "changed": None}

@@ -1,0 +1,1 @@
+"""What computes: GPUs shared between jobs, and the precision of the arithmetic."""

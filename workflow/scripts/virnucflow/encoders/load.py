@@ -1,0 +1,64 @@
+"""The encoders of a model pack as functions: which computation, plain or packed, and by which attention kernel."""
+
+from collections.abc import Callable
+
+import torch
+
+from virnucflow.cli import InputError
+from virnucflow.devices.precision import DTYPES
+from virnucflow.encoders import dnabert_s, esm2
+from virnucflow.encoders.attention_kernels import choose_kernel
+from virnucflow.packs.pack import ModelPack
+from virnucflow.packs.weights import load_weights, meta_device, read_weights
+
+# What embeds: N sequences to (N, width) float32 on the CPU.
+Embed = Callable[[list[str]], torch.Tensor]
+
+
+def load_esm2(
+    pack: ModelPack, attention: str, kernel: str, precision: str, device: torch.device, token_budget: int
+) -> tuple[Embed, str]:
+    """The function that embeds proteins, a list of N to (N, embed_dim) float32 on the CPU, and the kernel it uses."""
+    dtype = DTYPES[precision]
+    standard = load_weights(
+        esm2.fair_esm_model(pack.esm2), read_weights(pack, esm2.FILE, device), pack.directory / esm2.FILE
+    )
+    if attention == "standard":
+        standard.to(dtype)
+        return lambda proteins: esm2.embed_standard(standard, proteins, token_budget), esm2.STANDARD_KERNEL
+    kernel = choose_kernel(kernel, pack.esm2.embed_dim // pack.esm2.attention_heads, dtype, device)
+    flash = esm2.flash_model(standard, dtype, device)
+    if kernel == "sdpa":
+        if precision == "fp8":
+            raise InputError("--attention-kernel sdpa: has no fp8; choose auto, or --precision fp16")
+        return lambda proteins: esm2.embed_flash(flash, proteins, token_budget), kernel
+    from virnucflow.encoders import esm2_packed  # needs Triton, which PyTorch has for GPUs alone
+
+    packed = esm2_packed.packed_model(flash, precision == "fp8")
+    return lambda proteins: esm2_packed.embed_esm2(packed, kernel, proteins, token_budget), kernel
+
+
+def load_dnabert_s(
+    pack: ModelPack, attention: str, kernel: str, precision: str, device: torch.device, token_budget: int
+) -> tuple[Embed, str]:
+    """The function that embeds nucleotides, N sequences to (N, hidden_size) float32 on the CPU, and its kernel."""
+    if precision == "fp8":
+        raise InputError("--precision fp8: ESM-2 alone has it; choose fp16 for DNABERT-S")
+    if kernel == "varlen":
+        raise InputError("--attention-kernel varlen: has no ALiBi, which DNABERT-S needs; choose auto or another")
+    with meta_device():
+        model = dnabert_s.DnabertS(pack.dnabert_s)
+    dtype = DTYPES[precision]
+    load_weights(model, read_weights(pack, dnabert_s.FILE, device), pack.directory / dnabert_s.FILE).to(dtype)
+    with pack.file(dnabert_s.TOKENIZER) as path:
+        tokenizer = dnabert_s.load_tokenizer(path)
+        if max(tokenizer.get_vocab().values(), default=0) >= pack.dnabert_s.vocab_size:
+            raise InputError(f"{path}: has more tokens than the model's {pack.dnabert_s.vocab_size}; restore the pack")
+    if attention == "standard":
+        return lambda sequences: dnabert_s.embed_standard(model, tokenizer, sequences), dnabert_s.STANDARD_KERNEL
+    kernel = choose_kernel(kernel, pack.dnabert_s.hidden_size // pack.dnabert_s.num_attention_heads, dtype, device)
+    if kernel == "sdpa":
+        return lambda sequences: dnabert_s.embed_flash(model, tokenizer, sequences, token_budget), kernel
+    from virnucflow.encoders import dnabert_s_packed  # needs Triton, which PyTorch has for GPUs alone
+
+    return lambda sequences: dnabert_s_packed.embed_dnabert_s(model, kernel, tokenizer, sequences, token_budget), kernel

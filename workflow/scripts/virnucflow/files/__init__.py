@@ -1,0 +1,1 @@
+"""Files between programs: tables, tensors and JSON, each with digests of what it holds."""

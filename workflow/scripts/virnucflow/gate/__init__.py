@@ -1,0 +1,1 @@
+"""The comparison of the fast path with standard attention, before anything is published."""

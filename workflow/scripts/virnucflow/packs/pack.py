@@ -1,0 +1,136 @@
+"""Model packs: a directory that holds both encoders, the tokenizer, the classifier, and what is known about them."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from msgspec import Meta, Struct
+from msgspec.structs import asdict
+
+from virnucflow.cli import InputError, log
+from virnucflow.files.json_files import read_published_json
+from virnucflow.packs.pack_files import not_named
+from virnucflow.sequences.chunks import wrong_chunk_length
+
+# What the metadata of an encoder's embeddings says about the pack's files.
+HASHES = {
+    "esm2": {"weights_sha256": "esm2.safetensors"},
+    "dnabert_s": {"weights_sha256": "dnabert_s.safetensors", "tokenizer_sha256": "tokenizer.json"},
+}
+
+
+# Bounds of what a description may ask for: far above any model, and what a shape costs before its weights are read.
+Width = Annotated[int, Meta(ge=1, le=1 << 20)]
+Layers = Annotated[int, Meta(ge=1, le=1000)]
+Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+
+
+@dataclass(frozen=True)
+class Esm2Shape:
+    """ESM-2's shape, by the names of fair-esm's ESM2; the feed-forward width is 4 * embed_dim."""
+
+    num_layers: Layers
+    embed_dim: Width
+    attention_heads: Width
+
+
+@dataclass(frozen=True)
+class DnabertSShape:
+    """DNABERT-S's shape, by the names of its published configuration."""
+
+    vocab_size: Width
+    num_hidden_layers: Layers
+    hidden_size: Width
+    num_attention_heads: Width
+    intermediate_size: Width
+    layer_norm_eps: Annotated[float, Meta(gt=0, lt=1)]
+
+
+class _Description(Struct, forbid_unknown_fields=True):
+    """What `pack.json` says, as ModelPack has it."""
+
+    name: str
+    trained: bool
+    chunk_lengths: tuple[Annotated[int, Meta(ge=3)], ...]
+    esm2: Esm2Shape
+    dnabert_s: DnabertSShape
+    provenance: str
+    licence: str
+    quality: dict[str, Any] | None
+    sha256: dict[str, Sha256]
+
+
+@dataclass(frozen=True)
+class ModelPack:
+    """A pack's `pack.json`. `trained` is False for random weights, whose scores mean nothing.
+
+    A pack without a classifier has no chunk lengths: its encoders are for a classifier of one's own.
+    """
+
+    directory: Path
+    name: str
+    trained: bool
+    chunk_lengths: tuple[int, ...]
+    esm2: Esm2Shape
+    dnabert_s: DnabertSShape
+    provenance: str
+    licence: str
+    quality: dict[str, Any] | None
+    sha256: dict[str, str]
+
+    @property
+    def feature_width(self) -> int:
+        """Values a frame: DNABERT-S's and ESM-2's together."""
+        return self.dnabert_s.hidden_size + self.esm2.embed_dim
+
+    @contextmanager
+    def file(self, name: str) -> Iterator[Path]:
+        """The path of one of the pack's files, to read from.
+
+        While it is read, a thread takes its SHA-256. The block ends, well or not, when that was found to be the one
+        that `pack.json` records; so the time of it is seldom felt, and a damaged file is always called that.
+        """
+        path = self.directory / name
+        with ThreadPoolExecutor(1) as thread:
+            found = thread.submit(file_sha256, path)
+            try:
+                yield path
+            finally:
+                if (sha256 := found.result()) != self.sha256[name]:
+                    wanted = self.sha256[name]
+                    raise InputError(f"{path}: SHA-256 {sha256} is not the {wanted} of pack.json; restore the pack")
+
+
+def read_model_pack(directory: Path, chunk_length: int | None = None) -> ModelPack:
+    """Read a pack's description; refuse one for another chunk length, and warn when its weights are random."""
+    path = directory / "pack.json"
+    pack = ModelPack(directory=directory, **asdict(read_published_json(path, _Description, "restore the pack")))
+    for encoder, width, heads in (
+        ("esm2", pack.esm2.embed_dim, pack.esm2.attention_heads),
+        ("dnabert_s", pack.dnabert_s.hidden_size, pack.dnabert_s.num_attention_heads),
+    ):
+        if width % heads:
+            raise InputError(f"{path}: {encoder}: {heads} heads do not share a width of {width}; restore the pack")
+    if missing := not_named(pack.sha256, pack.chunk_lengths):
+        raise InputError(f"{path}: no SHA-256 of {', '.join(missing)}; restore the pack")
+    if chunk_length and (problem := wrong_chunk_length(str(path), chunk_length, pack.chunk_lengths)):
+        raise InputError(problem)
+    if not pack.trained:
+        log.warning("model pack %r is untrained: its weights are random and its scores mean nothing", pack.name)
+    return pack
+
+
+def describe(content: dict[str, Any], files: Mapping[str, Path]) -> str:
+    """The text of `pack.json`: `content`, and the SHA-256 of the pack's files by their names."""
+    sha256 = {name: file_sha256(path) for name, path in files.items()}
+    return json.dumps(content | {"sha256": sha256}, indent=2) + "\n"
+
+
+def file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

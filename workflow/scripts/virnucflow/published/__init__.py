@@ -1,0 +1,1 @@
+"""Published models: catalogue, download, reading of foreign checkpoints, conversion to a pack."""

@@ -1,0 +1,32 @@
+"""Reference values of a pack that is made here: what `standard` gives in float32 for the frames of random chunks."""
+
+import torch
+from tokenizers import Tokenizer
+
+from virnucflow.encoders import dnabert_s, esm2
+from virnucflow.packs.reference import Reference
+from virnucflow.scoring.classifier import MLPClassifier, score
+from virnucflow.sequences.frames import stop_free_frames
+
+CHUNKS, BASES = 8, 90
+TOKEN_BUDGET = 2048
+
+
+def reference_values(
+    protein_encoder: esm2.ESM2,
+    nucleotide_encoder: dnabert_s.DnabertS,
+    tokenizer: Tokenizer,
+    classifier: MLPClassifier,
+) -> Reference:
+    """Of modules on the CPU, with the weights that the pack will have, in float32."""
+    chunks = ("".join("ACGT"[i] for i in row) for row in torch.randint(4, (CHUNKS, BASES)).tolist())
+    frames = [frame for chunk in chunks for frame in stop_free_frames(chunk)]
+    nucleotides, proteins = [frame.nucleotide for frame in frames], [frame.protein for frame in frames]
+    values = {
+        "dnabert_s": dnabert_s.embed_standard(nucleotide_encoder, tokenizer, nucleotides),
+        "esm2": esm2.embed_standard(protein_encoder, proteins, TOKEN_BUDGET),
+    }
+    values["scores"] = score(classifier, torch.cat([values["dnabert_s"], values["esm2"]], dim=1))
+    names = [f"frame_{number}" for number in range(1, len(frames) + 1)]
+    values = {name: tensor.numpy() for name, tensor in values.items()}
+    return Reference(names, nucleotides, proteins, "what this computer gave when the pack was built", values)

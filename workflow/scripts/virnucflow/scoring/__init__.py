@@ -1,0 +1,1 @@
+"""From features to scores, and from scores to calls."""

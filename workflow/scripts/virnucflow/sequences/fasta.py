@@ -1,0 +1,242 @@
+"""FASTA files: reading them in bounded memory with errors that name the line, and writing them as v1 did.
+
+A file is read in blocks, and what is long, a record as much as a line, goes by in pieces of at most a block.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, NamedTuple, NoReturn, TextIO
+
+from virnucflow.cli import InputError, log
+from virnucflow.sequences.compressed import Stored, decompressed
+
+LINE_WIDTH = 60  # letters a line, as Biopython writes and v1 therefore has it
+
+# The nucleotide codes of IUPAC (Nucleic Acids Res 1985, 13:3021), U for RNA and '-' for a gap, in either case.
+NUCLEOTIDES = b"ACGTURYSWKMBDHVN-acgturyswkmbdhvn"
+OLD_COMMENT = bytes(code for code in range(ord("!"), ord("~") + 1) if code != ord(">"))  # begins with ';'
+CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+BLANKS = b" \t\v\f"
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # of UTF-8
+
+BLOCK = 1 << 20  # bytes
+MOST_HEADER = 1_000_000  # bytes
+SHOWN = 1000  # bytes of a line of something else that are looked at to say what it may be
+
+
+class Heading(NamedTuple):
+    """What a record says of itself: `name` is the header's first word, `header` all of it, `line` its line number.
+
+    `proteins` are those of its annotation, where it is from a file that has one.
+    """
+
+    name: str
+    header: str
+    line: int
+    proteins: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A record that is held as a whole: what `Heading` has, and the sequence."""
+
+    name: str
+    header: str
+    sequence: str
+    line: int
+    proteins: tuple[str, ...] | None = None
+
+
+Part = Heading | bytes  # a record's heading, and then some of its letters, and more of them
+Streamed = tuple[Heading, Iterator[bytes]]  # a record whose letters go by in pieces
+
+
+def read_fasta(path: Path, check_letters: bool = True) -> Iterator[Record]:
+    """Yield the records of a FASTA file in order, each as a whole. Arguments and errors as of `read_fasta_parts`."""
+    for heading, letters in by_record(read_fasta_parts(path, check_letters)):
+        yield whole(heading, letters)
+
+
+def read_fasta_parts(path: Path, check_letters: bool = True, stored: Stored | None = None) -> Iterator[Part]:
+    """Yield the parts of the records of a FASTA file in order.
+
+    Read are UTF-8 with or without byte-order mark, LF, CRLF and CR, blank lines, and blanks inside sequences, which
+    are dropped. `check_letters=False` is for files that a program of this workflow wrote or has checked. Raises
+    InputError, naming file and line, for what is not FASTA; of a bad line no more than a block is read.
+    """
+    with decompressed(path, stored) as stream:
+        yield from _Parser(path, check_letters).parts(blocks(stream))
+
+
+def by_record(parts: Iterator[Part]) -> Iterator[Streamed]:
+    """Records one by one; the letters of one are gone when the next is asked for."""
+    heading = next(parts, None)
+    while heading is not None:
+        following = None
+
+        def letters() -> Iterator[bytes]:
+            nonlocal following
+            for part in parts:
+                if not isinstance(part, bytes):
+                    following = part
+                    return
+                yield part
+
+        pieces = letters()
+        yield heading, pieces
+        for _ in pieces:  # that nobody asked for
+            pass
+        heading = following
+
+
+def whole(heading: Heading, letters: Iterator[bytes]) -> Record:
+    """A record that is held as a whole."""
+    sequence = b"".join(letters).decode("latin-1")
+    return Record(heading.name, heading.header, sequence, heading.line, heading.proteins)
+
+
+def blocks(stream: BinaryIO) -> Iterator[bytes]:
+    """A file's content in blocks, without byte-order mark and with every line end (LF, CRLF or CR) made LF."""
+    block, held = stream.read(BLOCK).removeprefix(BYTE_ORDER_MARK), b""
+    while block:
+        if held or b"\r" in block:
+            block, held = held + block, b""
+            if block.endswith(b"\r"):  # whether an LF follows is seen in the next block
+                block, held = block[:-1], b"\r"
+            block = block.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        yield block
+        block = stream.read(BLOCK)
+    if held:
+        yield b"\n"
+
+
+class _Parser:
+    """Goes through the blocks of a FASTA file and knows on which line it is, and what this line is so far."""
+
+    def __init__(self, path: Path, check_letters: bool) -> None:
+        self.path, self.check_letters = path, check_letters
+        self.line = 1
+        self.line_is_empty = True  # so far; a header can begin
+        self.line_is_blank = True  # so far, nothing but blanks; a comment can begin
+        self.in_comment = False
+        self.comment_was_told = False
+        self.header: bytearray | None = None  # the part of an unfinished header line that was read
+        self.has_begun = False  # there was a header
+
+    def parts(self, content: Iterator[bytes]) -> Iterator[Part]:
+        for block in content:
+            at = 0
+            while at < len(block):
+                if self.header is None and self.line_is_empty and block.startswith(b">", at):
+                    self.header, at = bytearray(), at + 1
+                if self.header is not None:
+                    end = block.find(b"\n", at) + 1 or len(block)
+                    self.header += block[at:end]
+                    if heading := self._end_header():
+                        yield heading
+                else:
+                    end = self._end_of_text(block, at)
+                    if letters := self._letters(block[at:end]):
+                        yield letters
+                at = end
+        if self.header is not None and (heading := self._end_header(file_ends=True)):
+            yield heading
+
+    def _end_of_text(self, block: bytes, at: int) -> int:
+        """Where, after a place that is not in a header, the next line begins that is one; else the block's end."""
+        end = at
+        while (end := block.find(b">", end)) >= 0:  # in a valid file a header's
+            if block.endswith(b"\n", at, end):
+                return end
+            end += 1
+        return len(block)
+
+    def _end_header(self, file_ends: bool = False) -> Heading | None:
+        """The heading, if all of its line was read."""
+        if len(self.header) > MOST_HEADER:
+            self._refuse(f"the header is longer than {MOST_HEADER:,} bytes; shorten it")
+        if not self.header.endswith(b"\n") and not file_ends:
+            return None
+        heading = self._heading(bytes(self.header))
+        self.header, self.has_begun = None, True
+        self.line += 1
+        self.line_is_empty = self.line_is_blank = True
+        self.in_comment = False
+        return heading
+
+    def _heading(self, header: bytes) -> Heading:
+        try:
+            text = header.rstrip(BLANKS + b"\n").decode("utf-8")
+        except UnicodeDecodeError:
+            self._refuse("the header is not UTF-8; convert the file, for example with 'iconv -f latin1 -t utf-8'")
+        if not text.isprintable() and CONTROL.search(text.replace("\t", " ")):
+            self._refuse("a control character in the header; remove it")
+        words = text.split(None, 1)
+        return Heading(words[0] if words else "", text.strip(), self.line)
+
+    def _letters(self, text: bytes) -> bytes:
+        """The letters of lines, or parts of lines, none of which is a header's."""
+        if not self.has_begun:
+            self._check_nothing_before_first_header(text)
+            letters = b""
+        else:
+            letters = text.translate(None, BLANKS + b"\n")
+            if self.check_letters and (self.in_comment or letters.translate(None, NUCLEOTIDES)):
+                self._check_lines(text)
+                return letters
+        last = text[text.rfind(b"\n") + 1 :]
+        ended = len(text) - len(last)
+        if ended:
+            self.line += text.count(b"\n")
+            self.line_is_empty = self.line_is_blank = True
+        self.line_is_empty = self.line_is_empty and not last
+        self.line_is_blank = self.line_is_blank and not last.strip(BLANKS)
+        return letters
+
+    def _check_lines(self, text: bytes) -> None:
+        """Look at lines one by one, because they have more than nucleotides, and be where they end."""
+        for number, raw in enumerate(text.split(b"\n")):
+            if number:
+                self.line += 1
+                self.line_is_empty = self.line_is_blank = True
+                self.in_comment = False
+            line = raw.translate(None, BLANKS)
+            if line and self.line_is_blank:
+                self.in_comment = line.startswith(b";")
+            self.line_is_empty = self.line_is_empty and not raw
+            self.line_is_blank = self.line_is_blank and not line
+            if wrong := line.translate(None, OLD_COMMENT if self.in_comment else NUCLEOTIDES):
+                letter = ";" if self.in_comment else chr(wrong[0])
+                self._refuse(
+                    f"{letter!r} is not a nucleotide; give DNA or RNA in IUPAC letters, with N for an unknown one"
+                )
+            if self.in_comment and not self.comment_was_told:
+                # v1 takes an old-style comment line for sequence, and v1's results are the reference.
+                log.warning("%s, line %d: a line that begins with ';' is read as sequence", self.path, self.line)
+                self.comment_was_told = True
+
+    def _check_nothing_before_first_header(self, text: bytes) -> None:
+        for number, line in enumerate(text.split(b"\n")):
+            if line.strip(BLANKS):
+                self.line += number
+                self._refuse(_describe_start(line[:SHOWN].rstrip(BLANKS).decode("latin-1")))
+
+    def _refuse(self, what: str) -> NoReturn:
+        raise InputError(f"{self.path}, line {self.line}: {what}")
+
+
+def _describe_start(line: str) -> str:
+    if not line.isprintable():
+        return "not a FASTA file but binary data; give a FASTA file, plain or compressed with gzip, bzip2, xz or zstd"
+    if line.startswith("@"):
+        return "this looks like FASTQ; convert it to FASTA, for example with 'seqtk seq -a'"
+    return f"text before the first header: {line[:40]!r}; a FASTA file begins with '>'"
+
+
+def write_record(file: TextIO, header: str, sequence: str, width: int = LINE_WIDTH) -> None:
+    """Write one record with `width` letters a line."""
+    file.write(f">{header}\n")
+    for start in range(0, len(sequence), width):
+        file.write(f"{sequence[start : start + width]}\n")

@@ -1,0 +1,102 @@
+"""Training of the classifier as VirNucPro v1 trained it, but seeded, with its best weights kept, and calibrated."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from sklearn.linear_model import LogisticRegression
+from torch import nn
+
+from virnucflow.cli import InputError, log
+from virnucflow.files.tables import VIRUS
+from virnucflow.scoring.classifier import MLPClassifier, viral_logit
+
+EVALUATED = 8192  # frames at a time, where nothing is learned
+
+
+@dataclass(frozen=True)
+class Settings:
+    """v1's hyper-parameters: stochastic gradient descent with momentum, its rate times `decay` every `decay_epochs`."""
+
+    hidden: int = 512
+    learning_rate: float = 2e-4
+    momentum: float = 0.9
+    batch: int = 32
+    epochs: int = 200
+    patience: int = 5  # epochs without a smaller loss on the validation frames
+    decay: float = 0.85
+    decay_epochs: int = 10
+    seed: int = 0
+
+
+def fit(
+    features: torch.Tensor, viral: torch.Tensor, train: np.ndarray, validation: np.ndarray, settings: Settings
+) -> MLPClassifier:
+    """The classifier with the smallest loss on the validation rows.
+
+    `features` (frames, width) float32, `viral` (frames) int64 0 or 1, `train` and `validation` their rows. The same
+    input and settings give the same weights on a CPU.
+    """
+    torch.manual_seed(settings.seed)
+    shuffled = torch.Generator().manual_seed(settings.seed)
+    classifier = MLPClassifier(features.shape[1], settings.hidden)
+    for layer in (classifier.hidden_layer, classifier.output_layer):
+        nn.init.xavier_uniform_(layer.weight)
+    optimizer = torch.optim.SGD(classifier.parameters(), lr=settings.learning_rate, momentum=settings.momentum)
+    schedule = torch.optim.lr_scheduler.StepLR(optimizer, settings.decay_epochs, settings.decay)
+    least, best, best_epoch = float("inf"), {}, 0
+    for epoch in range(1, settings.epochs + 1):
+        classifier.train()
+        for batch in torch.from_numpy(train)[torch.randperm(len(train), generator=shuffled)].split(settings.batch):
+            if len(batch) > 1:  # one row has no variance for the batch norm
+                optimizer.zero_grad()
+                F.cross_entropy(classifier(features[batch]), viral[batch]).backward()
+                optimizer.step()
+        schedule.step()
+        found = loss(classifier, features, viral, validation)
+        log.info("epoch %d: loss %.5f on the validation frames", epoch, found)
+        if found < least:
+            least, best_epoch = found, epoch
+            best = {name: tensor.clone() for name, tensor in classifier.state_dict().items()}
+        elif epoch - best_epoch >= settings.patience:
+            break
+    log.info("the weights of epoch %d are kept", best_epoch)
+    classifier.load_state_dict(best)
+    return classifier.eval()
+
+
+@torch.inference_mode()
+def differences(classifier: MLPClassifier, features: torch.Tensor) -> np.ndarray:
+    """(frames) float32: the virus logit less the other."""
+    classifier.eval()
+    logits = torch.cat([classifier(part) for part in features.split(EVALUATED)])
+    return viral_logit(logits).numpy()
+
+
+@torch.inference_mode()
+def loss(classifier: MLPClassifier, features: torch.Tensor, viral: torch.Tensor, rows: np.ndarray) -> float:
+    """Mean cross entropy of some rows."""
+    classifier.eval()
+    parts = torch.from_numpy(rows).split(EVALUATED)
+    summed = [F.cross_entropy(classifier(features[part]), viral[part], reduction="sum").item() for part in parts]
+    return sum(summed) / len(rows)
+
+
+@torch.inference_mode()
+def calibrate(classifier: MLPClassifier, best: np.ndarray, viral: np.ndarray) -> tuple[float, float]:
+    """Make the best score of a chunk a probability (Platt 1999): the logits' difference d becomes scale * d + shift.
+
+    `best` (chunks) is the largest difference of each chunk's frames, `viral` (chunks) its truth. The scale is positive,
+    so that no order changes, and both go into the output layer. Returns them.
+    """
+    model = LogisticRegression(C=1e6).fit(best[:, None], viral)
+    scale, shift = float(model.coef_[0, 0]), float(model.intercept_[0])
+    if scale <= 0:
+        raise InputError("the validation sequences are scored no better than by chance; give more labelled sequences")
+    layer = classifier.output_layer
+    middle = layer.weight.mean(0), layer.bias.mean()
+    layer.weight.copy_(middle[0] + scale * (layer.weight - middle[0]))
+    layer.bias.copy_(middle[1] + scale * (layer.bias - middle[1]))
+    layer.bias[VIRUS] += shift
+    return scale, shift
