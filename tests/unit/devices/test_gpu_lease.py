@@ -23,7 +23,7 @@ UUIDS = ["GPU-a1b2", "GPU-a1c3", "GPU-d4e5"]
 HOLDER = """
 import logging, sys, time
 from pathlib import Path
-from virnucflow import gpu_lease
+from virnucflow.devices import gpu_lease
 from virnucflow.cli import Failure
 logging.basicConfig(level=logging.INFO, stream=sys.stderr)
 gpu_lease.LOCKS = Path(sys.argv[1])

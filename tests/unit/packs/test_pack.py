@@ -122,7 +122,7 @@ def test_pack_of_encoders_alone(copy: Path) -> None:
 
 def test_modules_are_built_without_weights_and_without_the_compiler() -> None:
     """PyTorch imports its compiler for arithmetic on the meta device, which would take a second of each start."""
-    command = "import sys; from virnucflow import esm2; m = esm2.fair_esm_model(esm2.Esm2Shape(2, 64, 4))"
+    command = "import sys; from virnucflow.encoders import esm2; m = esm2.fair_esm_model(esm2.Esm2Shape(2, 64, 4))"
     command += "; assert all(p.is_meta for p in m.parameters()); sys.exit('torch._dynamo' in sys.modules)"
     path = {"PYTHONPATH": str(REPOSITORY / "workflow" / "scripts")}
     subprocess.run([sys.executable, "-c", command], env=os.environ | path, check=True)
