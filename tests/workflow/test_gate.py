@@ -84,6 +84,7 @@ def test_refused_run_publishes_nothing(prepared: Path, faulty: Path) -> None:
     assert evidence == {"sample.parquet", "divergence.json", "frames.tsv", "figures.svg"}
 
 
+@pytest.mark.long
 def test_fallback_publishes_what_standard_gives(prepared: Path, faulty: Path, copy: Path) -> None:
     for folder in (prepared, copy):  # a pack that the fault had no part in
         shutil.copytree(copy / "models" / "untrained", folder / "mine")
