@@ -87,7 +87,7 @@ def write_sample(folder: Path, frames: int) -> None:
 
 def snakemake(folder: Path, gpus: list[str], pack: Path, shards: int, *options: str) -> float:
     """Seconds that `snakemake --profile local` took in a folder, which keeps what it said."""
-    config = {"samples": "samples.tsv", "model": str(pack), "divergence_frames": 0, "shards": shards}
+    config = {"samples": "samples.tsv", "model_pack": str(pack), "gate": {"frames": 0}, "shards": shards}
     config["device"] = "cuda" if gpus else "cpu"
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     command = [sys.executable, "-m", "snakemake", "--profile", "local", "--directory", folder]

@@ -73,9 +73,9 @@ def snakemake(
     directory: Path, *arguments: str, code: int | None = 0, environment: dict[str, str] | None = None, **config: object
 ) -> str:
     """Run the workflow in a directory that holds `samples.tsv`, and return what Snakemake said."""
-    settings = {"samples": "samples.tsv", "model": "models/untrained", "device": "cpu", "divergence_frames": 0} | config
+    settings = {"samples": "samples.tsv", "model_pack": "models/untrained", "device": "cpu", "gate": {"frames": 0}}
     configfile = directory / "config.yaml"
-    configfile.write_text(yaml.safe_dump(settings))
+    configfile.write_text(yaml.safe_dump(settings | config))
     command = [sys.executable, "-m", "snakemake", "--snakefile", REPOSITORY / "Snakefile", "--directory", directory]
     command += ["--configfile", configfile, "--cores", "2", "--show-failed-logs", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, cwd=directory, env=os.environ | (environment or {}))

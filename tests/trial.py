@@ -57,7 +57,7 @@ class Trial(NamedTuple):
         agreed, cosines = found["frame_agreement"]["estimate"], found["embeddings"][encoder]
         caught = " and ".join(["labels"] * (agreed <= 0.99) + ["embeddings"] * (not cosines["passed"]))
         print(f"| {name} | {agreed:.1%} | {1 - cosines['least_cosine']:.1e} | {caught} |")
-        return decide(found, folder, "--on-divergence", "fallback")
+        return decide(found, folder, "--on-failure", "fallback")
 
     def findings(self, encoder: str, embeddings: torch.Tensor, precision: str) -> dict:
         frames, fast = self.frames.copy(), self.reference | {encoder: embeddings.float()}

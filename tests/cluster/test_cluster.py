@@ -82,7 +82,7 @@ def work(folder: Path, image: Path) -> Path:
     phage = next(read_fasta(EXAMPLE / "phage_lambda.fasta.gz")).sequence
     fasta = write_fasta(folder / "input" / "phage.fa", {"one": phage[:9000], "two": phage[9000:9300]})
     (place / "samples.tsv").write_text(f"sample\tfasta\nphage\t{fasta}\n")
-    config = {"samples": "samples.tsv", "divergence_frames": 0, "container": str(image)}
+    config = {"samples": "samples.tsv", "gate": {"frames": 0}, "container": str(image)}
     (place / "config.yaml").write_text(yaml.safe_dump(config))
     return place
 
@@ -210,10 +210,11 @@ def elsewhere(folder: Path) -> Path:
 
 
 def test_models_are_read_and_made_outside_the_working_directory(checkout: Path, elsewhere: Path, image: Path) -> None:
-    config = {"samples": "samples.tsv", "container": str(image), "device": "cpu", "split_by": "split"}
-    config |= {"models": "../catalogue/mine.yaml", "model_source": str(elsewhere / "by hand")}
-    config |= {"model": str(elsewhere / "packs" / "new" / NAME), "training_epochs": 2, "training_hidden": 8}
-    config |= {"trained_model": str(elsewhere / "made" / "of" / "mine")}
+    config = {"samples": "samples.tsv", "container": str(image), "device": "cpu"}
+    config |= {"catalogue": "../catalogue/mine.yaml", "published_files": str(elsewhere / "by hand")}
+    config |= {"model_pack": str(elsewhere / "packs" / "new" / NAME)}
+    trained_pack = str(elsewhere / "made" / "of" / "mine")
+    config["training"] = {"trained_pack": trained_pack, "split_by": "split", "epochs": 2, "hidden": 8}
     (elsewhere / "here" / "config.yaml").write_text(yaml.safe_dump(config))
     command = [*in_directory(checkout, elsewhere / "here"), "--sdm", "apptainer", "--cores", "2"]
     run(*command, "fetch_models")

@@ -34,7 +34,7 @@ def run(
 
 
 def settings(folder: Path, **differing: object) -> None:
-    chosen = {"samples": "samples.tsv", "model": "models/untrained", "device": "cpu", "divergence_frames": 0}
+    chosen = {"samples": "samples.tsv", "model_pack": "models/untrained", "device": "cpu", "gate": {"frames": 0}}
     (folder / "config.yaml").write_text(yaml.safe_dump(chosen | differing))
 
 

@@ -34,15 +34,15 @@ def test_config_and_schema_have_the_same_settings_and_defaults() -> None:
 
 def test_every_setting_is_explained() -> None:
     text = (REPOSITORY / "config" / "config.yaml").read_text()
-    for setting in CONFIG:
-        assert re.search(rf"^# .+\n{setting}:", text, re.MULTILINE), f"no comment above {setting}"
+    for setting in [*CONFIG, *(name for section in CONFIG.values() if isinstance(section, dict) for name in section)]:
+        assert re.search(rf"^ *# .+\n *{setting}:", text, re.MULTILINE), f"no comment above {setting}"
 
 
 def test_what_is_wrong_is_told_in_a_line_each_without_our_code(folder: Path) -> None:
-    wrong = {"shards": 2.0, "divergence_accept": float("nan"), "chunk_lenght": 500}
+    wrong = {"shards": 2.0, "gate": {"accept": float("nan")}, "chunk_lenght": 500}
     refused, *lines = snakemake(folder, "-n", code=1, **wrong).splitlines()
     assert refused == "Refused:" and [line.split(": ")[:2] for line in lines] == [
-        ["config.yaml", "chunk_lenght"], ["config.yaml", "divergence_accept"], ["config.yaml", "shards"],
+        ["config.yaml", "chunk_lenght"], ["config.yaml", "gate"], ["config.yaml", "shards"],
     ]  # fmt: skip
     said = snakemake(folder, "-n", "--config", "chunk_length=500.0", code=1)
     assert said == "Refused:\n--config: chunk_length: 500.0 is not allowed; give a whole number of at least 30\n"
@@ -51,11 +51,36 @@ def test_what_is_wrong_is_told_in_a_line_each_without_our_code(folder: Path) -> 
     assert [line.split(": ")[1] for line in lines] == ["samples.tsv, line 2", "samples.tsv, line 3"]
 
 
+def test_a_part_of_a_section_on_the_command_line_goes_before_that_of_the_file(folder: Path) -> None:
+    """Snakemake reads a section there as texts, and gives each job the command line again."""
+    settings = {"gate": {"frames": 300, "accept": 0.98, "seed": 7}}
+    said = snakemake(folder, "-n", "-p", "--config", "gate={frames: 20, strict: true, accept: 9.7e-1}", **settings)
+    assert "--number 20 --seed 7" in said and "--accept 0.97 --refuse 0.95" in said and "--strict" in said
+    said = snakemake(
+        folder, "work/a/sequences.parquet", "--config", "gate={frames: 0}", "precision={flash: fp32}", **settings
+    )
+    assert "1 of 1 steps (100%) done" in said
+    said = snakemake(folder, "-n", "--config", "gate={frames: many}", code=1)
+    assert "--config: gate: frames: 'many' is not allowed; give a whole number of at least 0" in said
+    said = snakemake(folder, "-n", "--config", "gate=0", code=1)
+    assert "--config: gate: 0 is not allowed; give a mapping of frames, seed, accept" in said
+
+
+def test_settings_by_their_former_names_are_refused_with_the_new_ones(folder: Path) -> None:
+    said = snakemake(folder, "-n", "--config", "divergence_frames=0", code=1, model="lite")
+    assert said.splitlines() == [
+        "Refused:",
+        "config.yaml: model: is called model_pack now; give model_pack: lite",
+        "--config: divergence_frames: is called gate: frames now; "
+        "give gate: {frames: 0}, or --config gate='{frames: 0}'",
+    ]
+
+
 def test_a_pack_in_use_is_not_trained_over_by_whatever_name(folder: Path) -> None:
     (folder / "models").mkdir()
     (folder / "link").symlink_to("models")
-    for trained_model in ("models/../models/untrained/", "link/untrained"):
-        assert "train_classifier" not in snakemake(folder, "--list-rules", trained_model=trained_model)
+    for trained_pack in ("models/../models/untrained/", "link/untrained"):
+        assert "train_classifier" not in snakemake(folder, "--list-rules", training={"trained_pack": trained_pack})
     assert "train_classifier" in snakemake(folder, "--list-rules")
 
 
@@ -73,7 +98,7 @@ def test_rules_and_programs_have_the_same_token_budget(attention: str, folder: P
 
 def test_missing_inputs_are_named(folder: Path) -> None:
     assert "nowhere.tsv" in snakemake(folder, "-n", code=1, samples="nowhere.tsv")
-    assert "model: models/elsewhere is not there" in snakemake(folder, "-n", code=1, model="elsewhere")
+    assert "model_pack: models/elsewhere is not there" in snakemake(folder, "-n", code=1, model_pack="elsewhere")
     (folder / "one.fa").unlink()
     assert "samples.tsv, line 2: fasta: one.fa is not there" in snakemake(folder, "-n", code=1)
 

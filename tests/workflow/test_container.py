@@ -66,7 +66,7 @@ def test_programs_see_workflow_model_and_input(
     (tmp_path / "a.sif").touch()
     shutil.copytree(pack_directory, tmp_path / "packs" / "mine")
     apptainer["APPTAINER_BIND"] = "/mine"
-    places = {"container": str(tmp_path / "a.sif"), "model": str(tmp_path / "packs" / "mine")}
+    places = {"container": str(tmp_path / "a.sif"), "model_pack": str(tmp_path / "packs" / "mine")}
     contained(folder, "--no-hooks", environment=apptainer, **places)
     bound, _, arguments = (folder / "apptainer.log").read_text().partition(" exec ")
     outside = {REPOSITORY, tmp_path / "packs" / "mine", tmp_path / "there", tmp_path / "elsewhere"}
@@ -94,8 +94,8 @@ def test_programs_see_what_is_read_and_made_elsewhere(folder: Path, apptainer: d
     for name in ("catalogue", "packs", "made", "by hand", "run"):
         (tmp_path / name).mkdir()
     (tmp_path / "catalogue" / "models.yaml").write_text("{}")
-    settings = {"models": f"{tmp_path}/catalogue/models.yaml", "model_source": "../by hand"}
-    settings |= {"trained_model": f"{tmp_path}/made/new/pack", "reference_run": f"{tmp_path}/run"}
+    settings = {"catalogue": f"{tmp_path}/catalogue/models.yaml", "published_files": "../by hand"}
+    settings |= {"training": {"trained_pack": f"{tmp_path}/made/new/pack"}, "reference_run": f"{tmp_path}/run"}
     before = set(tmp_path.iterdir())
     found = bound(folder, apptainer, **settings)
     assert found >= {str(tmp_path / name) for name in ("catalogue", "made", "by hand", "run")}
@@ -109,7 +109,7 @@ def test_pack_that_is_to_be_fetched_is_seen_by_the_folder_above_it(
     (tmp_path / "packs").mkdir()
     (tmp_path / "a.sif").touch()
     settings = {"model": f"{tmp_path}/packs/deep/virnucpro-500", "container": str(tmp_path / "a.sif")}
-    settings |= {"model_source": "absent"}  # which ends it at once
+    settings |= {"published_files": "absent"}  # which ends it at once
     snakemake(folder, "fetch_models", "--sdm", "apptainer", code=None, environment=apptainer, **settings)
     log = (folder / "apptainer.log").read_text()
     assert str(tmp_path / "packs") in log.partition(" exec ")[0].split(",")
@@ -128,8 +128,11 @@ def test_folder_that_cannot_be_shown_is_refused_in_one_line(
 
 
 def test_trained_pack_that_no_container_could_make(folder: Path, apptainer: dict[str, str]) -> None:
-    said = contained(folder, "-n", code=1, environment=apptainer, trained_model="/not there/pack")
-    assert "trained_model: /not there/pack: there is no folder above it" in said and not Path("/not there").exists()
+    said = contained(folder, "-n", code=1, environment=apptainer, training={"trained_pack": "/not there/pack"})
+    assert (
+        "training: trained_pack: /not there/pack: there is no folder above it" in said
+        and not Path("/not there").exists()
+    )
 
 
 def test_missing_apptainer_is_told_before_the_first_job(folder: Path, tmp_path: Path) -> None:

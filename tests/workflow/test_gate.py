@@ -34,14 +34,14 @@ def _made(folder: Path) -> Path:
 
 
 def test_gate_is_planned_for_fast_samples_alone(prepared: Path) -> None:
-    planned = planned_jobs(snakemake(prepared, "-n", shards=3, divergence_frames=GATE))
+    planned = planned_jobs(snakemake(prepared, "-n", shards=3, gate={"frames": GATE}))
     gate = ("sample_frames", "compare_attention", "divergence_gate", "report_divergence")
     assert [planned[rule] for rule in gate] == [1, 1, 1, 1]
     assert planned["embed_esm2"] == 3 + 3 + 1
     assert "divergence_gate" not in planned_jobs(snakemake(prepared, "-n", shards=3, attention="standard"))
-    validation = planned_jobs(snakemake(prepared, "validate", "-n", shards=3, divergence_frames=GATE))
+    validation = planned_jobs(snakemake(prepared, "validate", "-n", shards=3, gate={"frames": GATE}))
     assert validation["report_divergence"] == 1 and "write_results" not in validation
-    said = snakemake(prepared, "validate", "-n", attention="standard", divergence_frames=GATE, code=1)
+    said = snakemake(prepared, "validate", "-n", attention="standard", gate={"frames": GATE}, code=1)
     assert "nothing to compare; set attention: flash" in said
 
 
@@ -51,7 +51,7 @@ def test_accepted_run_publishes_its_evidence(copy: Path) -> None:
     rows = [line + ("\tlabels.tsv" if line.startswith("mixed") else "\t") for line in sheet[1:]]
     (copy / "samples.tsv").write_text("\n".join([sheet[0] + "\tlabels", *rows]) + "\n")
     before = tree(copy / "results" / "mixed")
-    snakemake(copy, shards=3, divergence_frames=GATE)
+    snakemake(copy, shards=3, gate={"frames": GATE})
     found = json.loads((copy / "results" / "mixed" / "divergence.json").read_text())
     assert found["gate"]["decision"] == "accept" and found["whole"] and found["frames"] == found["run_frames"] == 57
     assert [found[path][0]["esm2"]["kernel"] for path in ("fast", "reference")] == ["sdpa", "fair-esm"]
@@ -67,16 +67,16 @@ def test_accepted_run_publishes_its_evidence(copy: Path) -> None:
     assert (decided["decision"], decided["frames"], decided["seed"]) == ("accept", 57, 0)
     assert decided["frame_agreement"] == found["frame_agreement"]
     assert decided["thresholds"] == {"accept": 0.99, "refuse": 0.95, "decide_on": "estimate"}
-    assert planned_jobs(snakemake(copy, "-n", shards=3, divergence_frames=GATE)) == {}
+    assert planned_jobs(snakemake(copy, "-n", shards=3, gate={"frames": GATE})) == {}
     whole = (copy / "work" / "mixed" / "divergence" / "frames.tsv").read_bytes()
-    snakemake(copy, "results/mixed/divergence.json", shards=1, divergence_frames=GATE)
+    snakemake(copy, "results/mixed/divergence.json", shards=1, gate={"frames": GATE})
     rows = [line.split(b"\t")[0] for line in whole.splitlines()]
     one_shard = (copy / "work" / "mixed" / "divergence" / "frames.tsv").read_bytes()
     assert [line.split(b"\t")[0] for line in one_shard.splitlines()] == rows
 
 
 def test_refused_run_publishes_nothing(prepared: Path, faulty: Path) -> None:
-    said = snakemake(prepared, "--snakefile", str(faulty), shards=3, divergence_frames=GATE, code=1)
+    said = snakemake(prepared, "--snakefile", str(faulty), shards=3, gate={"frames": GATE}, code=1)
     assert "divergence_gate.py: error: work/mixed/divergence/divergence.json: labels of " in said
     assert "nothing is published, and what an earlier run published stays. Set attention: standard" in said
     assert not (prepared / "results" / "mixed").exists()
@@ -88,10 +88,10 @@ def test_refused_run_publishes_nothing(prepared: Path, faulty: Path) -> None:
 def test_fallback_publishes_what_standard_gives(prepared: Path, faulty: Path, copy: Path) -> None:
     for folder in (prepared, copy):  # a pack that the fault had no part in
         shutil.copytree(copy / "models" / "untrained", folder / "mine")
-    fallback = {"model": "mine", "divergence_frames": GATE, "on_divergence": "fallback"}
+    fallback = {"model_pack": "mine", "gate": {"frames": GATE, "on_failure": "fallback"}}
     said = snakemake(prepared, "--snakefile", str(faulty), shards=3, **fallback)
     assert "Results of mixed: results/mixed/" in said and "published are those of attention standard)" in said
-    snakemake(copy, shards=3, model="mine", attention="standard")
+    snakemake(copy, shards=3, model_pack="mine", attention="standard")
     for table in TABLES:
         published, standard = (folder / "results" / "mixed" / table for folder in (prepared, copy))
         assert published.read_bytes() == standard.read_bytes(), table
@@ -100,7 +100,7 @@ def test_fallback_publishes_what_standard_gives(prepared: Path, faulty: Path, co
 
 
 def test_validate_is_noted_in_what_is_published(copy: Path) -> None:
-    snakemake(copy, shards=3, divergence_frames=GATE)
+    snakemake(copy, shards=3, gate={"frames": GATE})
     gate = {"decision": "validate", "attention": "flash", "message": "labels of 97.00% of the frames agree"}
     write_json(gate, copy / "gate.json")
     scores = sorted((copy / "work" / "mixed" / "scores" / "flash").glob("0*.parquet"))
@@ -119,7 +119,7 @@ def test_validate_is_noted_in_what_is_published(copy: Path) -> None:
 def test_fp8_needs_the_gate(prepared: Path) -> None:
     said = snakemake(prepared, "-n", precision={"flash": "fp8"}, code=1)
     assert "precision: flash: fp8 is for runs with the gate" in said
-    plan = snakemake(prepared, "-n", "-p", precision={"flash": "fp8"}, divergence_frames=GATE)
+    plan = snakemake(prepared, "-n", "-p", precision={"flash": "fp8"}, gate={"frames": GATE})
     assert "embed_dnabert_s.py --frames work/mixed/frames/00001.parquet" in plan
     for line in plan.splitlines():
         if "python" in line and "--attention flash" in line:
@@ -134,13 +134,13 @@ def test_two_runs_of_other_settings_are_compared(copy: Path) -> None:
     other.mkdir()
     for name in ("phage.fa", "coli.fa.gz", "v1.fa", "samples.tsv"):
         shutil.copy(copy / name, other / name)
-    bf16 = {"precision": {"flash": "bf16"}, "model": str(copy / "models" / "untrained")}
-    said = snakemake(other, "compare", shards=2, divergence_frames=20, code=1, **bf16)
+    bf16 = {"precision": {"flash": "bf16"}, "model_pack": str(copy / "models" / "untrained")}
+    said = snakemake(other, "compare", shards=2, gate={"frames": 20}, code=1, **bf16)
     assert "reference_run: not set; give the working directory" in said
     for kind in ("features", "scores"):  # of an earlier cut
         shard = next((copy / "work" / "mixed" / kind / "flash").glob("00003.*"))
         shutil.copy(shard, shard.with_stem("00004"))
-    snakemake(other, "compare", shards=2, divergence_frames=20, reference_run=str(copy), **bf16)
+    snakemake(other, "compare", shards=2, gate={"frames": 20}, reference_run=str(copy), **bf16)
     found = json.loads((other / "results" / "mixed" / "comparison.json").read_text())
     assert [found[path][0]["esm2"]["precision"] for path in ("fast", "reference")] == ["bf16", "fp32"]
     assert found["run_frames"] == 57 and 9 <= found["frames"] <= 25 and not found["whole"]
@@ -150,7 +150,7 @@ def test_two_runs_of_other_settings_are_compared(copy: Path) -> None:
 
 
 def test_frames_of_another_run_are_refused(copy: Path) -> None:
-    snakemake(copy, shards=3, divergence_frames=GATE)
+    snakemake(copy, shards=3, gate={"frames": GATE})
     work, files = copy / "work" / "mixed", {}
     for kind in ("features", "scores"):
         files[kind] = sorted((work / kind / "flash").glob("0*"))
@@ -164,17 +164,17 @@ def test_frames_of_another_run_are_refused(copy: Path) -> None:
 
 def test_settings_that_let_something_pass_unchecked_are_refused(prepared: Path) -> None:
     for wrong, message in (
-        ({"divergence_accept": 0.9}, "divergence_refuse is above divergence_accept"),
-        ({"on_divergence": "fallback", "standard_allows": ["tf32"]}, "publishes standard unchecked"),
+        ({"gate": {"accept": 0.9}}, "refuse is above accept"),
+        ({"gate": {"on_failure": "fallback"}, "precision": {"standard_allows": ["tf32"]}}, "standard unchecked"),
     ):
-        assert message in snakemake(prepared, "-n", code=1, divergence_frames=GATE, **wrong)
+        assert message in snakemake(prepared, "-n", code=1, **wrong)
 
 
 def test_sample_without_a_frame_has_nothing_to_compare(tmp_path: Path) -> None:
     """No agreement is made up, here or in the figure; the results, which say so, are published."""
     write_fasta(tmp_path / "stops.fa", {"a": "TTAA" * 100})
     (tmp_path / "samples.tsv").write_text("sample\tfasta\nstops\tstops.fa\n")
-    said = snakemake(tmp_path, divergence_frames=GATE, strict=True)
+    said = snakemake(tmp_path, gate={"frames": GATE, "strict": True})
     assert "100.00" not in said
     results = tmp_path / "results" / "stops"
     found, run = (json.loads((results / name).read_text()) for name in ("divergence.json", "run.json"))

@@ -18,7 +18,7 @@ from helpers import EXAMPLE, REPOSITORY, SCRIPTS, reproducible, snakemake, write
 from virnucflow.sequences.fasta import read_fasta
 
 KILLS = int(os.environ.get("KILLS", "3"))
-SETTINGS = {"shards": 2, "model": "pack"}
+SETTINGS = {"shards": 2, "model_pack": "pack"}
 JOBS = 10  # of a run: split, two shards of translate, embed twice, concat, predict; the last job is not waited for
 # What a job meets: no memory left, a time limit (a moment between its two signals), a cancelled job or failed node.
 WAYS = ("SIGKILL", "SIGTERM, SIGKILL", "SIGTERM", "SIGKILL with its shell")

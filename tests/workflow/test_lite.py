@@ -14,7 +14,7 @@ def test_viruses_are_told_from_a_bacterium(chunk_length: int, tmp_path: Path) ->
     files = ("hiv_1.fasta", "phage_phix174.gb", "escherichia_coli.fasta")
     sheet = "".join(f"example\t{EXAMPLE / name}\n" for name in files)
     (tmp_path / "samples.tsv").write_text("sample\tfasta\n" + sheet)
-    snakemake(tmp_path, model=str(PACK), chunk_length=chunk_length)
+    snakemake(tmp_path, model_pack=str(PACK), chunk_length=chunk_length)
     table = pd.read_csv(tmp_path / "results" / "example" / "sequences.tsv", sep="\t")
     assert list(table["call"]) == ["virus", "virus", "others"]
     scored = table["viral_chunks"] / table["chunks"]

@@ -28,7 +28,7 @@ def fetched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "samples.tsv").write_text("sample\tfasta\na\ta.fa\n")
     published = Published(folder / "by hand")
     published.write_catalogue(folder / "models.yaml")
-    said = snakemake(folder, "fetch_models", model=NAME, models="models.yaml", model_source="by hand")
+    said = snakemake(folder, "fetch_models", model_pack=NAME, catalogue="models.yaml", published_files="by hand")
     assert f"models/{NAME} is ready, for chunk_length: 500" in said
     assert f"models/{NAME} is ready" in (folder / "logs" / "fetch_models.log").read_text()
     return folder
@@ -36,28 +36,30 @@ def fetched(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_second_fetch_does_nothing(fetched: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in (fetched / "models").rglob("*")}
-    said = snakemake(fetched, "fetch_models", model=NAME, models="models.yaml", model_source="by hand")
+    said = snakemake(fetched, "fetch_models", model_pack=NAME, catalogue="models.yaml", published_files="by hand")
     assert f"models/{NAME} is there and whole: nothing to do" in said
     assert {path: path.stat().st_mtime_ns for path in (fetched / "models").rglob("*")} == before
 
 
 def test_fetched_pack_is_checked_and_run(fetched: Path) -> None:
-    said = snakemake(fetched, "check_models", model=NAME)
+    said = snakemake(fetched, "check_models", model_pack=NAME)
     for what in ("dnabert_s, standard fp32 (softmax)", "esm2, flash fp32 (sdpa)", "scores, flash fp32"):
         assert f"{what}: differs by " in said
     assert "passed: virnucpro-500 on cpu computes what it should" in said
-    said = snakemake(fetched, model=f"models/{NAME}", check_models_at_start=True)
+    said = snakemake(fetched, model_pack=f"models/{NAME}", check_models_at_start=True)
     assert "esm2 differs by" in (fetched / "logs" / "embed_esm2" / "a" / "flash" / "00001.log").read_text()
     run = json.loads((fetched / "results" / "a" / "run.json").read_text())
     assert (run["model"], run["trained"]) == (NAME, True)
-    assert planned_jobs(snakemake(fetched, "-n", model=NAME)) == {}, "checking computes everything again"
+    assert planned_jobs(snakemake(fetched, "-n", model_pack=NAME)) == {}, "checking computes everything again"
 
 
 def test_fetch_that_fails_says_why_in_one_line(folder: Path) -> None:
     published = Published(folder / "by hand")
     published.write_catalogue(folder / "models.yaml")
     published.path(RECIPE.classifier).unlink()
-    said = snakemake(folder, "fetch_models", code=1, model=NAME, models="models.yaml", model_source="by hand")
+    said = snakemake(
+        folder, "fetch_models", code=1, model_pack=NAME, catalogue="models.yaml", published_files="by hand"
+    )
     assert f"fetch_models.py: error: by hand/{RECIPE.classifier}: no such file; bring it from http://" in said
     assert not (folder / "models" / NAME).exists()
     said = snakemake(folder, "fetch_models", code=1)
@@ -75,9 +77,9 @@ def test_damaged_weights_do_not_pass(fetched: Path, folder: Path) -> None:
     tensors["layers.1.fc2.weight"] = torch.zeros_like(tensors["layers.1.fc2.weight"])
     save_file(tensors, pack / ESM2)
     rehash(pack)
-    said = snakemake(folder, "check_models", code=1, model="mine")
+    said = snakemake(folder, "check_models", code=1, model_pack="mine")
     assert "check_models.py: error: mine: esm2, standard fp32 (fair-esm) differs by" in said
     assert "may differ by 1e-03" in said and "dnabert_s, standard fp32 (softmax): differs by 0.0e+00" in said
-    said = snakemake(folder, code=1, model="mine", check_models_at_start=True)
+    said = snakemake(folder, code=1, model_pack="mine", check_models_at_start=True)
     assert "embed_esm2.py: error: mine: esm2 differs by" in said and "see check_models" in said
     assert not (folder / "results").exists()

@@ -11,13 +11,14 @@ import pytest
 import yaml
 from helpers import EXAMPLE, REPOSITORY, planned_jobs, snakemake, write_fasta
 
+from planning.settings import leaves
 from virnucflow.sequences.fasta import read_fasta
 
-SCHEMA = yaml.safe_load((REPOSITORY / "workflow" / "schemas" / "config.schema.yaml").read_text())["properties"]
+SCHEMA = yaml.safe_load((REPOSITORY / "workflow" / "schemas" / "config.schema.yaml").read_text())
 # Two labelled samples: `fast` by flash with the gate, `slow` by standard. lite is for chunks of 300 and 500 bases.
 FINISHED = {
-    "model": "lite", "divergence_frames": 40, "shards": 1, "split_by": "split",
-    "training_hidden": 16, "training_epochs": 10, "training_learning_rate": 0.01,
+    "model_pack": "lite", "shards": 1, "gate": {"frames": 40},
+    "training": {"split_by": "split", "hidden": 16, "epochs": 10, "learning_rate": 0.01},
 }  # fmt: skip
 
 
@@ -38,42 +39,43 @@ ESM2_OF_FAST = jobs("embed_esm2 concat_features predict") + GATE
 
 # Each setting that changes results: another value, and the jobs that `all` and `train` together then need.
 CHANGED = {
-    "model": ("other", SCORES + SCORES + GATE + jobs("write_results") + TRAINING),
+    "model_pack": ("other", SCORES + SCORES + GATE + jobs("write_results") + TRAINING),
     "chunk_length": (300, EVERYTHING + TRAINING),
     "duplicate_ids": ("rename", EVERYTHING + TRAINING),
     "rna": ("keep", EVERYTHING + TRAINING),
     "min_residues": (50, jobs("write_results write_results")),
     "attention": ("standard", SCORES + jobs("write_results") + TRAINING),
     "attention_kernel": ("sdpa", ESM2_OF_FAST + TRAINING),
-    "precision": ({"flash": "bf16", "standard": "fp16"}, SCORES + GATE + SCORES + jobs("write_results") + TRAINING),
-    "standard_allows": (["tf32"], SCORES + jobs("write_results") + TRAINING),
-    "divergence_frames": (30, GATE),
-    "divergence_seed": (1, GATE),
-    "divergence_accept": (0.98, VERDICT),
-    "divergence_refuse": (0.9, VERDICT),
-    "decide_on": ("lower_bound", VERDICT),
-    "strict": (True, VERDICT),
-    "on_divergence": ("fallback", VERDICT),
+    "precision: flash": ("bf16", SCORES + GATE + TRAINING),
+    "precision: standard": ("fp16", SCORES + jobs("write_results") + TRAINING),
+    "precision: standard_allows": (["tf32"], SCORES + jobs("write_results") + TRAINING),
+    "gate: frames": (30, GATE),
+    "gate: seed": (1, GATE),
+    "gate: accept": (0.98, VERDICT),
+    "gate: refuse": (0.9, VERDICT),
+    "gate: decide_on": ("lower_bound", VERDICT),
+    "gate: strict": (True, VERDICT),
+    "gate: on_failure": ("fallback", VERDICT),
     "device": ("auto", SCORES + GATE + SCORES + jobs("write_results") + TRAINING),
     "shards": (2, EVERYTHING + jobs("translate_frames translate_frames") + SCORES + SCORES + TRAINING),
     "shard_megabases": (1e-3, {}),  # changes the shards with `shards: auto`
     "reference_run": (".", {}),  # is for `compare`
-    "trained_model": ("models/mine", TRAINING),
-    "split_by": ("sequence_id", TRAINING),
-    "train_on": ("annotated", TRAINING + jobs("list_proteins list_proteins")),
-    "training_hidden": (8, TRAINING),
-    "training_batch": (16, TRAINING),
-    "training_learning_rate": (0.001, TRAINING),
-    "training_epochs": (3, TRAINING),
-    "training_patience": (3, TRAINING),
-    "training_seed": (1, TRAINING),
+    "training: trained_pack": ("models/mine", TRAINING),
+    "training: split_by": ("sequence_id", TRAINING),
+    "training: train_on": ("annotated", TRAINING + jobs("list_proteins list_proteins")),
+    "training: hidden": (8, TRAINING),
+    "training: batch": (16, TRAINING),
+    "training: learning_rate": (0.001, TRAINING),
+    "training: epochs": (3, TRAINING),
+    "training: patience": (3, TRAINING),
+    "training: seed": (1, TRAINING),
 }
 
 # Each of the others: another value, which plans nothing.
 UNCHANGED = {
     "samples": "copy.tsv",
-    "models": str(REPOSITORY / "config" / "models.yaml"),
-    "model_source": "by_hand",
+    "catalogue": str(REPOSITORY / "config" / "models.yaml"),
+    "published_files": "by_hand",
     "check_models_at_start": True,
     "container": "containers/other.sif",
 }
@@ -107,34 +109,32 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def plan(folder: Path, **config: object) -> dict[str, int]:
-    planned = planned_jobs(snakemake(folder, "-n", "all", "train", **FINISHED | config))
+def changed(setting: str, value: object) -> dict:
+    """The settings of the finished run, but for one."""
+    *section, name = setting.split(": ")
+    return FINISHED | ({section[0]: FINISHED.get(section[0], {}) | {name: value}} if section else {name: value})
+
+
+def plan(folder: Path, settings: dict) -> dict[str, int]:
+    planned = planned_jobs(snakemake(folder, "-n", "all", "train", **settings))
     return {rule: number for rule, number in planned.items() if rule != "train"}
 
 
-def changes_results(setting: dict) -> list[bool]:
-    """What a setting says of itself, or each of those within it."""
-    if "properties" in setting:
-        return [said for one in setting["properties"].values() for said in changes_results(one)]
-    return [setting["x-changes-results"]]
-
-
 def test_every_setting_says_whether_it_changes_results() -> None:
-    changing = {name for name, setting in SCHEMA.items() if any(changes_results(setting))}
-    assert changing == CHANGED.keys()
-    assert SCHEMA.keys() - changing == UNCHANGED.keys()
+    settings = {": ".join(keys): setting["x-changes-results"] for keys, setting in leaves(SCHEMA)}
+    assert settings == dict.fromkeys(CHANGED, True) | dict.fromkeys(UNCHANGED, False)
 
 
 def test_a_finished_run_plans_nothing(folder: Path) -> None:
-    assert plan(folder) == {}
+    assert plan(folder, FINISHED) == {}
 
 
 @pytest.mark.parametrize("setting", CHANGED)
 def test_what_changes_results_plans_what_depends_on_it(setting: str, folder: Path) -> None:
     value, expected = CHANGED[setting]
-    assert plan(folder, **{setting: value}) == expected
+    assert plan(folder, changed(setting, value)) == expected
 
 
 @pytest.mark.parametrize("setting", UNCHANGED)
 def test_what_changes_no_result_plans_nothing(setting: str, folder: Path) -> None:
-    assert plan(folder, **{setting: UNCHANGED[setting]}) == {}
+    assert plan(folder, changed(setting, UNCHANGED[setting])) == {}

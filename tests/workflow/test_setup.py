@@ -20,13 +20,13 @@ def test_problem_stops_the_run_before_the_first_job(folder: Path) -> None:
     (folder / "mine" / "esm2.safetensors").write_bytes(weights[:-100])
     (folder / "mine" / "tokenizer.json").write_text("{")
     for options in (["-n"], []):
-        said = snakemake(folder, *options, model="mine", code=1)
+        said = snakemake(folder, *options, model_pack="mine", code=1)
         assert f"mine/esm2.safetensors: {len(weights) - 100} bytes instead of {len(weights)}; restore" in said
         assert "mine/tokenizer.json: cut or damaged" in said and "Traceback" not in said
         assert not (folder / "work").exists()
     (folder / "mine" / "esm2.safetensors").write_bytes(weights)
     (folder / "mine" / "tokenizer.json").write_text("{}")
-    snakemake(folder, "work/a/sequences.parquet", model="mine")  # not locked
+    snakemake(folder, "work/a/sequences.parquet", model_pack="mine")  # not locked
 
 
 def test_disk_that_is_too_small(folder: Path) -> None:

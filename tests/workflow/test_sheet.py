@@ -35,7 +35,7 @@ def odd(tmp_path_factory: pytest.TempPathFactory, pack_directory: Path) -> Path:
     """A finished run on files and with a pack of odd names."""
     folder = prepare(tmp_path_factory.mktemp("names") / "odd", ODD_NAMES, "--labels={sample}")
     shutil.copytree(pack_directory, folder / "-packs {sample}" / "<x>")
-    snakemake(folder, model="-packs {sample}/<x>")
+    snakemake(folder, model_pack="-packs {sample}/<x>")
     return folder
 
 
@@ -43,7 +43,7 @@ def test_files_and_packs_of_any_name_give_what_they_give_by_another(
     odd: Path, tmp_path: Path, pack_directory: Path
 ) -> None:
     plain = prepare(tmp_path / "plain", [f"{number}.fa" for number, _ in enumerate(ODD_NAMES)], "labels")
-    snakemake(plain, model=str(pack_directory))
+    snakemake(plain, model_pack=str(pack_directory))
     for table in TABLES:
         assert (odd / "results/odd" / table).read_bytes() == (plain / "results/odd" / table).read_bytes(), table
     assert len((odd / "results/odd/sequences.tsv").read_text().splitlines()) == 1 + len(ODD_NAMES)
@@ -51,9 +51,9 @@ def test_files_and_packs_of_any_name_give_what_they_give_by_another(
 
 def test_a_changed_file_that_snakemake_cannot_name_is_noticed(odd: Path) -> None:
     model = "-packs {sample}/<x>"
-    assert "Nothing to be done" in snakemake(odd, "-n", model=model)
+    assert "Nothing to be done" in snakemake(odd, "-n", model_pack=model)
     write_fasta(odd / "asm_{k127}.fa", {"new": "ACGT"})
-    assert planned_jobs(snakemake(odd, "-n", model=model))["split_fasta"] == 1
+    assert planned_jobs(snakemake(odd, "-n", model_pack=model))["split_fasta"] == 1
 
 
 def test_other_settings_of_any_name(odd: Path) -> None:
@@ -64,17 +64,18 @@ def test_other_settings_of_any_name(odd: Path) -> None:
         file.parent.mkdir(parents=True)
         file.touch()
     write_parquet(SEQUENCES.empty_table(), odd / reference / "work/odd/sequences.parquet", {"shards": 1})
-    (odd / "--models={x}").write_text("")
+    (odd / "--catalogue={x}").write_text("")
     settings = {
-        "model": "-packs {sample}/<x>", "trained_model": "--trained model", "models": "--models={x}",
-        "model_source": "--source {x}", "reference_run": reference, "divergence_frames": 20, "split_by": "--{family}",
+        "model_pack": "-packs {sample}/<x>", "catalogue": "--catalogue={x}",
+        "published_files": "--source {x}", "reference_run": reference, "gate": {"frames": 20},
+        "training": {"trained_pack": "--trained model", "split_by": "--{family}"},
     }  # fmt: skip
     targets = ["train", "fetch_models", "compare", "validate", "check_models"]
     said = snakemake(odd, "-n", "--forceall", "--printshellcmds", *targets, **settings)
     commands = [line for line in said.splitlines() if "python " in line]
     for call in (
         "--trained-model './--trained model'", "--name='--trained model'", "--split-by='--{family}'",
-        "--model './-packs {sample}/<x>'", "--labels './--labels={sample}'", "--catalogue './--models={x}'",
+        "--model './-packs {sample}/<x>'", "--labels './--labels={sample}'", "--catalogue './--catalogue={x}'",
         "--source './--source {x}'", "--reference-scores './--ref {sample}/work/odd/scores/flash/00001.parquet'",
         "--fasta ./--dup=rename ./-x.fa 'asm_{k127}.fa' '{sample}.fa'",
     ):  # fmt: skip

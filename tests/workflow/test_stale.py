@@ -50,7 +50,7 @@ def test_a_missing_input_stops_a_finished_sample(kind: str, copy: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "config", [{}, {"chunk_length": 300}, {"attention": "standard"}, {"divergence_frames": 50}], ids=str
+    "config", [{}, {"chunk_length": 300}, {"attention": "standard"}, {"gate": {"frames": 50}}], ids=str
 )
 def test_no_other_setting_lets_it_pass(config: dict, copy: Path) -> None:
     (copy / "samples.tsv").write_text(f"{SHEET}v1\tdata/b_typo.fa\n")
@@ -58,20 +58,20 @@ def test_no_other_setting_lets_it_pass(config: dict, copy: Path) -> None:
 
 
 def test_a_pack_that_is_not_there_or_not_whole_stops_a_finished_run(copy: Path) -> None:
-    assert "did you mean lite?" in refused(copy, model="lte")[0]
+    assert "did you mean lite?" in refused(copy, model_pack="lte")[0]
     assert (
-        "make it first: snakemake --profile local fetch_models --config model=virnucpro-500"
-        in refused(copy, "-n", model="virnucpro-500")[0]
+        "make it first: snakemake --profile local fetch_models --config model_pack=virnucpro-500"
+        in refused(copy, "-n", model_pack="virnucpro-500")[0]
     )
     shutil.copytree(REPOSITORY / "resources" / "models" / "lite", copy / "cut")
     weights = copy / "cut" / "esm2.safetensors"
     os.truncate(weights, weights.stat().st_size - 1)
-    assert "cut/esm2.safetensors: " in refused(copy, "-n", model="cut")[0]
+    assert "cut/esm2.safetensors: " in refused(copy, "-n", model_pack="cut")[0]
     (copy / "cut" / "pack.json").unlink()
-    assert "model: cut is no model pack, as it has no pack.json" in refused(copy, "-n", model="cut")[0]
-    lines = refused(copy, "-n", models="nowhere.yaml", reference_run="nowhere")
+    assert "model_pack: cut is no model pack, as it has no pack.json" in refused(copy, "-n", model_pack="cut")[0]
+    lines = refused(copy, "-n", catalogue="nowhere.yaml", reference_run="nowhere")
     assert lines == [
-        "models: nowhere.yaml is not there; check the path",
+        "catalogue: nowhere.yaml is not there; check the path",
         "reference_run: nowhere is no directory; check the path",
     ]
 
@@ -81,14 +81,14 @@ def test_a_pack_without_a_classifier_is_for_training_alone(copy: Path) -> None:
     description = json.loads((copy / "encoders" / "pack.json").read_text())
     del description["sha256"]["classifier.safetensors"]
     (copy / "encoders" / "pack.json").write_text(json.dumps(description))
-    assert "sha256 has no classifier.safetensors" in refused(copy, "-n", model="encoders")[0]
+    assert "sha256 has no classifier.safetensors" in refused(copy, "-n", model_pack="encoders")[0]
     (copy / "encoders" / "pack.json").write_text(json.dumps(description | {"chunk_lengths": []}))
     (copy / "encoders" / "classifier.safetensors").unlink()
-    assert "model: encoders has no classifier; train one on it" in refused(copy, "-n", model="encoders")[0]
-    assert planned_jobs(snakemake(copy, "check_models", "-n", model="encoders")) == {"check_models": 1}
+    assert "model_pack: encoders has no classifier; train one on it" in refused(copy, "-n", model_pack="encoders")[0]
+    assert planned_jobs(snakemake(copy, "check_models", "-n", model_pack="encoders")) == {"check_models": 1}
     (copy / "labels.tsv").write_text("sequence_id\tlabel\nv1\tvirus\n")
     (copy / "samples.tsv").write_text(f"{SHEET}v1\tv1.fa\tlabels.tsv\n")
-    assert planned_jobs(snakemake(copy, "train", "-n", model="encoders"))["train_classifier"] == 1
+    assert planned_jobs(snakemake(copy, "train", "-n", model_pack="encoders"))["train_classifier"] == 1
 
 
 def test_results_without_snakemakes_record_of_what_made_them_are_not_up_to_date(copy: Path) -> None:
@@ -111,8 +111,8 @@ def test_results_without_a_record_can_be_vouched_for(copy: Path) -> None:
 
 def test_what_needs_less_is_not_stopped(copy: Path) -> None:
     (copy / "v1.fa").unlink()
-    assert planned_jobs(snakemake(copy, "fetch_models", "-n", model="virnucpro-500")) == {"fetch_models": 1}
-    assert planned_jobs(snakemake(copy, "check_models", "-n", model="lite")) == {"check_models": 1}
+    assert planned_jobs(snakemake(copy, "fetch_models", "-n", model_pack="virnucpro-500")) == {"fetch_models": 1}
+    assert planned_jobs(snakemake(copy, "check_models", "-n", model_pack="lite")) == {"check_models": 1}
     for option in ("--unlock", "--lint", "--list-rules", "--summary"):
         snakemake(copy, option, code=None if option == "--lint" else 0)
 
@@ -122,7 +122,7 @@ def test_what_needs_less_is_not_stopped(copy: Path) -> None:
     [
         ("-n", Needs.CLASSIFIER), ("train", Needs.SAMPLES), ("--dag", Needs.CLASSIFIER),
         ("a/run.json", Needs.CLASSIFIER), ("results/my_train", Needs.CLASSIFIER),
-        ("fetch_models --config model=x", Needs.CATALOGUE), ("virnucflow_fetch_models", Needs.CATALOGUE),
+        ("fetch_models --config model_pack=x", Needs.CATALOGUE), ("virnucflow_fetch_models", Needs.CATALOGUE),
         ("fetch_models all", Needs.CLASSIFIER), ("check_models -c 2", Needs.PACK), ("--report x.html", Needs.NOTHING),
         ("--unlock", Needs.NOTHING), ("-l", Needs.NOTHING), ("--no-such-option", Needs.CLASSIFIER),
     ],
@@ -152,7 +152,7 @@ rule mine:
 
 
 def test_files_that_a_rule_of_the_parent_makes_need_not_be_there(tmp_path: Path) -> None:
-    config = {"samples": "samples.tsv", "device": "cpu", "divergence_frames": 0}
+    config = {"samples": "samples.tsv", "device": "cpu", "gate": {"frames": 0}}
     text = MODULE.format(snakefile=str(REPOSITORY / "Snakefile"), config=config)
     (tmp_path / "Snakefile").write_text(text)
     (tmp_path / "samples.tsv").write_text("sample\tfasta\na\tmade.fa\n")

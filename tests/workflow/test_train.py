@@ -23,7 +23,7 @@ from virnucflow.scoring.classifier import load_classifier
 from virnucflow.sequences.fasta import read_fasta
 from virnucflow.training.fit import differences
 
-QUICK = {"training_hidden": 16, "training_epochs": 3, "training_learning_rate": 0.01}
+QUICK = {"hidden": 16, "epochs": 3, "learning_rate": 0.01}
 
 
 def write_genbank(path: Path, pieces: list[str]) -> None:
@@ -69,7 +69,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / f"{name}_samples.tsv").write_text(
             f"sample\tfasta\tlabels\ng\tphage.gb.gz\t{labels}\nh\tcoli.fa\t{labels}\n"
         )
-    snakemake(folder, "train", split_by="cluster", shards=2, **QUICK)
+    snakemake(folder, "train", shards=2, training=QUICK | {"split_by": "cluster"})
     return folder
 
 
@@ -96,25 +96,25 @@ def test_the_pack_is_whole_and_says_what_it_is(folder: Path) -> None:
 
 def test_the_same_training_gives_the_same_bytes(folder: Path) -> None:
     before = pack(folder)
-    snakemake(folder, "train", "--forcerun", "train_classifier", split_by="cluster", shards=2, **QUICK)
+    snakemake(folder, "train", "--forcerun", "train_classifier", shards=2, training=QUICK | {"split_by": "cluster"})
     assert pack(folder) == before
 
 
 def test_another_seed_trains_again(folder: Path) -> None:
-    said = snakemake(folder, "train", "-n", split_by="cluster", shards=2, training_seed=1, **QUICK)
+    said = snakemake(folder, "train", "-n", shards=2, training=QUICK | {"split_by": "cluster", "seed": 1})
     assert planned_jobs(said) == {"train_classifier": 1, "train": 1}
 
 
 def test_the_workflow_runs_with_the_trained_pack(folder: Path) -> None:
     """The pack that is in use is no longer a target, and the encoders' embeddings are those it was trained on."""
-    said = snakemake(folder, model="models/trained", shards=2)
+    said = snakemake(folder, model_pack="models/trained", shards=2)
     assert "Results of v" in said
     summary = pd.read_csv(folder / "results" / "v" / "sequences.tsv", sep="\t")
     assert summary["best_score"].nunique() > 20
 
 
 def test_a_split_given_by_hand_is_used(folder: Path) -> None:
-    snakemake(folder, "train", split_by="split", trained_model="models/by_hand", shards=2, **QUICK)
+    snakemake(folder, "train", shards=2, training=QUICK | {"split_by": "split", "trained_pack": "models/by_hand"})
     description = json.loads((folder / "models" / "by_hand" / "pack.json").read_text())
     assert '"test": {"others": 8, "virus": 10}' in description["provenance"]
     evaluation = pd.read_csv(folder / "models" / "by_hand" / "evaluation.tsv", sep="\t")
@@ -123,14 +123,14 @@ def test_a_split_given_by_hand_is_used(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "message"),
+    ("column", "message"),
     [
-        ({"split_by": "family"}, "no column 'family' to split by"),
-        ({"split_by": "label"}, "no frame of virus for"),
+        ("family", "no column 'family' to split by"),
+        ("label", "no frame of virus for"),
     ],
 )
-def test_splits_that_cannot_be_are_refused(settings: dict, message: str, folder: Path) -> None:
-    said = snakemake(folder, "train", code=1, trained_model="models/other", shards=2, **settings)
+def test_splits_that_cannot_be_are_refused(column: str, message: str, folder: Path) -> None:
+    said = snakemake(folder, "train", code=1, shards=2, training={"trained_pack": "models/other", "split_by": column})
     assert message in said and "Traceback" not in said
     assert not (folder / "models" / "other" / "pack.json").exists()
 
@@ -156,8 +156,8 @@ def trained_on(folder: Path) -> Path:
     """Packs trained on all frames and on annotated ones, of the same split."""
     for train_on in ("all", "annotated"):
         snakemake(
-            folder, "train", samples="annotated_samples.tsv", split_by="split", train_on=train_on,
-            trained_model=f"models/{train_on}", shards=2, **QUICK,
+            folder, "train", samples="annotated_samples.tsv", shards=2,
+            training=QUICK | {"split_by": "split", "train_on": train_on, "trained_pack": f"models/{train_on}"},
         )  # fmt: skip
         (folder / "logs" / "train_classifier.log").rename(folder / f"{train_on}.log")
     return folder
@@ -206,21 +206,24 @@ def test_scores_are_calibrated_over_all_frames(train_on: str, trained_on: Path) 
 
 
 def test_annotated_frames_of_fasta_files_alone_are_refused(folder: Path) -> None:
-    said = snakemake(folder, "train", code=1, trained_model="models/other", train_on="annotated", shards=2)
-    assert "no sample with labels is of GenBank records; give such files, or train_on: all" in said
+    said = snakemake(
+        folder, "train", code=1, shards=2, training={"trained_pack": "models/other", "train_on": "annotated"}
+    )
+    assert "no sample with labels is of GenBank records; give such files, or training: train_on: all" in said
 
 
 def test_clusters_are_computed_where_the_labels_have_none(folder: Path) -> None:
     """By default; the pieces of one genome do not overlap, so that each is a cluster."""
-    settings = QUICK | {"samples": "no_clusters_samples.tsv", "trained_model": "models/clusters", "shards": 2}
-    settings["training_epochs"] = 30  # few sequences are to be told apart
-    snakemake(folder, "train", **settings)
+    settings = {"samples": "no_clusters_samples.tsv", "shards": 2}
+    training = QUICK | {"trained_pack": "models/clusters", "epochs": 30}  # few sequences are to be told apart
+    snakemake(folder, "train", **settings, training=training)
     assert len(pd.read_parquet(folder / "work" / "clusters.parquet")["cluster"].unique()) == 74
     card = (folder / "models" / "clusters" / "MODEL_CARD.md").read_text()
     assert "split by `cluster`" in card
-    jobs = planned_jobs(snakemake(folder, "train", "-n", "--forceall", **settings))
+    jobs = planned_jobs(snakemake(folder, "train", "-n", "--forceall", **settings, training=training))
     assert jobs["cluster_sequences"] == 1 and "list_proteins" not in jobs
-    jobs = planned_jobs(snakemake(folder, "train", "-n", "--forceall", **settings, split_by="family"))
+    training["split_by"] = "family"
+    jobs = planned_jobs(snakemake(folder, "train", "-n", "--forceall", **settings, training=training))
     assert "cluster_sequences" not in jobs
 
 
@@ -240,11 +243,12 @@ def test_encoders_without_a_classifier_are_enough(folder: Path) -> None:
     (encoders / CLASSIFIER).unlink()
     description["sha256"].pop(CLASSIFIER)
     (encoders / "pack.json").write_text(json.dumps(description))
-    settings = {"model": "models/encoders", "trained_model": "models/own", "split_by": "split", "shards": 2}
+    training = QUICK | {"trained_pack": "models/own", "split_by": "split"}
+    settings = {"model_pack": "models/encoders", "shards": 2, "training": training}
     before = {path: path.stat().st_mtime_ns for path in encoders.iterdir()}
-    snakemake(folder, "train", **settings, **QUICK)
+    snakemake(folder, "train", **settings)
     assert (folder / "models" / "own" / CLASSIFIER).exists()
     # Training leaves the encoders alone, so nothing is to be computed again.
     assert {path: path.stat().st_mtime_ns for path in encoders.iterdir()} == before
-    assert planned_jobs(snakemake(folder, "train", "-n", **settings, **QUICK)) == {}
+    assert planned_jobs(snakemake(folder, "train", "-n", **settings)) == {}
     assert json.loads((folder / "models" / "own" / "pack.json").read_text())["chunk_lengths"] == [500]

@@ -15,12 +15,13 @@ import pytest
 import yaml
 from helpers import ODD, REPOSITORY, planned_jobs, rehash, scores, snakemake, tree, write_fasta
 
+from planning.settings import leaves
 from virnucflow import __version__
 from virnucflow.sequences.fasta import read_fasta
 
 EMBED = ["embed_dnabert_s", "embed_esm2"]
 AFTER_EMBED = [*EMBED, "concat_features", "predict"]
-WITH_PACK = {"shards": 3, "model": "mine"}  # a pack that no rule builds
+WITH_PACK = {"shards": 3, "model_pack": "mine"}  # a pack that no rule builds
 
 
 def test_no_sequence_is_lost(base: Path) -> None:
@@ -58,9 +59,9 @@ def test_run_json_says_what_made_the_results(base: Path) -> None:
         content = (base / name).read_bytes()
         expected.append({"path": name, "sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)})
     assert run["sample"] == "mixed" and run["inputs"] == expected
-    assert (run["settings"]["chunk_length"], run["settings"]["precision"]) == (500, "auto")
+    assert (run["settings"]["chunk_length"], run["settings"]["precision"]) == (500, {"flash": "auto"})
     assert {"min_residues", "rna", "duplicate_ids", "attention_kernel"} <= run["settings"].keys()
-    assert "divergence_seed" not in run["settings"], "there is no gate"
+    assert "gate" not in run["settings"], "there is no gate"
     pack = json.loads((base / "models" / "untrained" / "pack.json").read_text())["sha256"]
     assert run["pack_sha256"] == {name: hash for name, hash in pack.items() if name != "reference.safetensors"}
     table = pd.read_csv(base / "results" / "mixed" / "sequences.tsv", sep="\t", keep_default_na=False)
@@ -78,22 +79,32 @@ def test_run_json_says_what_made_the_results(base: Path) -> None:
     assert timedelta(0) <= written - ended < timedelta(minutes=1)
 
 
+def names(settings: dict) -> set[str]:
+    """Each setting with the section that it is in."""
+    sections = {name: value for name, value in settings.items() if isinstance(value, dict)}
+    return settings.keys() - sections.keys() | {
+        f"{section}: {name}" for section in sections for name in sections[section]
+    }
+
+
 def test_every_setting_that_changes_results_is_noted(prepared: Path) -> None:
     """Those that the schema marks so, in the run.json of a gated or of a standard sample."""
-    plan = snakemake(prepared, "-n", "-p", divergence_frames=300)
+    plan = snakemake(prepared, "-n", "-p", gate={"frames": 300})
     commands = [shlex.split(line) for line in plan.splitlines() if "write_results.py" in line]
     settings = [json.loads(words[words.index("--settings") + 1]) for words in commands]
     flash, standard = sorted(settings, key=lambda one: one["attention"])
-    schema = yaml.safe_load((REPOSITORY / "workflow" / "schemas" / "config.schema.yaml").read_text())["properties"]
-    change = {name for name, setting in schema.items() if setting.get("x-changes-results")} | {"precision"}
-    training = {name for name in change if name.startswith("training_")} | {"trained_model", "split_by", "train_on"}
-    elsewhere = {"model", "rna", "shard_megabases", "reference_run"}  # other keys, the shards, another target
-    assert flash.keys() | standard.keys() == change - training - elsewhere
-    assert flash.keys() - standard.keys() == {
-        "attention_kernel", "divergence_frames", "divergence_seed", "divergence_accept", "divergence_refuse",
-        "decide_on", "strict", "on_divergence",
-    }  # fmt: skip
-    assert (flash["precision"], standard["precision"]) == ("auto", "fp32")
+    schema = yaml.safe_load((REPOSITORY / "workflow" / "schemas" / "config.schema.yaml").read_text())
+    change = {": ".join(keys) for keys, setting in leaves(schema) if setting["x-changes-results"]}
+    elsewhere = {"model_pack", "rna", "shard_megabases", "reference_run"}  # other keys, the shards, another target
+    of_flash, of_standard = names(flash), names(standard)
+    assert of_flash | of_standard == {name for name in change if not name.startswith("training: ")} - elsewhere
+    assert of_flash - of_standard == {"attention_kernel", "precision: flash"} | {
+        f"gate: {key}" for key in flash["gate"]
+    }
+    assert (flash["precision"], standard["precision"]) == (
+        {"flash": "auto"},
+        {"standard": "fp32", "standard_allows": []},
+    )
 
 
 def test_a_commit_is_noted_and_no_reason_to_compute_again(tmp_path: Path, pack_directory: Path) -> None:
@@ -110,7 +121,7 @@ def test_a_commit_is_noted_and_no_reason_to_compute_again(tmp_path: Path, pack_d
         ).stdout
 
     def again(*options: str) -> str:
-        return snakemake(folder, "--snakefile", str(checkout / "Snakefile"), *options, model=str(pack_directory))
+        return snakemake(folder, "--snakefile", str(checkout / "Snakefile"), *options, model_pack=str(pack_directory))
 
     git("init", "--quiet")
     git("add", "--all")

@@ -48,13 +48,13 @@ def missing_pack(model: str, catalogue: str) -> list[str]:
     """Why there is no model pack at a path, in a line; the catalogue's packs are those that fetch_models makes."""
     if (Path(model) / "pack.json").is_file():
         return []
-    problem = f"model: {named(model)} is not there"
+    problem = f"model_pack: {named(model)} is not there"
     if Path(model).is_dir():
-        problem = f"model: {named(model)} is no model pack, as it has no pack.json"
+        problem = f"model_pack: {named(model)} is no model pack, as it has no pack.json"
     published = _packs(catalogue)
     name = Path(model).name
     if name in published:
-        return [f"{problem}; make it first: snakemake --profile local fetch_models --config model={name}"]
+        return [f"{problem}; make it first: snakemake --profile local fetch_models --config model_pack={name}"]
     return [f"{problem}; give the directory or the name of a model pack ({nearest(name, [BUILT_IN, *published])})"]
 
 
@@ -71,7 +71,7 @@ def _packs(catalogue: str) -> list[str]:
 
 def missing_catalogue(catalogue: str) -> list[str]:
     wrong = problem_of_file(catalogue)
-    return [f"models: {wrong}"] if wrong else []
+    return [f"catalogue: {wrong}"] if wrong else []
 
 
 def missing_records(samples: Iterable[str], folder: Path = Path()) -> list[str]:

@@ -24,7 +24,7 @@ from planning.host import Needs, needs, touches
 from planning.messages import PlanningError, named, shown
 from planning.paths import argument, same_directory
 from planning.samples import read_samples
-from planning.settings import UNTRAINED, read_settings
+from planning.settings import UNTRAINED, options, read_settings
 from planning.sources import missing_catalogue, missing_inputs, missing_pack, missing_records, missing_run
 from virnucflow.packs.pack_files import CLASSIFIER
 
@@ -75,19 +75,19 @@ def attention(sample):
 
 def gated(sample):
     """Whether the sample's results are published only after both attentions were compared."""
-    return attention(sample) == "flash" and config["divergence_frames"] > 0
+    return attention(sample) == "flash" and config["gate"]["frames"] > 0
 
 
 def gated_samples():
     """What the targets `validate` and `compare` are about."""
     if samples := list(filter(gated, SAMPLES)):
         return samples
-    raise Refused("nothing to compare; set attention: flash and divergence_frames, for example to 1000")
+    raise Refused("nothing to compare; set attention: flash and gate: frames, for example to 1000")
 
 
 def published_attention(sample):
     """The attention whose scores are published; with `fallback` known when the gate has decided."""
-    if gated(sample) and config["on_divergence"] == "fallback":
+    if gated(sample) and config["gate"]["on_failure"] == "fallback":
         return decided(Path(checkpoints.divergence_gate.get(sample=sample).output.gate))
     return attention(sample)
 
@@ -101,13 +101,6 @@ def decided(gate):
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         problem = shown(str(error))
     raise Refused(f"{gate}: damaged ({problem}); delete it and run again")
-
-
-def gate_options():
-    """What the settings ask of divergence_gate.py."""
-    words = [f"--accept {config['divergence_accept']}", f"--refuse {config['divergence_refuse']}"]
-    words += [f"--decide-on {config['decide_on']}", f"--on-divergence {config['on_divergence']}"]
-    return " ".join(words + ["--strict"] * config["strict"])
 
 
 @cache
@@ -151,13 +144,13 @@ def of_pack(name):
     Of a pack that is there, the SHA-256 in pack.json says what a file is (`pack_sha256`), and every program that reads it
     holds it to that. Its time, which a copy changes, is no reason to compute again: ancient().
     """
-    path = f"{config['model']}/{name}"
-    return path if config["model"] == UNTRAINED else next(map(ancient, inputs([path])), [])
+    path = f"{config['model_pack']}/{name}"
+    return path if config["model_pack"] == UNTRAINED else next(map(ancient, inputs([path])), [])
 
 
 def model_argument(wildcards, input):
     """The directory of the model pack, as programs take it; where a rule builds it, below a module's prefix."""
-    return argument(os.path.dirname(input.pack) if config["model"] == UNTRAINED else config["model"])
+    return argument(os.path.dirname(input.pack) if config["model_pack"] == UNTRAINED else config["model_pack"])
 
 
 def pack_sha256(*names):
@@ -168,10 +161,10 @@ def pack_sha256(*names):
 def read_pack_sha256():
     """What pack.json states of each file; nothing of a pack that is not there, which a run refuses and fetch_models makes."""
     try:
-        sha256 = json.loads(Path(config["model"], "pack.json").read_text(encoding="utf-8"))["sha256"]
+        sha256 = json.loads(Path(config["model_pack"], "pack.json").read_text(encoding="utf-8"))["sha256"]
     except (OSError, ValueError, TypeError, KeyError):
         return {}
-    return sha256 if config["model"] != UNTRAINED and isinstance(sha256, dict) else {}
+    return sha256 if config["model_pack"] != UNTRAINED and isinstance(sha256, dict) else {}
 
 
 def portable(path):
@@ -249,7 +242,7 @@ def embed_options(encoder):
         precision = config["precision"][wildcards.attention]
         if encoder == "dnabert_s" and precision == "fp8":
             precision = "fp16"  # its products are too small a part of the work
-        allowed = config["standard_allows"]
+        allowed = config["precision"]["standard_allows"]
         if wildcards.shard == SAMPLED:
             precision, allowed = "fp32", []  # the gate's reference is v1 as it was
         words = ["--chunk-length", config["chunk_length"], "--device", config["device"], "--precision", precision]
@@ -267,11 +260,11 @@ def problems_of_sources():
     problems, needed = [], needs()
     if needed >= Needs.CATALOGUE:
         problems += missing_catalogue(CATALOGUE)
-    if needed >= Needs.PACK and config["model"] != UNTRAINED:
+    if needed >= Needs.PACK and config["model_pack"] != UNTRAINED:
         problems += (
-            missing_pack(config["model"], CATALOGUE)
-            or check_pack(Path(config["model"]), config["chunk_length"])[0]
-            or (missing_classifier(config["model"]) if needed >= Needs.CLASSIFIER else [])
+            missing_pack(config["model_pack"], CATALOGUE)
+            or check_pack(Path(config["model_pack"]), config["chunk_length"])[0]
+            or (missing_classifier(config["model_pack"]) if needed >= Needs.CLASSIFIER else [])
         )
     if needed >= Needs.SAMPLES:
         problems += missing_run(config["reference_run"])
@@ -284,7 +277,7 @@ def missing_classifier(model):
     """That a pack is of encoders alone, on which `train` makes a classifier; in a line."""
     if CLASSIFIER in PACK_SHA256:
         return []
-    return [f"model: {named(model)} has no classifier; train one on it (snakemake train), or give another pack"]
+    return [f"model_pack: {named(model)} has no classifier; train one on it (snakemake train), or give another pack"]
 
 
 def made_by_a_rule(path):
@@ -299,10 +292,10 @@ try:
     SAMPLES = read_samples(config["samples"])
 except PlanningError as error:
     raise Refused(str(error)) from None
-config["model"] = pack_directory(config["model"])
+config["model_pack"] = pack_directory(config["model_pack"])
 PACK_SHA256 = read_pack_sha256()
 FORCED_ATTENTION = forced_attention()
-CATALOGUE = config["models"]
+CATALOGUE = config["catalogue"]
 if not os.path.exists(CATALOGUE) and (ROOT / CATALOGUE).exists():  # the workflow's own
     CATALOGUE = portable(ROOT / CATALOGUE)
 if workflow.is_main_process and (problems := problems_of_sources()):  # the processes of jobs come after it

@@ -52,13 +52,14 @@ def check_image():
 def places():
     """The folders that programs read or write besides the working directory, each with what names it."""
     yield "workflow", ROOT
-    for key in ("model", "trained_model", "model_source", "reference_run"):
+    for key in ("model_pack", "published_files", "reference_run"):
         if config[key]:
             yield key, Path(config[key])
-    if (Path(config["model"]).parent / "lock.json").exists():  # fetch_models has written beside the pack
-        yield "model", Path(config["model"]).parent
+    yield "training: trained_pack", Path(config["training"]["trained_pack"])
+    if (Path(config["model_pack"]).parent / "lock.json").exists():  # fetch_models has written beside the pack
+        yield "model_pack", Path(config["model_pack"]).parent
     files = [("samples", file.path) for sample in SAMPLES.values() for file in sample.files]
-    for key, file in [*files, ("models", CATALOGUE)]:
+    for key, file in [*files, ("catalogue", CATALOGUE)]:
         if os.path.exists(file):
             yield key, Path(file).parent
             yield key, Path(file).resolve().parent

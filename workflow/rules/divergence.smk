@@ -22,8 +22,8 @@ rule sample_frames:
         program=program("sample_frames"),
         code=code("sample_frames"),
         chunk_length=config["chunk_length"],
-        number=config["divergence_frames"],
-        seed=config["divergence_seed"],
+        number=config["gate"]["frames"],
+        seed=config["gate"]["seed"],
     message:
         "Sample frames of {wildcards.sample} to compare both attentions"
     shell:
@@ -72,7 +72,7 @@ rule compare_attention:
         " --figures {output.figures:q} 2> {log:q}"
 
 
-# A checkpoint for on_divergence: fallback alone, where its decision says which attention's scores are published.
+# A checkpoint for gate: on_failure: fallback alone, where its decision says which attention's scores are published.
 checkpoint divergence_gate:
     input:
         divergence="work/{sample}/divergence/divergence.json",
@@ -90,7 +90,7 @@ checkpoint divergence_gate:
     params:
         program=program("divergence_gate"),
         code=code("divergence_gate"),
-        options=gate_options(),
+        options=options(config["gate"], "accept", "refuse", "decide_on", "on_failure", "strict"),
     message:
         "Decide whether the fast path's results of {wildcards.sample} may be published"
     shell:

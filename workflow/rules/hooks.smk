@@ -17,7 +17,7 @@ def check_setup():
     command = [sys.executable, SCRIPTS / "check_setup.py", "--work", "work", "--chunk-length", config["chunk_length"]]
     command += ["--bases", sum(estimated_bases(path) for sample in samples for path in SAMPLES[sample].fasta)]
     command += ["--there", sum(map(size, {path for job in workflow.dag.jobs for path in job.output}))]
-    command += ["--model", argument(config["model"])] if config["model"] != UNTRAINED else []
+    command += ["--model", argument(config["model_pack"])] if config["model_pack"] != UNTRAINED else []
     if ON_THIS_MACHINE:
         command += ["--device", config["device"], "--precision"]
         command += {config["precision"][attention(sample)] for sample in SAMPLES}

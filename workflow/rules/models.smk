@@ -49,8 +49,8 @@ rule fetch_models:
         program=program("fetch_models"),
         code=code("fetch_models"),
         catalogue=lambda wildcards: argument(CATALOGUE),
-        model=lambda wildcards: argument(config["model"]),
-        source=lambda wildcards: ["--source", argument(config["model_source"])] if config["model_source"] else [],
+        model=lambda wildcards: argument(config["model_pack"]),
+        source=lambda wildcards: ["--source", argument(config["published_files"])] if config["published_files"] else [],
     message:
         "Make the model pack {params.model} of published files"
     shell:

@@ -15,12 +15,11 @@ def settings_of_results(sample):
     """
     path = attention(sample)
     names = ["chunk_length", "duplicate_ids", "min_residues", "device"]
-    names += ["attention_kernel"] if path == "flash" else ["standard_allows"]
-    if gated(sample):
-        names += ["divergence_frames", "divergence_seed", "divergence_accept", "divergence_refuse"]
-        names += ["decide_on", "strict", "on_divergence"]
+    names += ["attention_kernel"] if path == "flash" else []
+    names += ["gate"] if gated(sample) else []
     chosen = {name: config[name] for name in names}
-    chosen |= {"attention": path, "precision": config["precision"][path], "shards": len(shards(sample))}
+    precision = {name: config["precision"][name] for name in [path] + ["standard_allows"] * (path == "standard")}
+    chosen |= {"attention": path, "precision": precision, "shards": len(shards(sample))}
     return json.dumps(chosen, sort_keys=True)
 
 

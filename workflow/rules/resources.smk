@@ -25,7 +25,7 @@ def embed_threads():
 
 def pack_bytes(file):
     """The size of a pack's file; of the whole pack, where the file could not be an input."""
-    return os.path.getsize(file) if file else sum(path.stat().st_size for path in Path(config["model"]).iterdir())
+    return os.path.getsize(file) if file else sum(path.stat().st_size for path in Path(config["model_pack"]).iterdir())
 
 
 def embed_memory(wildcards, input, attempt):

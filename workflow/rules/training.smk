@@ -11,7 +11,7 @@ LABELLED = [
 ]
 
 
-# For split_by: cluster.
+# For training: split_by: cluster.
 rule cluster_sequences:
     input:
         fasta=inputs(LABELLED_FASTA),
@@ -42,7 +42,7 @@ rule cluster_sequences:
         " --clusters {output.clusters:q} 2> {log:q}"
 
 
-# For train_on: annotated.
+# For training: train_on: annotated.
 rule list_proteins:
     input:
         fasta=lambda wildcards: inputs(SAMPLES[wildcards.sample].fasta),
@@ -78,16 +78,18 @@ rule train_classifier:
         labels=inputs(one["labels"] for one in LABELLED),
         sequences=["work/{sample}/sequences.parquet".format(**one) for one in LABELLED],
         proteins=[
-            "work/{sample}/proteins.parquet".format(**one) for one in LABELLED if config["train_on"] == "annotated"
+            "work/{sample}/proteins.parquet".format(**one)
+            for one in LABELLED
+            if config["training"]["train_on"] == "annotated"
         ],
-        clusters="work/clusters.parquet" if LABELLED and config["split_by"] == "cluster" else [],
+        clusters="work/clusters.parquet" if LABELLED and config["training"]["split_by"] == "cluster" else [],
         pack=of_pack("pack.json"),
         esm2=of_pack("esm2.safetensors"),
         dnabert_s=of_pack("dnabert_s.safetensors"),
         tokenizer=of_pack("tokenizer.json"),
     output:
         multiext(
-            f"{config['trained_model']}/",
+            f"{config['training']['trained_pack']}/",
             "pack.json",
             "esm2.safetensors",
             "dnabert_s.safetensors",
@@ -98,7 +100,7 @@ rule train_classifier:
             "MODEL_CARD.md",
         ),
         report(
-            f"{config['trained_model']}/reliability.svg",
+            f"{config['training']['trained_pack']}/reliability.svg",
             caption="../report/reliability.rst",
             category="Training",
         ),
@@ -117,14 +119,10 @@ rule train_classifier:
         model=model_argument,
         labels=lambda wildcards: arguments(one["labels"] for one in LABELLED),
         trained_model=lambda wildcards, output: argument(os.path.dirname(output[0])),
-        name=os.path.basename(config["trained_model"]),
+        name=os.path.basename(config["training"]["trained_pack"]),
         chunk_length=config["chunk_length"],
-        split_by=lambda wildcards: config["split_by"],
-        options=[
-            f"{name.replace('training_', '--', 1).replace('_', '-')} {value}"
-            for name, value in config.items()
-            if name.startswith("training_")
-        ],
+        split_by=lambda wildcards: config["training"]["split_by"],
+        options=options(config["training"], "hidden", "batch", "learning_rate", "epochs", "patience", "seed"),
         stamps=lambda wildcards: stamps(one["labels"] for one in LABELLED),
     message:
         "Train a classifier on the labelled samples"

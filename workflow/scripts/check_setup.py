@@ -69,7 +69,7 @@ def check_pack(model: Path, chunk_length: int) -> tuple[list[str], int]:
         if missing := not_named(files, chunk_lengths):
             raise ValueError(f"sha256 has no {', '.join(missing)}")
     except FileNotFoundError:
-        return [f"{path}: no such file; set model to the directory of a model pack"], 0
+        return [f"{path}: no such file; set model_pack to the directory of a model pack"], 0
     except DAMAGE as error:
         return [f"{path}: not the description of a model pack ({cause(error)}); restore the pack"], 0
     problems = [problem for name in files for problem in check_file(model / name)]

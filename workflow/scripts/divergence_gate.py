@@ -2,7 +2,7 @@
 
 accept: labels agree for more than `--accept` of the frames, and so do the embeddings. validate: for `--refuse` at
 least; published with a note, or with --strict not. refuse: for fewer. What may not be published fails here, or with
-`--on-divergence fallback` is computed by standard attention. nothing to compare: the sample has no frame; its results,
+`--on-failure fallback` is computed by standard attention. nothing to compare: the sample has no frame; its results,
 which say so, are published.
 """
 
@@ -48,7 +48,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--refuse", type=float, default=0.95, help="share of frames")
     parser.add_argument("--decide-on", choices=["estimate", "lower_bound"], default="estimate")
     parser.add_argument("--strict", action="store_true", help="validate is not enough")
-    parser.add_argument("--on-divergence", choices=["stop", "fallback"], default="stop")
+    parser.add_argument("--on-failure", choices=["stop", "fallback"], default="stop")
     parser.add_argument("--gate", type=Path, required=True, help="JSON of the decision, to be written")
     arguments = parser.parse_args()
     if not 0 <= arguments.refuse <= arguments.accept < 1:
@@ -94,10 +94,10 @@ def main() -> None:
     decision, reasons = decide(findings, arguments.accept, arguments.refuse, arguments.decide_on)
     published = decision in ("accept", NOTHING) or (decision == "validate" and not arguments.strict)
     message = "; ".join(reasons)
-    if not published and arguments.on_divergence == "stop":
+    if not published and arguments.on_failure == "stop":
         raise Failure(
             f"{arguments.divergence}: {message}; nothing is published, and what an earlier run published stays. Set "
-            "attention: standard for this sample, or on_divergence: fallback, to compute it by standard attention"
+            "attention: standard for this sample, or gate: on_failure: fallback, to compute it by standard attention"
         )
     if decision not in ("accept", NOTHING):
         log.warning("%s: %s", decision, message)

@@ -257,7 +257,7 @@ def main() -> None:
     kept = rows
     if arguments.proteins:
         if frames["annotated"].isna().all():
-            raise InputError("no sample with labels is of GenBank records; give such files, or train_on: all")
+            raise InputError("no sample with labels is of GenBank records; give such files, or training: train_on: all")
         kept = training_rows(frames, rows)
         check_labels(kept, viral.numpy(), arguments.labels[0], "frame within an annotated protein")
     settings = read_settings(arguments, training.Settings)

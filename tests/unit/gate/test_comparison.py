@@ -279,7 +279,7 @@ def test_of_no_frames_nothing_is_known(tmp_path: Path) -> None:
     for shares in (found["frame_agreement"], found["sequence_agreement"]):
         assert shares == {"estimate": None, "lower": None, "upper": None, "effective_number": 0.0}
     assert found["embeddings"]["esm2"]["least_cosine"] is found["score_difference"]["max"] is None
-    for options in ([], ["--strict"], ["--decide-on", "lower_bound"], ["--on-divergence", "fallback"]):
+    for options in ([], ["--strict"], ["--decide-on", "lower_bound"], ["--on-failure", "fallback"]):
         assert decide(found, tmp_path, *options) == "nothing to compare"
         gate = json.loads((tmp_path / "gate.json").read_text())
         assert gate["attention"] == "flash" and "%" not in gate["message"]
@@ -320,9 +320,9 @@ def test_gate(tmp_path: Path) -> None:
     (tmp_path / "gate.json").unlink()
     said = decide(evidence(0.949, 0.93), tmp_path, code=1)
     assert "labels of 94.90% of the frames agree (95 % interval 93.00% to 100.00%, 200 of 5000" in said
-    assert "divergence.json" in said and "attention: standard" in said and "on_divergence: fallback" in said
+    assert "divergence.json" in said and "attention: standard" in said and "on_failure: fallback" in said
     assert decide(evidence(0.97, 0.96), tmp_path, "--strict", code=1) and not (tmp_path / "gate.json").exists()
-    assert decide(evidence(0.5, 0.4), tmp_path, "--on-divergence", "fallback") == "refuse"
+    assert decide(evidence(0.5, 0.4), tmp_path, "--on-failure", "fallback") == "refuse"
     gate = json.loads((tmp_path / "gate.json").read_text())
     assert gate["attention"] == "standard" and gate["frame_agreement"] == evidence(0.5, 0.4)["frame_agreement"]
     assert (gate["frames"], gate["run_frames"]) == (200, 5000)

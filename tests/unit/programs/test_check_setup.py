@@ -101,7 +101,7 @@ def test_description_that_is_none(content: str, mine: Path, tmp_path: Path) -> N
     assert line.isprintable() and width == 0
     (mine / "pack.json").unlink()
     (line,) = problems(mine, tmp_path / "work")
-    assert line == f"{mine / 'pack.json'}: no such file; set model to the directory of a model pack"
+    assert line == f"{mine / 'pack.json'}: no such file; set model_pack to the directory of a model pack"
 
 
 def test_disk_space_counts_what_the_run_has_made_already_and_nothing_else(mine: Path, tmp_path: Path) -> None:

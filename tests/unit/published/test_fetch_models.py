@@ -232,7 +232,7 @@ def test_a_server_that_redirects_for_ever(host: Host, tmp_path: Path) -> None:
 def test_no_network(tmp_path: Path) -> None:
     assert "Connection refused; run again to go on" in failure("http://127.0.0.1:9/file", tmp_path / "x")
     said = failure("http://nowhere.invalid/file", tmp_path / "x")
-    assert "nowhere.invalid" in said and "model_source" in said
+    assert "nowhere.invalid" in said and "published_files" in said
     assert "http:/file" in failure("http:/file", tmp_path / "x")
 
 
@@ -423,7 +423,7 @@ def test_unknown_pack_and_bad_catalogue(tmp_path: Path) -> None:
     catalogue = tmp_path / "models.yaml"
     catalogue.write_text((REPOSITORY / "config" / "models.yaml").read_text())
     said = run_fetch(catalogue, tmp_path / "virnucpro-700", code=2)
-    assert "knows no pack 'virnucpro-700'; set model to one of virnucpro-500, virnucpro-300, esm2-3b" in said
+    assert "knows no pack 'virnucpro-700'; set model_pack to one of virnucpro-500, virnucpro-300, esm2-3b" in said
     catalogue.write_text("packs: {a: {}}")
     assert "not a table of models" in run_fetch(catalogue, tmp_path / "a", code=2)
     catalogue.write_text("packs: [")

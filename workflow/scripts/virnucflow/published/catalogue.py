@@ -97,7 +97,7 @@ def read_recipe(path: Path, name: str) -> Recipe:
         catalogue = _typed("it", Catalogue, read_yaml(path, "a table of models", ADVICE))
         if name not in catalogue.packs:
             known = shown(", ".join(catalogue.packs))
-            raise InputError(f"{path}: knows no pack {shown(name)!r}; set model to one of {known}")
+            raise InputError(f"{path}: knows no pack {shown(name)!r}; set model_pack to one of {known}")
         return _recipe(name, _typed(f"pack {shown(name)}", Pack, catalogue.packs[name]), catalogue)
     except Unfit as error:
         raise InputError(f"{path}: not a table of models ({error}); {ADVICE}") from None

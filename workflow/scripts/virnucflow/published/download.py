@@ -159,10 +159,10 @@ def download(url: str, path: Path, size: int | None, patience: Patience) -> None
         attempts(_transfer, url, path, size, patience.timeout)
     except (Passing, requests.RequestException, ValueError) as error:  # ValueError: of an address
         raise Failure(
-            f"{url}: {_reason(error)}; run again to go on, or bring the file by hand and set model_source"
+            f"{url}: {_reason(error)}; run again to go on, or bring the file by hand and set published_files"
         ) from None
     except OSError as error:
-        raise Failure(f"{path}: {error.strerror or error}; make room, or set model to another disk") from None
+        raise Failure(f"{path}: {error.strerror or error}; make room, or set model_pack to another disk") from None
 
 
 def _transfer(url: str, path: Path, size: int | None, timeout: float) -> None:

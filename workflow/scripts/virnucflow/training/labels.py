@@ -77,7 +77,7 @@ def split_sequences(labels: pd.DataFrame, units: pd.Series, seed: int) -> np.nda
             sizes = elsewhere.value_counts()
             log.warning(
                 "%d of %d sequences of label %s are not trained on: %s %r alone has %d, for %s; "
-                "split by another column, or take another training_seed",
+                "split by another column, or take another training: seed",
                 len(elsewhere), total, label, units.name, sizes.index[0], sizes.iloc[0], split[sizes.index[0]],
             )  # fmt: skip
     return found.to_numpy()
