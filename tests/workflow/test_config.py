@@ -10,7 +10,6 @@ from helpers import EXAMPLE, REPOSITORY, planned_jobs, snakemake, write_fasta
 from virnucflow.encoders.program import TOKEN_BUDGET
 
 CONFIG = yaml.safe_load((REPOSITORY / "config" / "config.yaml").read_text())
-SCHEMA = yaml.safe_load((REPOSITORY / "workflow" / "schemas" / "config.schema.yaml").read_text())
 
 
 @pytest.fixture
@@ -19,23 +18,6 @@ def folder(tmp_path: Path) -> Path:
     write_fasta(tmp_path / "two.fa", {"two": "GCCGCAGCTGCG" * 30})
     (tmp_path / "samples.tsv").write_text("sample\tfasta\na\tone.fa\nb\ttwo.fa\n")
     return tmp_path
-
-
-def defaults(schema: dict) -> dict:
-    found = {}
-    for name, setting in schema["properties"].items():
-        found[name] = defaults(setting) if "properties" in setting else setting["default"]
-    return found
-
-
-def test_config_and_schema_have_the_same_settings_and_defaults() -> None:
-    assert defaults(SCHEMA) == CONFIG
-
-
-def test_every_setting_is_explained() -> None:
-    text = (REPOSITORY / "config" / "config.yaml").read_text()
-    for setting in [*CONFIG, *(name for section in CONFIG.values() if isinstance(section, dict) for name in section)]:
-        assert re.search(rf"^ *# .+\n *{setting}:", text, re.MULTILINE), f"no comment above {setting}"
 
 
 def test_what_is_wrong_is_told_in_a_line_each_without_our_code(folder: Path) -> None:

@@ -1,6 +1,8 @@
 """Settings: what is wrong is told in one line each, and defaults are those of the schema."""
 
 import math
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,8 @@ from planning.settings import leaves, options, read_settings
 
 SCHEMA_FILE = REPOSITORY / "workflow" / "schemas" / "config.schema.yaml"
 SCHEMA = yaml.safe_load(SCHEMA_FILE.read_text())
-CONFIG = yaml.safe_load((REPOSITORY / "config" / "config.yaml").read_text())
+CONFIG_FILE = REPOSITORY / "config" / "config.yaml"
+CONFIG = yaml.safe_load(CONFIG_FILE.read_text())
 
 
 def read(**settings: object) -> dict:
@@ -32,6 +35,28 @@ def refusal(settings: dict, **more: object) -> list[str]:
 def test_defaults_are_filled_in_also_beside_what_is_given() -> None:
     assert read() == CONFIG
     assert read(precision={"standard": "fp16"})["precision"] == CONFIG["precision"] | {"standard": "fp16"}
+
+
+def explained(text: str) -> list[tuple[list[str], str]]:
+    """The keys that lead to each setting of a config file, in its order, and the comment above it."""
+    settings, keys, comment = [], [], []
+    for line in text.splitlines():
+        if match := re.fullmatch(r"( *)(\w+):.*", line):
+            keys = [*keys[: len(match[1]) // 2], match[2]]
+            settings.append((keys, " ".join(comment)))
+        comment = [*comment, line.strip(" #")] if line.lstrip().startswith("#") else []
+    return settings
+
+
+def described(schema: dict, outer: list[str]) -> Iterator[tuple[list[str], str]]:
+    """The keys that lead to each setting of a schema, in its order, and its description."""
+    for name, setting in schema.get("properties", {}).items():
+        yield [*outer, name], setting["description"]
+        yield from described(setting, [*outer, name])
+
+
+def test_the_config_file_explains_each_setting_as_the_schema_does() -> None:
+    assert explained(CONFIG_FILE.read_text()) == list(described(SCHEMA, []))
 
 
 def test_every_setting_says_whether_it_changes_results() -> None:
