@@ -90,7 +90,7 @@ def planned_jobs(said: str) -> dict[str, int]:
         return {}
     _, _, table = said.partition("-\n")
     rows = (line.split() for line in table.split("\n\n")[0].splitlines())
-    return {rule: int(count) for rule, count in rows if rule not in ("all", "total")}
+    return {rule: int(count) for rule, count in rows if rule not in ("all", "default", "total")}
 
 
 def write_fasta(path: Path, records: dict[str, str]) -> Path:

@@ -1,7 +1,6 @@
 # Settings, sample sheet, shards and what rules take of them.
 
 import json
-import math
 import os
 import re
 import sys
@@ -25,13 +24,11 @@ from planning.messages import PlanningError, named, shown
 from planning.paths import argument, same_directory
 from planning.samples import read_samples
 from planning.settings import UNTRAINED, options, read_settings
+from planning.shards import SAMPLED, estimated_bases, number_of_shards, shard_names, shards_of_run
 from planning.sources import missing_catalogue, missing_inputs, missing_pack, missing_records, missing_run
 from virnucflow.packs.pack_files import CLASSIFIER
 
 V1_ATTENTION = "VIRNUCPRO_V1_ATTENTION"
-MOST_SHARDS = 2000
-SAMPLED = "sampled"  # the shard of the frames on which both attentions are compared
-COMPRESSION = 4  # bases a byte of a compressed FASTA file, about
 
 
 class Refused(WorkflowError):
@@ -105,23 +102,8 @@ def decided(gate):
 
 @cache
 def shards(sample):
-    """The names of a sample's shards, from its files' sizes, so that the whole DAG is known at the start."""
-    number = config["shards"]
-    if number == "auto":
-        bases = sum(map(estimated_bases, SAMPLES[sample].fasta))
-        number = min(MOST_SHARDS, math.ceil(bases / (config["shard_megabases"] * 1e6)) or 1)
-    return shard_names(number)
-
-
-def shard_names(number):
-    return [f"{shard:05d}" for shard in range(1, number + 1)]
-
-
-def estimated_bases(fasta):
-    """From one stat; a missing file counts nothing here and is reported by Snakemake as a missing input."""
-    size = os.stat(fasta).st_size if os.path.exists(fasta) else 0
-    compressed = Path(fasta).suffix in (".gz", ".bgz", ".bz2", ".xz", ".zst")
-    return size * COMPRESSION if compressed else size
+    """The names of a sample's shards, so that the whole DAG is known at the start."""
+    return shard_names(number_of_shards(SAMPLES[sample].fasta, config["shards"], config["shard_megabases"]))
 
 
 def stamps(paths):
@@ -201,32 +183,16 @@ def of_reference_run(pattern):
         if not config["reference_run"]:
             raise Refused("reference_run: not set; give the working directory of a run of the same samples by flash")
         run = Path(config["reference_run"])
-        names = [pattern.format(sample=wildcards.sample, shard=shard) for shard in shards_of_run(run, wildcards.sample)]
+        try:
+            shards = shards_of_run(run, wildcards.sample)
+        except PlanningError as error:
+            raise Refused(str(error)) from None
+        names = [pattern.format(sample=wildcards.sample, shard=shard) for shard in shards]
         if missing := [name for name in names if not (run / name).exists()]:
             raise Refused(f"reference_run: {named(run)}: no {missing[0]}; run its samples by flash first")
         return [str(run / name) for name in names]
 
     return files
-
-
-@cache
-def shards_of_run(run, sample):
-    """The names of the shards into which a sample of a run was cut, as split_fasta noted it."""
-    try:
-        from virnucflow.cli import InputError
-        from virnucflow.files.tables import read_provenance
-    except ImportError as error:  # where an image or conda has what the programs need
-        raise Refused(
-            f"compare: {sys.executable} has no {error.name}; install envs/run.txt for the Python of snakemake"
-        )
-
-    path = run / "work" / sample / "sequences.parquet"
-    try:
-        return shard_names(read_provenance(path)["shards"])
-    except (InputError, OSError, KeyError, TypeError) as error:
-        raise Refused(
-            f"reference_run: {named(path)}: no table of a run's sequences ({shown(str(error))}); run it first"
-        )
 
 
 def scores(wildcards):

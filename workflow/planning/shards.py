@@ -1,0 +1,51 @@
+"""Shards: the pieces of a sample that are computed side by side, one job per shard in each step."""
+
+import math
+from collections.abc import Iterable
+from pathlib import Path
+
+from planning.messages import PlanningError, named, shown
+
+MOST_SHARDS = 2000
+SAMPLED = "sampled"  # the shard of the frames on which both attentions are compared
+COMPRESSED = (".gz", ".bgz", ".bz2", ".xz", ".zst")
+COMPRESSION = 4  # bases in one byte of a compressed FASTA file, about
+
+
+def estimated_bases(path: str) -> int:
+    """The number of bases in a FASTA or GenBank file, about, from its size alone; 0 where there is no such file."""
+    file = Path(path)
+    size = file.stat().st_size if file.exists() else 0
+    return size * COMPRESSION if file.suffix in COMPRESSED else size
+
+
+def number_of_shards(fasta: Iterable[str], shards: int | str, shard_megabases: float) -> int:
+    """How many shards a sample of these files has, by the settings of these names; known before anything is read."""
+    if isinstance(shards, int):
+        return shards
+    bases = sum(map(estimated_bases, fasta))
+    return min(MOST_SHARDS, math.ceil(bases / (shard_megabases * 1e6)) or 1)
+
+
+def shard_names(number: int) -> list[str]:
+    return [f"{shard:05d}" for shard in range(1, number + 1)]
+
+
+def shards_of_run(run: Path, sample: str) -> list[str]:
+    """The names of the shards into which another run cut a sample, as its split_fasta noted their number.
+
+    PlanningError where that run has no table of the sample's sequences, or pyarrow, which reads it, is not installed.
+    """
+    try:
+        from virnucflow.cli import InputError
+        from virnucflow.files.tables import read_provenance
+    except ImportError as error:  # where an image or conda has what the programs need
+        raise PlanningError(
+            f"compare: this Python has no {error.name}; install envs/run.txt for the Python of snakemake"
+        ) from None
+    path = run / "work" / sample / "sequences.parquet"
+    try:
+        return shard_names(read_provenance(path)["shards"])
+    except (InputError, OSError, KeyError, TypeError) as error:
+        problem = f"no table of a run's sequences ({shown(str(error))})"
+        raise PlanningError(f"reference_run: {named(path)}: {problem}; run it first") from None
