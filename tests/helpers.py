@@ -5,18 +5,18 @@ import io
 import json
 import logging
 import os
+import signal
 import subprocess
 import sys
-from contextlib import redirect_stderr
-from importlib import import_module
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from runpy import run_path
 from unittest.mock import patch
 
 import pandas as pd
 import pyarrow as pa
 import yaml
 
-from virnucflow import cli
 from virnucflow.files.digests import digest_bytes
 from virnucflow.files.tables import SEQUENCES, write_parquet
 from virnucflow.sequences.chunk_files import digest_path
@@ -33,32 +33,48 @@ ODD = {
 }  # fmt: skip
 
 
+def program_path(name: str) -> Path:
+    """The file of a program of the workflow or of tools/lite."""
+    return next(path for path in (SCRIPTS / f"{name}.py", LITE / f"{name}.py") if path.exists())
+
+
 def run_program(name: str, *arguments: object, code: int | None = 0) -> str:
-    """Run a program of the workflow or of tools/lite, check its exit code unless it is None; gives what it said."""
-    program = next(path for path in (SCRIPTS / f"{name}.py", LITE / f"{name}.py") if path.exists())
-    command = [sys.executable, program, *map(str, arguments)]
+    """Run a program of the workflow or of tools/lite, check its exit code unless it is None; gives what it said.
+
+    It runs in this process, which spares its start.
+    """
+    exit_code, said = call_program(name, *arguments)
+    assert code in (None, exit_code), said
+    return said
+
+
+def start_program(name: str, *arguments: object, code: int = 0) -> str:
+    """As run_program(), in a process of its own: for what a program does to its process, such as taking a GPU."""
+    command = [sys.executable, program_path(name), *map(str, arguments)]
     environment = os.environ | {"PYTHONPATH": str(SCRIPTS)}  # as the installed package would be found
     done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", env=environment)
-    assert code in (None, done.returncode), done.stderr
-    assert done.stdout == ""
-    if code:
-        assert "Traceback" not in done.stderr
+    assert done.returncode == code, done.stderr
+    assert done.stdout == "" and "Traceback" not in done.stderr
     return done.stderr
 
 
 def call_program(name: str, *arguments: object) -> tuple[int, str]:
-    """Run a program of the workflow in this process, which spares its start: exit code, and what it said."""
-    said = io.StringIO()
+    """Run a program in this process and leave that as it was: exit code, and what it said."""
+    said, printed = io.StringIO(), io.StringIO()
     root = logging.getLogger()
-    before, root.handlers = root.handlers, []
-    with patch.object(sys, "argv", [f"{name}.py", *map(str, arguments)]), redirect_stderr(said):
-        try:
-            cli.run(import_module(name).main)
-            code = 0
-        except SystemExit as error:
-            code = error.code
-        finally:
-            root.handlers = before
+    handlers, root.handlers = root.handlers, []
+    on_sigterm = signal.getsignal(signal.SIGTERM)
+    argv = [f"{name}.py", *map(str, arguments)]
+    try:
+        with patch.object(sys, "argv", argv), patch.dict(os.environ), redirect_stdout(printed), redirect_stderr(said):
+            run_path(str(program_path(name)), run_name="__main__")
+        code = 0
+    except SystemExit as error:
+        code = error.code
+    finally:
+        root.handlers = handlers
+        signal.signal(signal.SIGTERM, on_sigterm)
+    assert printed.getvalue() == ""
     return code, said.getvalue()
 
 

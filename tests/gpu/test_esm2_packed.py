@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from helpers import run_program
+from helpers import run_program, start_program
 
 from virnucflow.encoders.attention_kernels import choose_kernel
 from virnucflow.encoders.load import load_esm2
@@ -131,7 +131,7 @@ def test_program_on_the_gpu_names_kernel_and_device(wide_pack: ModelPack, tmp_pa
     chunks = with_digest(write_fasta(tmp_path / "chunks.fa", {"a_chunk_1": "GCCGCAGCTGCG" * 30}))
     run_program("translate_frames", "--chunks", chunks, "--frames", tmp_path / "frames")
     arguments = ["--frames", tmp_path / "frames", "--model", wide_pack.directory, "--attention", "flash"]
-    run_program("embed_esm2", *arguments, "--precision", "auto", "--embeddings", tmp_path / "out")
+    start_program("embed_esm2", *arguments, "--precision", "auto", "--embeddings", tmp_path / "out")
     _, metadata = load_tensor(tmp_path / "out", "embedding")
     assert (metadata["kernel"], metadata["precision"]) == ("triton", "fp16")
     assert metadata["device"] == torch.cuda.get_device_name()

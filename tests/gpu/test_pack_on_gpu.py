@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers import run_program
+from helpers import start_program
 
 from virnucflow.encoders import dnabert_s, esm2
 from virnucflow.packs.pack import ModelPack
@@ -23,6 +23,6 @@ def test_tensors_arrive_unchanged(file: str, pack: ModelPack) -> None:
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
 def test_known_answers(precision: str, pack_directory: Path) -> None:
-    said = run_program("check_models", "--model", pack_directory, "--device", "cuda", "--precision", precision)
+    said = start_program("check_models", "--model", pack_directory, "--device", "cuda", "--precision", precision)
     assert "passed: untrained on cuda computes what it should" in said
     assert f"esm2, flash {precision} (" in said and "scores, standard fp32: differs by" in said

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from helpers import run_program, with_digest
+from helpers import start_program, with_digest
 
 from virnucflow import final_error
 
@@ -22,7 +22,7 @@ def attempt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setenv(final_error.ATTEMPT, str(number))
         monkeypatch.setenv(final_error.MARK, str(tmp_path / "log.final"))
         frames = ("--chunks", tmp_path / "chunks.fa", "--frames", tmp_path / "frames.parquet")
-        return run_program("translate_frames", *frames, *options, code=code)
+        return start_program("translate_frames", *frames, *options, code=code)
 
     return run
 

@@ -12,7 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from helpers import SCRIPTS, fake_gpus, run_program, with_digest, write_fasta
+from helpers import SCRIPTS, fake_gpus, run_program, start_program, with_digest, write_fasta
 
 from virnucflow.cli import Failure
 from virnucflow.devices import gpu_lease
@@ -210,8 +210,8 @@ def test_programs_lease_before_they_look_for_a_gpu(
     arguments += ["--precision", "fp32", "--embeddings", tmp_path / "out"]
     try:
         for program in ("embed_esm2", "embed_dnabert_s"):
-            said = run_program(program, *arguments, code=1)
+            said = start_program(program, *arguments, code=1)
             assert f"on {uuid}" in said and f"this job was given GPU {uuid}" in said
-            assert uuid not in run_program(program, *arguments, "--device", "cpu")
+            assert uuid not in start_program(program, *arguments, "--device", "cpu")
     finally:
         (Path("/tmp/virnucflow-gpus") / uuid).unlink()
