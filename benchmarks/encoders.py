@@ -18,7 +18,7 @@ from build_untrained_pack import build_tokenizer
 from virnucflow.devices.precision import Liberties, allow
 from virnucflow.encoders import dnabert_s, dnabert_s_packed, esm2, esm2_packed
 from virnucflow.encoders.batches import equal_length_batches
-from virnucflow.encoders.program import TOKEN_BUDGET
+from virnucflow.packs.encoders import TOKEN_BUDGET
 from virnucflow.packs.pack import DnabertSShape, Esm2Shape
 
 GPU = torch.device("cuda")

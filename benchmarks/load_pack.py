@@ -21,12 +21,13 @@ from shared import add_shapes  # shared.py puts programs and library on the path
 from build_untrained_pack import HIDDEN, build_tokenizer
 from virnucflow.encoders import dnabert_s, esm2
 from virnucflow.encoders.load import load_dnabert_s, load_esm2
+from virnucflow.packs.encoders import DNABERT_S, ESM2
 from virnucflow.packs.pack import DnabertSShape, Esm2Shape, describe, file_sha256, read_model_pack
 from virnucflow.packs.pack_files import ENCODER_FILES
 from virnucflow.packs.weights import save_weights
 from virnucflow.scoring import classifier
 
-ENCODERS = {"esm2": (load_esm2, esm2.FILE), "dnabert_s": (load_dnabert_s, dnabert_s.FILE)}
+ENCODERS = {"esm2": (load_esm2, ESM2.weights), "dnabert_s": (load_dnabert_s, DNABERT_S.weights)}
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -48,10 +49,10 @@ def build(folder: Path, arguments: argparse.Namespace) -> None:
     features = width + esm2_shape.embed_dim
     folder.mkdir()
     encoder = esm2.fair_esm_model(esm2_shape, device=arguments.device).half().cpu()
-    save_weights(encoder, folder / esm2.FILE)
-    save_weights(dnabert_s.DnabertS(dnabert_s_shape), folder / dnabert_s.FILE)
+    save_weights(encoder, folder / ESM2.weights)
+    save_weights(dnabert_s.DnabertS(dnabert_s_shape), folder / DNABERT_S.weights)
     save_weights(classifier.MLPClassifier(features, HIDDEN), folder / classifier.CLASSIFIER)
-    tokenizer.save(str(folder / dnabert_s.TOKENIZER))
+    tokenizer.save(str(folder / DNABERT_S.tokenizer))
     shapes = {"esm2": asdict(esm2_shape), "dnabert_s": asdict(dnabert_s_shape)}
     about = {
         "name": "random",

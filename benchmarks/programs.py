@@ -13,6 +13,7 @@ import pyarrow as pa
 from shared import add_shapes, build_pack, random_length, run
 
 from virnucflow.files.tables import FRAMES, write_parquet  # shared.py has put the library on the path
+from virnucflow.packs.encoders import ENCODERS
 
 FEW = 100
 
@@ -50,8 +51,8 @@ def main() -> None:
         tokens = write_frames(many, arguments.frames)
         print(f"\n| | {FEW} frames, first time | again | {arguments.frames} frames | frames/s after that start |")
         print("| --- | --: | --: | --: | --: |", flush=True)
-        dnabert_s = "fp16" if arguments.precision == "fp8" else arguments.precision
-        for program, precision in (("embed_esm2", arguments.precision), ("embed_dnabert_s", dnabert_s)):
+        for name, encoder in reversed(ENCODERS.items()):
+            program, precision = f"embed_{name}", encoder.precision(arguments.precision)
             options = ["--model", pack, "--attention", "flash", "--precision", precision, "--device", arguments.device]
             options += ["--embeddings", out]
             first, again, whole = (run(program, "--frames", table, *options) for table in (few, few, many))

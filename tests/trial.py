@@ -14,18 +14,17 @@ from helpers import rehash, run_program
 from safetensors.torch import load_file, save_file
 
 from build_untrained_pack import spread
-from virnucflow.encoders import dnabert_s, esm2
 from virnucflow.encoders.load import load_dnabert_s, load_esm2
 from virnucflow.files.json_files import write_json
 from virnucflow.files.tables import LABELS, VIRUS
 from virnucflow.gate.comparison import compare, distances, stratify
+from virnucflow.packs.encoders import DNABERT_S, ENCODERS, ESM2
 from virnucflow.packs.pack import ModelPack, read_model_pack
 from virnucflow.scoring.classifier import MLPClassifier, load_classifier, score
 from virnucflow.sequences.frames import stop_free_frames
 
 CHUNK_LENGTH = 300
 LOADERS = {"dnabert_s": load_dnabert_s, "esm2": load_esm2}
-COLUMNS = {"dnabert_s": "nucleotide", "esm2": "protein"}
 
 
 class Trial(NamedTuple):
@@ -39,7 +38,7 @@ class Trial(NamedTuple):
 
     def embed(self, encoder: str, attention: str, precision: str, budget: int = 1024) -> torch.Tensor:
         run = LOADERS[encoder](self.pack, attention, "auto", precision, self.device, budget)[0]
-        return run(list(self.frames[COLUMNS[encoder]]))
+        return run(list(self.frames[ENCODERS[encoder].column]))
 
     def judge_planted(
         self, monkeypatch: pytest.MonkeyPatch, folder: Path, encoder: str, fault: str, faults: dict, precision: str
@@ -85,20 +84,20 @@ def make_trial(directory: Path, device: str) -> Trial:
 def sharp_pack(directory: Path) -> ModelPack:
     """A random pack whose attention is as uneven, and whose hidden layers as far from linear, as a trained one's."""
     run_program("build_untrained_pack", "--model", directory, "--esm2", 4, 64, 4, "--dnabert-s", 3, 96, 6)
-    tensors = load_file(directory / esm2.FILE)
+    tensors = load_file(directory / ESM2.weights)
     for name, tensor in tensors.items():
         if name.endswith(("q_proj.weight", "k_proj.weight")):
             tensor *= 4
         elif name.endswith(("fc1.weight", "fc2.weight", "v_proj.weight", "out_proj.weight")):
             tensor *= 3
-    save_file(tensors, directory / esm2.FILE)
-    tensors = load_file(directory / dnabert_s.FILE)
+    save_file(tensors, directory / ESM2.weights)
+    tensors = load_file(directory / DNABERT_S.weights)
     for name, tensor in tensors.items():
         if name.endswith("Wqkv.weight"):
             tensor[: len(tensor) * 2 // 3] *= 3
         elif name.endswith(("gated_layers.weight", "wo.weight", "dense.weight")):
             tensor *= 3
-    save_file(tensors, directory / dnabert_s.FILE)
+    save_file(tensors, directory / DNABERT_S.weights)
     rehash(directory)
     return read_model_pack(directory)
 

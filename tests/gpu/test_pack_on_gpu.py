@@ -6,14 +6,14 @@ import pytest
 import torch
 from helpers import start_program
 
-from virnucflow.encoders import dnabert_s, esm2
+from virnucflow.packs.encoders import DNABERT_S, ESM2
 from virnucflow.packs.pack import ModelPack
 from virnucflow.packs.weights import read_weights
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
 
-@pytest.mark.parametrize("file", [esm2.FILE, dnabert_s.FILE])
+@pytest.mark.parametrize("file", [ESM2.weights, DNABERT_S.weights])
 def test_tensors_arrive_unchanged(file: str, pack: ModelPack) -> None:
     there, here = read_weights(pack, file, torch.device("cuda")), read_weights(pack, file)
     assert there.keys() == here.keys()

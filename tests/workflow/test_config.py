@@ -7,7 +7,7 @@ import pytest
 import yaml
 from helpers import EXAMPLE, REPOSITORY, planned_jobs, snakemake, write_fasta
 
-from virnucflow.encoders.program import TOKEN_BUDGET
+from virnucflow.packs.encoders import TOKEN_BUDGET
 
 CONFIG = yaml.safe_load((REPOSITORY / "config" / "config.yaml").read_text())
 

@@ -14,6 +14,7 @@ from torch import nn
 from lite_data import PIECE, Genomes
 from virnucflow.encoders.dnabert_s import DnabertS, alibi_slopes
 from virnucflow.encoders.esm2 import ALPHABET, TOKEN_DROPOUT, fair_esm_model, rotary_table, rotate
+from virnucflow.packs.encoders import feature_widths
 from virnucflow.packs.pack import DnabertSShape, Esm2Shape
 from virnucflow.scoring.classifier import MLPClassifier
 
@@ -31,7 +32,8 @@ class LiteShape:
 
     @property
     def width(self) -> int:
-        return self.dnabert_s.hidden_size + self.esm2.embed_dim
+        """Values per frame of both encoders together."""
+        return sum(feature_widths(self).values())
 
 
 # 5.0 million parameters with a vocabulary of 5465 tokens; on two processor cores about 200 frames a second.

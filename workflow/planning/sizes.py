@@ -7,8 +7,9 @@ enough the first time; the others get more with each attempt, which is counted f
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
+from virnucflow.packs.encoders import TOKEN_BUDGET
+
 EMBED_MINUTES = {"flash": 240, "standard": 1440}
-TOKENS = {"flash": 33792, "standard": 2048}  # in one batch; that of standard is v1's
 MOST_THREADS = 4  # of a job that embeds, beside which others run
 
 
@@ -28,7 +29,7 @@ def embed_runtime(attention: str, attempt: int) -> int:
 
 def token_budget(attention: str, attempt: int) -> int:
     """Tokens in one batch; those of flash are halved with each attempt, in case a GPU ran out of memory."""
-    return TOKENS[attention] // 2 ** (attempt - 1 if attention == "flash" else 0)
+    return TOKEN_BUDGET[attention] // 2 ** (attempt - 1 if attention == "flash" else 0)
 
 
 def embed_threads(cores: int, gpus: int) -> int:

@@ -26,6 +26,7 @@ from planning.samples import read_samples
 from planning.settings import UNTRAINED, options, read_settings
 from planning.shards import SAMPLED, estimated_bases, number_of_shards, shard_names, shards_of_run
 from planning.sources import missing_catalogue, missing_inputs, missing_pack, missing_records, missing_run
+from virnucflow.packs.encoders import ENCODERS
 from virnucflow.packs.pack_files import CLASSIFIER
 
 V1_ATTENTION = "VIRNUCPRO_V1_ATTENTION"
@@ -201,20 +202,19 @@ def scores(wildcards):
     return of_all_shards(f"work/{{sample}}/scores/{path}/{{shard}}.parquet")(wildcards)
 
 
-def embed_options(encoder):
-    """What the settings ask of an embed program, as a function of a job's wildcards."""
+def embed_options(name):
+    """What the settings ask of an encoder's program, as a function of a job's wildcards."""
+    encoder = ENCODERS[name]
 
     def options(wildcards):
-        precision = config["precision"][wildcards.attention]
-        if encoder == "dnabert_s" and precision == "fp8":
-            precision = "fp16"  # its products are too small a part of the work
+        precision = encoder.precision(config["precision"][wildcards.attention])
         allowed = config["precision"]["standard_allows"]
         if wildcards.shard == SAMPLED:
             precision, allowed = "fp32", []  # the gate's reference is v1 as it was
         words = ["--chunk-length", config["chunk_length"], "--device", config["device"], "--precision", precision]
         if wildcards.attention == "standard":
             words += ["--allow", *allowed]
-        elif encoder == "esm2":
+        elif encoder.takes_kernel:
             words += ["--attention-kernel", config["attention_kernel"]]
         return " ".join(map(str, words))
 

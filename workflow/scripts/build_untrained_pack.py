@@ -16,6 +16,7 @@ from tokenizers.trainers import BpeTrainer
 
 from virnucflow.cli import InputError, argument_parser, log, run, staged
 from virnucflow.encoders import dnabert_s, esm2
+from virnucflow.packs.encoders import TOKEN_BUDGET
 from virnucflow.packs.pack import DnabertSShape, Esm2Shape, describe
 from virnucflow.packs.pack_files import FILES
 from virnucflow.packs.reference import save_reference
@@ -64,9 +65,11 @@ def random_features(
     """(frames, features) of the frames of random chunks."""
     letters = torch.randint(4, (CALIBRATION_CHUNKS, 60)).tolist()
     frames = [frame for chunk in letters for frame in stop_free_frames("".join("ACGT"[i] for i in chunk))]
-    nucleotides = dnabert_s.embed_flash(nucleotide_encoder, tokenizer, [frame.nucleotide for frame in frames], 2048)
+    nucleotides, proteins = [frame.nucleotide for frame in frames], [frame.protein for frame in frames]
+    budget = TOKEN_BUDGET["standard"]
+    embedded = dnabert_s.embed_flash(nucleotide_encoder, tokenizer, nucleotides, budget)
     model = esm2.flash_model(protein_encoder, torch.float32, torch.device("cpu"))
-    return torch.cat([nucleotides, esm2.embed_flash(model, [frame.protein for frame in frames], 2048)], dim=1)
+    return torch.cat([embedded, esm2.embed_flash(model, proteins, budget)], dim=1)
 
 
 @torch.inference_mode()

@@ -13,13 +13,14 @@ from virnucflow.cli import Failure, InputError, argument_parser, log, run
 from virnucflow.devices.precision import PRECISIONS, Liberties, allow, choose_precision
 from virnucflow.encoders.attention_kernels import KERNELS
 from virnucflow.encoders.load import load_dnabert_s, load_esm2
-from virnucflow.encoders.program import TOKEN_BUDGET, choose_device
+from virnucflow.encoders.program import choose_device
+from virnucflow.packs.encoders import ENCODERS, TOKEN_BUDGET
 from virnucflow.packs.pack import ModelPack, read_model_pack
 from virnucflow.packs.pack_files import CLASSIFIER
 from virnucflow.packs.reference import Reference, compare_embedding, compare_scores, load_reference
 from virnucflow.scoring.classifier import load_classifier, score
 
-LOAD = {"dnabert_s": load_dnabert_s, "esm2": load_esm2}  # in the features' order
+LOAD = {"dnabert_s": load_dnabert_s, "esm2": load_esm2}
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -39,16 +40,14 @@ def check(
 ) -> list[str]:
     """Compare one way of computing with the reference; gives what is too far off."""
     features, comparisons = [], []
-    for encoder, load in LOAD.items():
-        own = "fp16" if precision == "fp8" and encoder == "dnabert_s" else precision
-        embed, used = load(
-            pack, attention, kernel if encoder == "esm2" else "auto", own, device, TOKEN_BUDGET["standard"]
-        )
-        features.append(embed(reference.sequences(encoder)))
-        if comparison := compare_embedding(reference, encoder, features[-1], own):
-            comparisons.append((f"{encoder}, {attention} {own} ({used})", comparison))
+    for name, encoder in ENCODERS.items():
+        own = encoder.precision(precision)
+        embed, used = LOAD[name](pack, attention, encoder.kernel(kernel), own, device, TOKEN_BUDGET["standard"])
+        features.append(embed(reference.sequences(name)))
+        if comparison := compare_embedding(reference, name, features[-1], own):
+            comparisons.append((f"{name}, {attention} {own} ({used})", comparison))
         else:
-            log.info("%s: the pack has no reference values", encoder)
+            log.info("%s: the pack has no reference values", name)
     if "scores" in reference.values and CLASSIFIER in pack.sha256:
         scores = score(load_classifier(pack), torch.cat(features, dim=1))
         comparisons.append((f"scores, {attention} {precision}", compare_scores(reference, scores, precision)))

@@ -23,6 +23,7 @@ from typing import Any
 
 from virnucflow.cli import argument_parser, log, run
 from virnucflow.devices.gpu_lease import LEAST_CAPABILITY, visible_gpus
+from virnucflow.packs.encoders import ENCODERS
 from virnucflow.packs.pack_files import not_named
 from virnucflow.sequences.chunks import wrong_chunk_length
 
@@ -61,8 +62,8 @@ def check_pack(model: Path, chunk_length: int) -> tuple[list[str], int]:
     try:
         pack = read_json(path)
         chunk_lengths, files = pack["chunk_lengths"], pack["sha256"]
-        width = pack["esm2"]["embed_dim"] + pack["dnabert_s"]["hidden_size"]
-        if not isinstance(chunk_lengths, list) or not all(map(is_count, [*chunk_lengths, width])):
+        widths = [pack[name][encoder.width_field] for name, encoder in ENCODERS.items()]
+        if not isinstance(chunk_lengths, list) or not all(map(is_count, [*chunk_lengths, *widths])):
             raise ValueError("chunk_lengths, embed_dim and hidden_size are whole numbers")
         if not isinstance(files, dict) or not all(re.fullmatch(r"\w[\w.-]{0,99}", name, re.ASCII) for name in files):
             raise ValueError("sha256 has no names of files")
@@ -74,7 +75,7 @@ def check_pack(model: Path, chunk_length: int) -> tuple[list[str], int]:
         return [f"{path}: not the description of a model pack ({cause(error)}); restore the pack"], 0
     problems = [problem for name in files for problem in check_file(model / name)]
     problems += filter(None, [wrong_chunk_length(str(path), chunk_length, chunk_lengths[:MOST_LENGTHS])])
-    return problems, width
+    return problems, sum(widths)
 
 
 def check_file(path: Path) -> list[str]:

@@ -21,11 +21,11 @@ from virnucflow.files.tensors import load_rows
 from virnucflow.gate.comparison import compare, compare_with_truth, distances, in_words
 from virnucflow.gate.figures import save_figures
 from virnucflow.measures.reliability import reliability
+from virnucflow.packs.encoders import ENCODERS, feature_widths
 from virnucflow.packs.pack import ModelPack, read_model_pack
 from virnucflow.scoring.calls import call_chunks
 from virnucflow.training.labels import read_labels
 
-ENCODERS = ("dnabert_s", "esm2")
 COMPARED = ["score_others", "score_virus", "prediction"]  # columns of both runs, side by side
 
 
@@ -146,9 +146,10 @@ def main() -> None:
     )
     frames = fast.merge(reference[["name", *COMPARED]], on="name", suffixes=("_fast", "_reference"))
     frames = frames.assign(**{name: sample[name] for name in ("residues", "stratum", "weight")})
-    width = pack.dnabert_s.hidden_size
-    for encoder, columns in (("dnabert_s", slice(0, width)), ("esm2", slice(width, None))):
-        for name, column in distances(fast_features[:, columns], reference_features[:, columns]).items():
+    edges = np.cumsum([*feature_widths(pack).values()])[:-1]
+    parts = (np.split(features, edges, axis=1) for features in (fast_features, reference_features))
+    for encoder, fast_part, reference_part in zip(ENCODERS, *parts, strict=True):
+        for name, column in distances(fast_part, reference_part).items():
             frames[f"{encoder}_{name}"] = column
     precisions = {}
     for encoder in ENCODERS:

@@ -13,8 +13,9 @@ from pathlib import Path
 import torch
 
 from virnucflow.cli import Failure, InputError, argument_parser, log, run, staged
-from virnucflow.encoders import dnabert_s, esm2
+from virnucflow.encoders import dnabert_s
 from virnucflow.files.tensors import save_tensors
+from virnucflow.packs.encoders import DNABERT_S, ESM2, feature_widths
 from virnucflow.packs.pack import describe, file_sha256, read_model_pack
 from virnucflow.packs.pack_files import CLASSIFIER, REFERENCE
 from virnucflow.packs.reference import save_reference
@@ -53,23 +54,22 @@ def write_pack(recipe: Recipe, files: Mapping[str, Path], lock: Lock, directory:
     """Convert published files, by their names, to a pack: in place, complete, or not at all."""
     weights, config = files[recipe.dnabert_s_weights], files[recipe.dnabert_s_config]
     tables = {
-        esm2.FILE: esm2_tensors(files[recipe.esm2_weights], recipe.esm2),
-        dnabert_s.FILE: dnabert_s_tensors(weights, config, recipe.dnabert_s),
+        ESM2.weights: esm2_tensors(files[recipe.esm2_weights], recipe.esm2),
+        DNABERT_S.weights: dnabert_s_tensors(weights, config, recipe.dnabert_s),
     }
     if recipe.classifier:
-        width = recipe.dnabert_s.hidden_size + recipe.esm2.embed_dim
-        tables[CLASSIFIER] = classifier_tensors(files[recipe.classifier], width)
+        tables[CLASSIFIER] = classifier_tensors(files[recipe.classifier], sum(feature_widths(recipe).values()))
     reference = v1_reference(files, recipe) if recipe.reference else None
     tokenizer, known = files[recipe.tokenizer], recipe.dnabert_s.vocab_size
     if (size := 1 + max(dnabert_s.load_tokenizer(tokenizer).get_vocab().values(), default=0)) > known:
         raise InputError(f"{tokenizer}: has {size} tokens, the model {known}; give the published file")
     make_room(directory, sum(tensor.nbytes for table in tables.values() for tensor in table.values()))
-    names = [*tables, dnabert_s.TOKENIZER, *([REFERENCE] if reference else [])]
+    names = [*tables, DNABERT_S.tokenizer, *([REFERENCE] if reference else [])]
     with staged(*(directory / name for name in (*names, "pack.json"))) as (*partial, description):
         written = dict(zip(names, partial))
         for name, table in tables.items():
             save_tensors({key: tensor.contiguous().numpy() for key, tensor in table.items()}, written[name], {})
-        shutil.copyfile(tokenizer, written[dnabert_s.TOKENIZER])
+        shutil.copyfile(tokenizer, written[DNABERT_S.tokenizer])
         if reference:
             save_reference(reference, written[REFERENCE])
         description.write_text(describe(about(recipe, lock), written), encoding="utf-8")

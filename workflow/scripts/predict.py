@@ -24,7 +24,8 @@ from virnucflow.files.tables import (
     read_provenance,
     write_parquet,
 )
-from virnucflow.packs.pack import HASHES, read_model_pack
+from virnucflow.packs.encoders import ENCODERS
+from virnucflow.packs.pack import read_model_pack
 from virnucflow.packs.pack_files import CLASSIFIER, ENCODER_FILES
 from virnucflow.scoring.classifier import load_classifier, load_features, score
 
@@ -60,7 +61,7 @@ def main() -> None:
         "attention": metadata["attention"],
         "classifier_sha256": pack.sha256[CLASSIFIER],
         "pack_sha256": {name: pack.sha256[name] for name in (*ENCODER_FILES, CLASSIFIER)},
-        **{encoder: json.loads(metadata[encoder]) for encoder in HASHES},
+        **{encoder: json.loads(metadata[encoder]) for encoder in ENCODERS},
     } | read_provenance(arguments.frames)
     with staged(arguments.scores) as (partial,):
         write_parquet(table, partial, provenance)

@@ -21,6 +21,7 @@ from virnucflow import __version__
 from virnucflow.cli import Failure, InputError, argument_parser, log, run, staged
 from virnucflow.files.json_files import publish_json, read_json
 from virnucflow.files.tables import SCORES, read_parquet, read_provenance, read_sequences, write_tsv
+from virnucflow.packs.encoders import ENCODERS
 from virnucflow.scoring.calls import call_chunks, call_sequences
 from virnucflow.sequences.chunks import chunk_coordinates, chunk_name
 from virnucflow.sequences.fasta import write_record
@@ -231,7 +232,7 @@ def provenance_of(
             "virus": int((summary["call"] == "virus").sum()),
         },
         **{key: made[0].get(key) for key in SHARED},
-        **{encoder: of_encoder(encoder, made) for encoder in ("dnabert_s", "esm2")},
+        **{encoder: of_encoder(encoder, made) for encoder in ENCODERS},
         "divergence": gate,
         "workflow": {"version": __version__, "commit": commit or None, "changed": bool(dirty) if commit else None},
         "container": {"image": arguments.image, "sha256": arguments.image_sha256} if arguments.image else None,

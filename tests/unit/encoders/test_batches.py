@@ -13,6 +13,7 @@ from virnucflow.encoders.batches import equal_length_batches
 from virnucflow.encoders.packed import ahead, fill_batches
 from virnucflow.encoders.program import embed, embed_once, parse_arguments
 from virnucflow.files.tables import FRAMES, write_parquet
+from virnucflow.packs.encoders import ESM2
 
 LENGTHS = np.random.default_rng(0).integers(3, 173, size=500)
 
@@ -88,9 +89,9 @@ def test_out_of_memory_begins_again_with_half_the_budget(pack, tmp_path, caplog,
     words += ["--precision", "fp32", "--device", "cpu", "--embeddings", tmp_path / "out"]
     monkeypatch.setattr("sys.argv", [str(word) for word in words])
     least = 512
-    embed(parse_arguments(""), "esm2", "protein", load)
+    embed(parse_arguments(""), ESM2, load)
     assert budgets == [2048, 1024, 512] and (tmp_path / "out").exists()
     assert "beginning again with --token-budget 512" in caplog.text
     least = 0
     with pytest.raises(Failure, match="even with --token-budget 256"):
-        embed(parse_arguments(""), "esm2", "protein", load)
+        embed(parse_arguments(""), ESM2, load)

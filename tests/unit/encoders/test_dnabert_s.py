@@ -13,6 +13,7 @@ from tokenizers import Tokenizer
 from virnucflow.cli import InputError
 from virnucflow.encoders import dnabert_s
 from virnucflow.encoders.load import load_dnabert_s
+from virnucflow.packs.encoders import DNABERT_S
 from virnucflow.packs.pack import DnabertSShape, ModelPack
 
 CPU = torch.device("cpu")
@@ -21,7 +22,7 @@ ERF = np.vectorize(math.erf, otypes=[np.float64])
 
 def reference(pack: ModelPack, sequence: str) -> np.ndarray:
     """Mean over all tokens of the last layer, one sequence, NumPy in float64, from the papers' formulas."""
-    w = {name: tensor.astype(np.float64) for name, tensor in load_file(pack.directory / dnabert_s.FILE).items()}
+    w = {name: tensor.astype(np.float64) for name, tensor in load_file(pack.directory / DNABERT_S.weights).items()}
     shape = pack.dnabert_s
     tokens = Tokenizer.from_file(str(pack.directory / "tokenizer.json")).encode(sequence).ids
 

@@ -17,9 +17,11 @@ from virnucflow.encoders.attention_kernels import choose_kernel
 from virnucflow.encoders.load import load_esm2
 from virnucflow.files.tables import FRAMES, digest, write_parquet
 from virnucflow.files.tensors import load_tensor
+from virnucflow.packs.encoders import ENCODERS
 from virnucflow.packs.pack import ModelPack
 
 CPU = torch.device("cpu")
+WEIGHTS = ENCODERS["esm2"].weights
 PUBLISHED = [(6, 320, 20), (12, 480, 20), (30, 640, 20), (33, 1280, 20), (36, 2560, 40), (48, 5120, 40)]
 
 
@@ -38,7 +40,7 @@ def fair_esm(pack: ModelPack, proteins: list[str], dtype: torch.dtype = torch.fl
     alphabet = Alphabet.from_architecture("ESM-1b")
     shape = pack.esm2
     model = ESM2(shape.num_layers, shape.embed_dim, shape.attention_heads, alphabet).eval()
-    loaded = model.load_state_dict(load_file(pack.directory / esm2.FILE), strict=False)
+    loaded = model.load_state_dict(load_file(pack.directory / WEIGHTS), strict=False)
     assert not loaded.unexpected_keys
     assert {name.split(".")[0] for name in loaded.missing_keys} == {"lm_head", "contact_head"}
     model = model.to(dtype)
@@ -71,7 +73,7 @@ def test_standard_is_fair_esm_bit_for_bit(pack: ModelPack, frames: Path, protein
     dtype = {"fp32": torch.float32, "fp16": torch.float16}[precision]
     assert torch.equal(torch.from_numpy(embedding), fair_esm(pack, proteins[: len(embedding)], dtype))
     assert metadata | {"torch": "", "virnucflow": ""} == {
-        "encoder": "esm2", "model": "untrained", "trained": "false", "weights_sha256": pack.sha256[esm2.FILE],
+        "encoder": "esm2", "model": "untrained", "trained": "false", "weights_sha256": pack.sha256[WEIGHTS],
         "attention": "standard", "kernel": "fair-esm", "precision": precision, "allowed": "none", "device": "cpu",
         "names_sha256": digest(f"s{i}_chunk_1F1" for i in range(len(embedding))), "torch": "", "virnucflow": "",
     }  # fmt: skip
@@ -122,7 +124,7 @@ def test_kernel_that_is_not_there_is_refused(kernel: str, pack: ModelPack, frame
 
 def load_model(pack: ModelPack) -> ESM2:
     model = esm2.fair_esm_model(pack.esm2)
-    model.load_state_dict(load_file(pack.directory / esm2.FILE), assign=True)
+    model.load_state_dict(load_file(pack.directory / WEIGHTS), assign=True)
     return model
 
 
@@ -147,9 +149,9 @@ def test_published_shapes_have_the_published_tensors(shape: tuple[int, int, int]
 def test_not_finite_embedding_stops_the_program_and_names_the_frame(pack: ModelPack, frames: Path, tmp_path) -> None:
     directory = tmp_path / "pack"
     run_program("build_untrained_pack", "--model", directory)
-    tensors = load_file(directory / esm2.FILE)
+    tensors = load_file(directory / WEIGHTS)
     tensors["embed_tokens.weight"][esm2.ALPHABET.get_idx("W")] = float("nan")
-    save_file(tensors, directory / esm2.FILE)
+    save_file(tensors, directory / WEIGHTS)
     rehash(directory)
     arguments = ["--frames", frames, "--model", directory, "--attention", "flash", "--precision", "fp32"]
     out = tmp_path / "out.safetensors"

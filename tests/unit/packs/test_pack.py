@@ -14,7 +14,7 @@ from helpers import REPOSITORY, error_line, rehash, run_program, tree, with_dige
 from safetensors.torch import load_file, save_file
 
 from virnucflow.cli import InputError
-from virnucflow.encoders import esm2
+from virnucflow.packs.encoders import ESM2
 from virnucflow.packs.pack import read_model_pack
 from virnucflow.packs.weights import read_weights
 from virnucflow.scoring import classifier
@@ -129,7 +129,7 @@ def test_modules_are_built_without_weights_and_without_the_compiler() -> None:
 
 
 def test_tensors_keep_the_precision_of_the_file(copy: Path) -> None:
-    tensors = read_weights(read_model_pack(copy), esm2.FILE)
+    tensors = read_weights(read_model_pack(copy), ESM2.weights)
     assert {tensor.dtype for tensor in tensors.values()} == {torch.float16}
 
 

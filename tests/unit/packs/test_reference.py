@@ -13,6 +13,7 @@ from virnucflow.cli import Failure, InputError
 from virnucflow.devices.precision import DTYPES
 from virnucflow.encoders import esm2
 from virnucflow.encoders.load import load_dnabert_s, load_esm2
+from virnucflow.packs.encoders import ESM2
 from virnucflow.packs.pack import ModelPack, read_model_pack
 from virnucflow.packs.pack_files import REFERENCE
 from virnucflow.packs.reference import (
@@ -99,7 +100,7 @@ def test_faults_of_the_past_are_off_in_every_half_precision(pack: ModelPack) -> 
     """The last residue left out of the mean; <eos> in it; token dropout's scale left out."""
     reference = load_reference(pack)
     model = esm2.flash_model(
-        load_weights(esm2.fair_esm_model(pack.esm2), read_weights(pack, esm2.FILE), Path()), *FLOAT
+        load_weights(esm2.fair_esm_model(pack.esm2), read_weights(pack, ESM2.weights), Path()), *FLOAT
     )
     proteins = reference.proteins
 

@@ -13,7 +13,8 @@ from helpers import REPOSITORY, call_program, error_line, tree
 from virnucflow.files.json_files import write_json
 from virnucflow.files.tables import FRAMES, SCORES, digest, read_parquet, read_provenance, write_parquet
 from virnucflow.files.tensors import load_tensor, save_rows
-from virnucflow.packs.pack import HASHES, ModelPack
+from virnucflow.packs.encoders import ENCODERS
+from virnucflow.packs.pack import ModelPack
 
 DAMAGED = REPOSITORY / "tests" / "data" / "damaged"
 FRAMES_OF_A_SHARD = 30
@@ -79,12 +80,12 @@ def embed(frames: Path, folder: Path, pack: ModelPack, attention: str) -> None:
     """Files as the embed programs write them, of random numbers."""
     names = read_parquet(frames, FRAMES)["name"].to_pylist()
     random = np.random.default_rng(len(names))
-    for encoder, width in (("dnabert_s", pack.dnabert_s.hidden_size), ("esm2", pack.esm2.embed_dim)):
-        made = {"encoder": encoder, "model": pack.name, "trained": "false", "attention": attention, "kernel": "sdpa"}
+    for name, encoder in ENCODERS.items():
+        made = {"encoder": name, "model": pack.name, "trained": "false", "attention": attention, "kernel": "sdpa"}
         made |= {"precision": "fp32", "allowed": "", "device": "cpu", "names_sha256": digest(names)}
-        made |= {key: pack.sha256[file] for key, file in HASHES[encoder].items()}
-        rows = random.normal(size=(len(names), width)).astype(np.float32)
-        save_rows(rows, "embedding", folder / f"1.{encoder}", made)
+        made |= {key: pack.sha256[file] for key, file in encoder.files.items()}
+        rows = random.normal(size=(len(names), encoder.width(getattr(pack, name)))).astype(np.float32)
+        save_rows(rows, "embedding", folder / f"1.{name}", made)
 
 
 @pytest.fixture(scope="module")

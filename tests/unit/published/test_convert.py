@@ -14,8 +14,9 @@ from published import DNABERT_S_SHAPE, ESM2_SHAPE, FEATURES, NAME, RECIPE, MLPCl
 from safetensors.torch import load_file, save_file
 
 from virnucflow.cli import InputError
-from virnucflow.encoders import dnabert_s, esm2
+from virnucflow.encoders import dnabert_s
 from virnucflow.encoders.load import load_dnabert_s, load_esm2
+from virnucflow.packs.encoders import DNABERT_S, ESM2
 from virnucflow.packs.pack import read_model_pack
 from virnucflow.packs.pack_files import CLASSIFIER, REFERENCE
 from virnucflow.packs.reference import load_reference
@@ -66,16 +67,16 @@ def test_converted_pack_gives_the_scores_of_the_original_modules(published: Publ
 
 def test_nothing_is_changed_but_names(published: Published, tmp_path: Path) -> None:
     said = convert(published, tmp_path / NAME)
-    tensors = load_file(tmp_path / NAME / esm2.FILE)
+    tensors = load_file(tmp_path / NAME / ESM2.weights)
     assert {tensor.dtype for tensor in tensors.values()} == {torch.float16}
     state = published.esm2.half().state_dict()
     assert set(state) - set(tensors) == {name for name in state if name.startswith(("lm_head", "contact_head"))}
     assert all(torch.equal(tensor, state[name]) for name, tensor in tensors.items())
-    tensors = load_file(tmp_path / NAME / dnabert_s.FILE)
+    tensors = load_file(tmp_path / NAME / DNABERT_S.weights)
     assert all(torch.equal(tensors[name], tensor) for name, tensor in published.dnabert_s.state_dict().items())
     tensors = load_file(tmp_path / NAME / CLASSIFIER)
     assert tensors.keys() == published.classifier.state_dict().keys()
-    assert (tmp_path / NAME / dnabert_s.TOKENIZER).read_bytes() == published.path(RECIPE.tokenizer).read_bytes()
+    assert (tmp_path / NAME / DNABERT_S.tokenizer).read_bytes() == published.path(RECIPE.tokenizer).read_bytes()
     assert "left out, as no embedding needs it: pooler.dense.weight, pooler.dense.bias" in said
     description = json.loads((tmp_path / NAME / "pack.json").read_text())
     assert all(file.citation in description["provenance"] for file in RECIPE.files.values())

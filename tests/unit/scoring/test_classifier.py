@@ -12,6 +12,7 @@ from safetensors.numpy import load_file, save_file
 
 from virnucflow.files.tables import read_provenance
 from virnucflow.files.tensors import load_tensor, save_rows
+from virnucflow.packs.encoders import ENCODERS
 from virnucflow.packs.pack import ModelPack
 from virnucflow.scoring.classifier import MLPClassifier, score
 
@@ -109,9 +110,9 @@ def test_embeddings_of_another_pack_of_the_same_name_are_refused(
     encoder: str, run: Path, pack_directory: Path, tmp_path: Path
 ) -> None:
     run_program("build_untrained_pack", "--model", tmp_path, "--seed", 1)
-    for name in ("esm2.safetensors", "dnabert_s.safetensors"):
-        if not name.startswith(encoder):
-            (tmp_path / name).write_bytes((pack_directory / name).read_bytes())
+    for other in ENCODERS.keys() - {encoder}:
+        for file in ENCODERS[other].files.values():
+            (tmp_path / file).write_bytes((pack_directory / file).read_bytes())
     rehash(tmp_path)
     said = predict(run, tmp_path, "1.frames", "1.features", "x", code=2)
     assert f"1.features: not made with {encoder}.safetensors of " in error_line(said)

@@ -21,8 +21,6 @@ from virnucflow.cli import reading
 from virnucflow.encoders.batches import equal_length_batches
 from virnucflow.packs.pack import DnabertSShape
 
-FILE = "dnabert_s.safetensors"
-TOKENIZER = "tokenizer.json"
 SPECIAL_TOKENS = ["[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]"]  # in the published tokenizer's order
 
 STANDARD_KERNEL = "softmax"

@@ -17,7 +17,6 @@ from virnucflow.encoders.batches import equal_length_batches
 from virnucflow.packs.pack import Esm2Shape
 from virnucflow.packs.weights import meta_device
 
-FILE = "esm2.safetensors"
 STANDARD_KERNEL = "fair-esm"
 
 ALPHABET = Alphabet.from_architecture("ESM-1b")

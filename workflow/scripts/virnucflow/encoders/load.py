@@ -8,6 +8,7 @@ from virnucflow.cli import InputError
 from virnucflow.devices.precision import DTYPES
 from virnucflow.encoders import dnabert_s, esm2
 from virnucflow.encoders.attention_kernels import choose_kernel
+from virnucflow.packs.encoders import DNABERT_S, ESM2
 from virnucflow.packs.pack import ModelPack
 from virnucflow.packs.weights import load_weights, meta_device, read_weights
 
@@ -21,7 +22,7 @@ def load_esm2(
     """The function that embeds proteins, a list of N to (N, embed_dim) float32 on the CPU, and the kernel it uses."""
     dtype = DTYPES[precision]
     standard = load_weights(
-        esm2.fair_esm_model(pack.esm2), read_weights(pack, esm2.FILE, device), pack.directory / esm2.FILE
+        esm2.fair_esm_model(pack.esm2), read_weights(pack, ESM2.weights, device), pack.directory / ESM2.weights
     )
     if attention == "standard":
         standard.to(dtype)
@@ -49,8 +50,8 @@ def load_dnabert_s(
     with meta_device():
         model = dnabert_s.DnabertS(pack.dnabert_s)
     dtype = DTYPES[precision]
-    load_weights(model, read_weights(pack, dnabert_s.FILE, device), pack.directory / dnabert_s.FILE).to(dtype)
-    with pack.file(dnabert_s.TOKENIZER) as path:
+    load_weights(model, read_weights(pack, DNABERT_S.weights, device), pack.directory / DNABERT_S.weights).to(dtype)
+    with pack.file(DNABERT_S.tokenizer) as path:
         tokenizer = dnabert_s.load_tokenizer(path)
         if max(tokenizer.get_vocab().values(), default=0) >= pack.dnabert_s.vocab_size:
             raise InputError(f"{path}: has more tokens than the model's {pack.dnabert_s.vocab_size}; restore the pack")

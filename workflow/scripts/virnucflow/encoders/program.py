@@ -16,10 +16,10 @@ from virnucflow.encoders.attention_kernels import KERNELS
 from virnucflow.encoders.load import Embed
 from virnucflow.files.tables import FRAMES, digest, read_parquet
 from virnucflow.files.tensors import save_rows
-from virnucflow.packs.pack import HASHES, ModelPack, read_model_pack
+from virnucflow.packs.encoders import TOKEN_BUDGET, Encoder
+from virnucflow.packs.pack import ModelPack, read_model_pack
 from virnucflow.packs.reference import check_encoder
 
-TOKEN_BUDGET = {"flash": 33792, "standard": 2048}  # standard: what v1 puts into one batch
 CPU_TOKEN_BUDGET = 1024  # of flash: what stays in a processor's caches
 LEAST_TOKEN_BUDGET = 256  # out of memory below this is given up
 MMAP_THRESHOLD, TRIM_THRESHOLD = (-3, 1 << 25), (-1, (1 << 31) - 1)  # of glibc's mallopt, and their largest values
@@ -28,9 +28,9 @@ MMAP_THRESHOLD, TRIM_THRESHOLD = (-3, 1 << 25), (-1, (1 << 31) - 1)  # of glibc'
 Load = Callable[[ModelPack, str, str, str, torch.device, int], tuple[Embed, str]]
 
 
-def embed_program(description: str, encoder: str, column: str, load: Load) -> None:
+def embed_program(description: str, encoder: Encoder, load: Load) -> None:
     """Run a program that embeds one column of a frames table with one encoder of a model pack."""
-    run(lambda: embed(parse_arguments(description), encoder, column, load))
+    run(lambda: embed(parse_arguments(description), encoder, load))
 
 
 def parse_arguments(description: str) -> argparse.Namespace:
@@ -67,7 +67,7 @@ def parse_arguments(description: str) -> argparse.Namespace:
     return parser.parse_args()
 
 
-def embed(arguments: argparse.Namespace, encoder: str, column: str, load: Load) -> None:
+def embed(arguments: argparse.Namespace, encoder: Encoder, load: Load) -> None:
     attention = arguments.attention
     if arguments.allow and attention != "standard":
         raise InputError(f"--allow {' '.join(arguments.allow)}: is for --attention standard; leave it out")
@@ -87,13 +87,13 @@ def embed(arguments: argparse.Namespace, encoder: str, column: str, load: Load) 
     pack = read_model_pack(arguments.model, arguments.chunk_length)
     frames = read_parquet(arguments.frames, FRAMES)
     names = frames["name"].to_pylist()
-    log.info("%d frames, %s, attention %s, %s on %s", len(names), encoder, attention, precision, device)
-    sequences = frames[column].to_pylist()
+    log.info("%d frames, %s, attention %s, %s on %s", len(names), encoder.name, attention, precision, device)
+    sequences = frames[encoder.column].to_pylist()
     while True:
         try:
             run_encoder, kernel = load(pack, attention, arguments.attention_kernel, precision, device, token_budget)
             if arguments.check_model:
-                check_encoder(pack, encoder, run_encoder, precision)
+                check_encoder(pack, encoder.name, run_encoder, precision)
             embedding = embed_once(run_encoder, sequences) if attention == "flash" else run_encoder(sequences)
             break
         except torch.OutOfMemoryError:  # packed batches have halved themselves already, and gone on where they were
@@ -109,10 +109,10 @@ def embed(arguments: argparse.Namespace, encoder: str, column: str, load: Load) 
         frame = names[int(finite.int().argmin())]
         raise Failure(f"{arguments.frames}: the embedding of frame {frame!r} is not finite; try --precision fp32")
     metadata = {
-        "encoder": encoder,
+        "encoder": encoder.name,
         "model": pack.name,
         "trained": str(pack.trained).lower(),
-        **{name: pack.sha256[file] for name, file in HASHES[encoder].items()},
+        **{name: pack.sha256[file] for name, file in encoder.files.items()},
         "attention": attention,
         "kernel": kernel,
         "precision": precision,

@@ -7,8 +7,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from virnucflow.measures.figures import COLOURS, draw_reliability, save_svg
+from virnucflow.packs.encoders import ENCODERS
 
-ENCODERS = {"dnabert_s": "DNABERT-S", "esm2": "ESM-2"}
 LEAST = 1e-16  # differences below are drawn as this, since a logarithm has no place for 0
 
 
@@ -39,7 +39,7 @@ def draw_figures(frames: pd.DataFrame, bins: pd.DataFrame, title: str) -> Figure
     scores.set(xlabel="score_virus, standard attention", ylabel="score_virus, fast path", xlim=(0, 1), ylim=(0, 1))
     scores.legend(frameon=False, loc="upper left")
     lengths.set(xlabel="residues", ylabel="difference of score_virus", yscale="log", ylim=(LEAST / 2, 2))
-    distances = {label: np.maximum(1 - frames[f"{name}_cosine"], LEAST) for name, label in ENCODERS.items()}
+    distances = {encoder.title: np.maximum(1 - frames[f"{name}_cosine"], LEAST) for name, encoder in ENCODERS.items()}
     edges = np.geomspace(LEAST, 2, 50)
     for (label, values), colour in zip(distances.items(), COLOURS, strict=True):
         cosines.hist(values, bins=edges, label=label, color=colour, alpha=0.7)

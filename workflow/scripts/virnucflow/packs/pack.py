@@ -14,15 +14,9 @@ from msgspec.structs import asdict
 
 from virnucflow.cli import InputError, log
 from virnucflow.files.json_files import read_published_json
+from virnucflow.packs.encoders import ENCODERS, feature_widths
 from virnucflow.packs.pack_files import not_named
 from virnucflow.sequences.chunks import wrong_chunk_length
-
-# What the metadata of an encoder's embeddings says about the pack's files.
-HASHES = {
-    "esm2": {"weights_sha256": "esm2.safetensors"},
-    "dnabert_s": {"weights_sha256": "dnabert_s.safetensors", "tokenizer_sha256": "tokenizer.json"},
-}
-
 
 # Bounds of what a description may ask for: far above any model, and what a shape costs before its weights are read.
 Width = Annotated[int, Meta(ge=1, le=1 << 20)]
@@ -51,8 +45,12 @@ class DnabertSShape:
     layer_norm_eps: Annotated[float, Meta(gt=0, lt=1)]
 
 
-class _Description(Struct, forbid_unknown_fields=True):
-    """What `pack.json` says, as ModelPack has it."""
+class Description(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What a pack's `pack.json` says.
+
+    `trained` is False for random weights, whose scores mean nothing. A pack without a classifier has no chunk lengths:
+    its encoders are for a classifier of one's own. `sha256` is by the names of the pack's other files.
+    """
 
     name: str
     trained: bool
@@ -65,28 +63,15 @@ class _Description(Struct, forbid_unknown_fields=True):
     sha256: dict[str, Sha256]
 
 
-@dataclass(frozen=True)
-class ModelPack:
-    """A pack's `pack.json`. `trained` is False for random weights, whose scores mean nothing.
-
-    A pack without a classifier has no chunk lengths: its encoders are for a classifier of one's own.
-    """
+class ModelPack(Description, frozen=True, kw_only=True):
+    """A pack's description, and where the pack is."""
 
     directory: Path
-    name: str
-    trained: bool
-    chunk_lengths: tuple[int, ...]
-    esm2: Esm2Shape
-    dnabert_s: DnabertSShape
-    provenance: str
-    licence: str
-    quality: dict[str, Any] | None
-    sha256: dict[str, str]
 
     @property
     def feature_width(self) -> int:
-        """Values a frame: DNABERT-S's and ESM-2's together."""
-        return self.dnabert_s.hidden_size + self.esm2.embed_dim
+        """Values per frame of both encoders together."""
+        return sum(feature_widths(self).values())
 
     @contextmanager
     def file(self, name: str) -> Iterator[Path]:
@@ -109,13 +94,12 @@ class ModelPack:
 def read_model_pack(directory: Path, chunk_length: int | None = None) -> ModelPack:
     """Read a pack's description; refuse one for another chunk length, and warn when its weights are random."""
     path = directory / "pack.json"
-    pack = ModelPack(directory=directory, **asdict(read_published_json(path, _Description, "restore the pack")))
-    for encoder, width, heads in (
-        ("esm2", pack.esm2.embed_dim, pack.esm2.attention_heads),
-        ("dnabert_s", pack.dnabert_s.hidden_size, pack.dnabert_s.num_attention_heads),
-    ):
+    pack = ModelPack(directory=directory, **asdict(read_published_json(path, Description, "restore the pack")))
+    for name, encoder in ENCODERS.items():
+        shape = getattr(pack, name)
+        width, heads = encoder.width(shape), encoder.heads(shape)
         if width % heads:
-            raise InputError(f"{path}: {encoder}: {heads} heads do not share a width of {width}; restore the pack")
+            raise InputError(f"{path}: {name}: {heads} heads do not share a width of {width}; restore the pack")
     if missing := not_named(pack.sha256, pack.chunk_lengths):
         raise InputError(f"{path}: no SHA-256 of {', '.join(missing)}; restore the pack")
     if chunk_length and (problem := wrong_chunk_length(str(path), chunk_length, pack.chunk_lengths)):

@@ -12,6 +12,7 @@ from safetensors import safe_open
 
 from virnucflow.cli import Failure, log, reading
 from virnucflow.files.tensors import save_tensors
+from virnucflow.packs.encoders import ENCODERS, feature_widths
 from virnucflow.packs.pack import ModelPack
 from virnucflow.packs.pack_files import REFERENCE
 
@@ -31,7 +32,8 @@ class Reference(NamedTuple):
     values: dict[str, np.ndarray]
 
     def sequences(self, encoder: str) -> list[str]:
-        return {"dnabert_s": self.nucleotides, "esm2": self.proteins}[encoder]
+        """What an encoder embeds of the frames."""
+        return {"nucleotide": self.nucleotides, "protein": self.proteins}[ENCODERS[encoder].column]
 
 
 class _Texts(msgspec.Struct, forbid_unknown_fields=True):
@@ -62,7 +64,7 @@ def load_reference(pack: ModelPack) -> Reference | None:
             number = len(found.names)
             if not number == len(found.nucleotides) == len(found.proteins):
                 raise ValueError("not as many names as nucleotides and proteins")
-            widths = {"dnabert_s": pack.dnabert_s.hidden_size, "esm2": pack.esm2.embed_dim, "scores": 2}
+            widths = feature_widths(pack) | {"scores": 2}
             for name, value in values.items():
                 if value.shape != (number, widths[name]) or not np.isfinite(value).all():
                     raise ValueError(f"{name} does not fit its frames and the pack")

@@ -9,6 +9,7 @@ from msgspec import Meta
 
 from virnucflow.cli import InputError
 from virnucflow.files.foreign import read_yaml, shown
+from virnucflow.packs.encoders import DNABERT_S, ESM2, Encoder
 from virnucflow.packs.pack import DnabertSShape, Esm2Shape
 
 ADVICE = "compare with the workflow's own"
@@ -110,11 +111,11 @@ def _recipe(name: str, pack: Pack, catalogue: Catalogue) -> Recipe:
         name=name,
         chunk_length=pack.chunk_length,
         esm2_weights=esm2.pop("weights", ""),
-        esm2=_shape("esm2", Esm2Shape, esm2, "embed_dim", "attention_heads"),
+        esm2=_shape(ESM2, Esm2Shape, esm2),
         dnabert_s_weights=dnabert_s.pop("weights", ""),
         dnabert_s_config=dnabert_s.pop("config", ""),
         tokenizer=dnabert_s.pop("tokenizer", ""),
-        dnabert_s=_shape("dnabert_s", DnabertSShape, dnabert_s, "hidden_size", "num_attention_heads"),
+        dnabert_s=_shape(DNABERT_S, DnabertSShape, dnabert_s),
         classifier=pack.classifier,
         reference=pack.reference,
         reference_source=catalogue.reference.source,
@@ -137,13 +138,13 @@ def _typed(where: str, kind: type[Kind], value: Any) -> Kind:  # noqa: ANN401 - 
         raise Unfit(f"{where}: {shown(str(error))}") from None
 
 
-def _shape(where: str, kind: type[Kind], values: dict[str, str], width: str, heads: str) -> Kind:
-    """An encoder's shape; the names of two of its numbers, of which the second divides the first."""
+def _shape(encoder: Encoder, kind: type[Kind], values: dict[str, str]) -> Kind:
+    """An encoder's shape, in which the number of heads divides the width. Raises Unfit."""
     if unknown := values.keys() - {field.name for field in fields(kind)}:
-        raise Unfit(f"{where}: unknown {shown(min(unknown))}")
-    shape = _typed(where, kind, values)
-    if getattr(shape, width) % (number := getattr(shape, heads)):
-        raise Unfit(f"{where}: {heads} is {number}, which does not divide {width}")
+        raise Unfit(f"{encoder.name}: unknown {shown(min(unknown))}")
+    shape = _typed(encoder.name, kind, values)
+    if encoder.width(shape) % (heads := encoder.heads(shape)):
+        raise Unfit(f"{encoder.name}: {encoder.heads_field} is {heads}, which does not divide {encoder.width_field}")
     return shape
 
 

@@ -17,6 +17,7 @@ from virnucflow.cli import InputError, log
 from virnucflow.encoders.dnabert_s import DnabertS
 from virnucflow.encoders.esm2 import fair_esm_model
 from virnucflow.files.foreign import read_json, read_text, shown
+from virnucflow.packs.encoders import feature_widths
 from virnucflow.packs.pack import DnabertSShape, Esm2Shape
 from virnucflow.packs.reference import Reference
 from virnucflow.packs.weights import meta_device, misfits
@@ -164,20 +165,20 @@ def _fitting(path: Path, module: torch.nn.Module, tensors: Tensors) -> Tensors:
 
 def v1_reference(files: dict[str, Path], recipe: Recipe) -> Reference:
     """What runs of VirNucPro v1 gave for their frames, as far as a pack must give the same; `files` by their names."""
-    width = recipe.dnabert_s.hidden_size + recipe.esm2.embed_dim
+    widths = feature_widths(recipe)
     frames, features, scores = {}, {}, {}
     for run in recipe.reference_runs:
         frames |= _frames(files[run.fasta], recipe.reference_chunk_length)
         scores |= _scores(files[run.predictions])
-        embeddings = _embeddings(files[run.embeddings], width)
+        embeddings = _embeddings(files[run.embeddings], sum(widths.values()))
         if unknown := [name for name in embeddings if name not in frames or name not in scores]:
             of = f"{run.fasta} ('{shown(unknown[0])}')"
             raise InputError(f"{files[run.embeddings]}: not v1's output for {of}; {ADVICE}")
         features |= embeddings
     chosen = [frames[name] for name in features]
     names = list(features)
-    dnabert_s, esm2 = torch.stack(list(features.values())).tensor_split([recipe.dnabert_s.hidden_size], dim=1)
-    values = {"dnabert_s": dnabert_s, "esm2": esm2, "scores": torch.tensor([scores[name] for name in names])}
+    parts = torch.stack(list(features.values())).split(list(widths.values()), dim=1)
+    values = dict(zip(widths, parts)) | {"scores": torch.tensor([scores[name] for name in names])}
     return Reference(
         names=names,
         nucleotides=[frame.nucleotide for frame in chosen],

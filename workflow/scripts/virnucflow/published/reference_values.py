@@ -4,12 +4,12 @@ import torch
 from tokenizers import Tokenizer
 
 from virnucflow.encoders import dnabert_s, esm2
+from virnucflow.packs.encoders import TOKEN_BUDGET
 from virnucflow.packs.reference import Reference
 from virnucflow.scoring.classifier import MLPClassifier, score
 from virnucflow.sequences.frames import stop_free_frames
 
 CHUNKS, BASES = 8, 90
-TOKEN_BUDGET = 2048
 
 
 def reference_values(
@@ -24,7 +24,7 @@ def reference_values(
     nucleotides, proteins = [frame.nucleotide for frame in frames], [frame.protein for frame in frames]
     values = {
         "dnabert_s": dnabert_s.embed_standard(nucleotide_encoder, tokenizer, nucleotides),
-        "esm2": esm2.embed_standard(protein_encoder, proteins, TOKEN_BUDGET),
+        "esm2": esm2.embed_standard(protein_encoder, proteins, TOKEN_BUDGET["standard"]),
     }
     values["scores"] = score(classifier, torch.cat([values["dnabert_s"], values["esm2"]], dim=1))
     names = [f"frame_{number}" for number in range(1, len(frames) + 1)]

@@ -10,7 +10,8 @@ from virnucflow.cli import InputError
 from virnucflow.files.json_files import parse_json
 from virnucflow.files.tables import LABELS, VIRUS, digest
 from virnucflow.files.tensors import load_tensor
-from virnucflow.packs.pack import HASHES, ModelPack
+from virnucflow.packs.encoders import ENCODERS
+from virnucflow.packs.pack import ModelPack
 from virnucflow.packs.pack_files import CLASSIFIER
 from virnucflow.packs.weights import load_weights, meta_device, read_weights
 
@@ -51,9 +52,9 @@ def load_features(path: Path, frames: Path, names: list[str], pack: ModelPack) -
     features, metadata = load_tensor(path, "features")
     if metadata.get("names_sha256") != digest(names) or len(features) != len(names):
         raise InputError(f"{path}: not of the frames in {frames}; embed these frames")
-    for encoder, files in HASHES.items():
-        made = parse_json(metadata.get(encoder, ""), path, dict[str, str])
-        for key, file in files.items():
+    for name, encoder in ENCODERS.items():
+        made = parse_json(metadata.get(name, ""), path, dict[str, str])
+        for key, file in encoder.files.items():
             if made.get(key) != pack.sha256[file]:
                 raise InputError(f"{path}: not made with {file} of {pack.directory}; embed with this pack")
     if (found := features.shape[1]) != (wanted := pack.feature_width):
