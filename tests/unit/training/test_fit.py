@@ -15,7 +15,7 @@ import train_classifier
 from train_classifier import best_of_chunks, gc_content
 from virnucflow.cli import InputError
 from virnucflow.files.tables import CLUSTERS, VIRUS, write_parquet
-from virnucflow.measures.discrimination import by_group, by_stratum, figures
+from virnucflow.measures.discrimination import by_group, by_stratum, compute_metrics
 from virnucflow.measures.figures import draw_figure, save_reliability
 from virnucflow.measures.intervals import auroc_interval
 from virnucflow.measures.reliability import calibration_error, reliability
@@ -50,7 +50,7 @@ def rows(first: int, last: int) -> np.ndarray:
 def test_training_learns_and_is_the_same_twice(separable: tuple) -> None:
     settings = Settings(hidden=16, learning_rate=0.01, epochs=5)
     first, second = (fit(*separable, rows(0, 1000), rows(1000, 1500), settings) for _ in range(2))
-    found = figures(scored(separable[1][1500:], differences(first, separable[0][1500:])))
+    found = compute_metrics(scored(separable[1][1500:], differences(first, separable[0][1500:])))
     assert found["auroc"] > 0.9
     for name, tensor in first.state_dict().items():
         assert torch.equal(tensor, second.state_dict()[name]), name
@@ -84,7 +84,9 @@ def test_calibration_makes_probabilities_and_moves_no_order(separable: tuple) ->
     scale, shift = calibrate(model, before[1000:1500], truth[1000:1500])
     after = differences(model, features)
     assert scale < 0.5 and np.allclose(after, scale * before + shift, atol=1e-3)
-    calibrated, uncalibrated = (figures(scored(truth[1500:], 1 / (1 + np.exp(-d[1500:])))) for d in (after, before))
+    calibrated, uncalibrated = (
+        compute_metrics(scored(truth[1500:], 1 / (1 + np.exp(-d[1500:])))) for d in (after, before)
+    )
     assert list(np.argsort(before, kind="stable")) == list(np.argsort(after, kind="stable"))
     assert calibrated["calibration_error"] < 0.06 < uncalibrated["calibration_error"]
     # What is published is the softmax of both logits.
@@ -136,11 +138,11 @@ def test_the_seed_draws_the_split() -> None:
 
 def test_figures_of_a_small_table() -> None:
     table = scored([True, True, False, False], [0.9, 0.4, 0.6, 0.1])
-    found = figures(table)
+    found = compute_metrics(table)
     assert found["auroc"] == 0.75 and found["accuracy"] == 0.5 and found["number"] == 4
     assert found["sensitivity_at_1_percent_false_positives"] == 0.5
     assert found["calibration_error"] == pytest.approx((0.1 + 0.6 + 0.6 + 0.1) / 4)
-    assert np.isnan(figures(table[:2])["auroc"])
+    assert np.isnan(compute_metrics(table[:2])["auroc"])
 
 
 @pytest.mark.parametrize(("shift", "rows_each"), [(1.0, 1), (1.0, 12), (2.5, 12)])

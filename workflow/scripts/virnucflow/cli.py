@@ -14,12 +14,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
-from typing import BinaryIO, NoReturn, TypeVar
+from typing import TYPE_CHECKING, BinaryIO, NoReturn, TypeVar
 
 from virnucflow import final_error
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 log = logging.getLogger("virnucflow")
-Settings = TypeVar("Settings")  # a dataclass
+Settings = TypeVar("Settings", bound="DataclassInstance")
 
 MOST_LETTERS = 1000  # of a message
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -132,7 +135,7 @@ def argument_parser(description: str | None) -> argparse.ArgumentParser:
     return _Parser(description=description, formatter_class=formatter, allow_abbrev=False)
 
 
-def add_settings(parser: argparse.ArgumentParser, settings: type) -> None:
+def add_settings(parser: argparse.ArgumentParser, settings: "type[DataclassInstance]") -> None:
     """An option for each field of a dataclass whose fields all have defaults."""
     for field in fields(settings):
         option = f"--{field.name.replace('_', '-')}"

@@ -222,13 +222,13 @@ class _TableDigest:
 
     def __init__(self, schema: pa.Schema) -> None:
         self._schema = schema
-        self._hashers = {name: defaultdict(Hasher) for name in schema.names}
+        self._hashers: dict[str, defaultdict[str, Hasher]] = {name: defaultdict(Hasher) for name in schema.names}
 
     def update(self, batch: pa.RecordBatch) -> None:
         """Go on with the next rows. ValueError when a value is missing or not finite."""
         for name, hashers in self._hashers.items():
             for kind, values in _plain_arrays(batch.column(name)):
-                hashers[kind].update(values)
+                hashers[kind].update(values.data)
 
     def of_columns(self) -> dict[str, str]:
         return {

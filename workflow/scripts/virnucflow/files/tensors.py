@@ -115,7 +115,7 @@ class _File:
     def read(self, number: int, rows: np.ndarray) -> None:
         """Read a block into `rows` of its shape; not by mapping, which a file that is cut short meanwhile would end."""
         self._file.seek(self._start + 4 * self.blocks[number].start * self.shape[1])
-        data = memoryview(rows).cast("B")
+        data = rows.data.cast("B")
         if self._file.readinto(data) != len(data) or digest_bytes(data) != self._digests[number]:
             block = self.blocks[number]
             which = f"rows {block.start} to {block.stop - 1}"

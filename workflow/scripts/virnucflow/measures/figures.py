@@ -53,6 +53,7 @@ def draw_reliability(axes: Axes, series: dict[str, pd.DataFrame], title: str | N
         xlim=(0, 1),
         ylim=(0, 1),
     )
-    above = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0, "alignment": "left"}
-    axes.legend(frameon=False, title=title, **above)  # points may be anywhere within
+    axes.legend(  # above the axes: points may be anywhere within
+        frameon=False, title=title, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0, alignment="left"
+    )
     axes.spines[["top", "right"]].set_visible(False)

@@ -41,7 +41,7 @@ class ChunkWriter:
         self._written = 0  # bases of chunks, so far
         self._shard = -1
         self._full = 0.0  # when so many bases are written, the next file begins
-        self._file: BinaryIO | None = None
+        self._file: BinaryIO  # of this shard
 
     def __enter__(self) -> Self:
         self._begin_next()
@@ -80,7 +80,7 @@ class ChunkWriter:
         self._texts, self._held = [], 0
 
     def _end(self) -> None:
-        if self._file:
+        if self._shard >= 0:
             self._flush()
             self._file.close()
             self._outputs[self._shard][1].write_text(f"{self._hasher.hexdigest()}\n", encoding="ascii")

@@ -10,11 +10,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING
 
 from backports import zstd
 
 from virnucflow.cli import InputError
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 BGZF_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
 BUFFER = 1 << 20
@@ -46,7 +49,7 @@ class _HashedFile(io.RawIOBase):
         self._file.close()
         super().close()
 
-    def readinto(self, buffer: memoryview) -> int:
+    def readinto(self, buffer: "WriteableBuffer") -> int:
         number = self._file.readinto(buffer)
         self.sha256.update(memoryview(buffer)[:number])
         self.bytes += number
@@ -56,26 +59,27 @@ class _HashedFile(io.RawIOBase):
 class _Streams(io.RawIOBase):
     """Streams of bzip2 or xz, one after another. The library's own files end silently at a damaged second stream."""
 
-    def __init__(self, file: BinaryIO, new: Callable[[], bz2.BZ2Decompressor | lzma.LZMADecompressor]) -> None:
+    def __init__(self, file: io.BufferedIOBase, new: Callable[[], bz2.BZ2Decompressor | lzma.LZMADecompressor]) -> None:
         self.file, self.new, self.decompressor = file, new, new()
 
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: memoryview) -> int:
+    def readinto(self, buffer: "WriteableBuffer") -> int:
+        room = memoryview(buffer)
         while True:
-            given = b""
+            stored = b""
             if self.decompressor.eof:
-                given = self.decompressor.unused_data.lstrip(b"\0")  # xz may be padded
-                while not given:
+                stored = self.decompressor.unused_data.lstrip(b"\0")  # xz may be padded
+                while not stored:
                     if not (more := self.file.read(BUFFER)):
                         return 0
-                    given = more.lstrip(b"\0")
+                    stored = more.lstrip(b"\0")
                 self.decompressor = self.new()
-            elif self.decompressor.needs_input and not (given := self.file.read(BUFFER)):
+            elif self.decompressor.needs_input and not (stored := self.file.read(BUFFER)):
                 raise EOFError("it ends within a stream")
-            if data := self.decompressor.decompress(given, len(buffer)):
-                buffer[: len(data)] = data
+            if data := self.decompressor.decompress(stored, len(room)):
+                room[: len(data)] = data
                 return len(data)
 
 
@@ -88,7 +92,7 @@ def _check_bgzip(path: Path) -> None:
             raise EOFError("it ends before the block that bgzip writes last")
 
 
-def _decompress(path: Path, file: BinaryIO) -> BinaryIO:
+def _decompress(path: Path, file: io.BufferedIOBase) -> io.BufferedIOBase:
     """The content of a file, of which nothing has been read yet; its first bytes decide how, not its name."""
     with path.open("rb") as again:
         start = again.read(6)
@@ -105,7 +109,7 @@ def _decompress(path: Path, file: BinaryIO) -> BinaryIO:
 
 
 @contextmanager
-def decompressed(path: Path, stored: Stored | None = None) -> Iterator[BinaryIO]:
+def decompressed(path: Path, stored: Stored | None = None) -> Iterator[io.BufferedIOBase]:
     """A file's content, decompressed where it is compressed; when the block ends well, `stored` is filled in.
 
     Raises InputError where a compressed file turns out to be cut or damaged, or needs too much memory.
@@ -114,7 +118,7 @@ def decompressed(path: Path, stored: Stored | None = None) -> Iterator[BinaryIO]
         raw = _HashedFile(path) if stored else path.open("rb", buffering=0)
         with raw, io.BufferedReader(raw, BUFFER) as file, _decompress(path, file) as stream:
             yield stream
-            if stored:
+            if stored and isinstance(raw, _HashedFile):
                 while file.read(BUFFER):  # what lies behind the end of the content
                     pass
                 stored.sha256, stored.bytes = raw.sha256.hexdigest(), raw.bytes

@@ -3,11 +3,12 @@
 A file is read in blocks, and what is long, a record as much as a line, goes by in pieces of at most a block.
 """
 
+import io
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, NoReturn, TextIO
+from typing import NamedTuple, NoReturn, TextIO
 
 from virnucflow.cli import InputError, log
 from virnucflow.sequences.compressed import Stored, decompressed
@@ -73,13 +74,13 @@ def read_fasta_parts(path: Path, check_letters: bool = True, stored: Stored | No
 def by_record(parts: Iterator[Part]) -> Iterator[Streamed]:
     """Records one by one; the letters of one are gone when the next is asked for."""
     heading = next(parts, None)
-    while heading is not None:
-        following = None
+    while isinstance(heading, Heading):
+        following: Heading | None = None
 
         def letters() -> Iterator[bytes]:
             nonlocal following
             for part in parts:
-                if not isinstance(part, bytes):
+                if isinstance(part, Heading):
                     following = part
                     return
                 yield part
@@ -97,7 +98,7 @@ def whole(heading: Heading, letters: Iterator[bytes]) -> Record:
     return Record(heading.name, heading.header, sequence, heading.line, heading.proteins)
 
 
-def blocks(stream: BinaryIO) -> Iterator[bytes]:
+def blocks(stream: io.BufferedIOBase) -> Iterator[bytes]:
     """A file's content in blocks, without byte-order mark and with every line end (LF, CRLF or CR) made LF."""
     block, held = stream.read(BLOCK).removeprefix(BYTE_ORDER_MARK), b""
     while block:
@@ -134,14 +135,14 @@ class _Parser:
                 if self.header is not None:
                     end = block.find(b"\n", at) + 1 or len(block)
                     self.header += block[at:end]
-                    if heading := self._end_header():
+                    if heading := self._end_header(self.header):
                         yield heading
                 else:
                     end = self._end_of_text(block, at)
                     if letters := self._letters(block[at:end]):
                         yield letters
                 at = end
-        if self.header is not None and (heading := self._end_header(file_ends=True)):
+        if self.header is not None and (heading := self._end_header(self.header, file_ends=True)):
             yield heading
 
     def _end_of_text(self, block: bytes, at: int) -> int:
@@ -153,13 +154,13 @@ class _Parser:
             end += 1
         return len(block)
 
-    def _end_header(self, file_ends: bool = False) -> Heading | None:
+    def _end_header(self, header: bytearray, file_ends: bool = False) -> Heading | None:
         """The heading, if all of its line was read."""
-        if len(self.header) > MOST_HEADER:
+        if len(header) > MOST_HEADER:
             self._refuse(f"the header is longer than {MOST_HEADER:,} bytes; shorten it")
-        if not self.header.endswith(b"\n") and not file_ends:
+        if not header.endswith(b"\n") and not file_ends:
             return None
-        heading = self._heading(bytes(self.header))
+        heading = self._heading(bytes(header))
         self.header, self.has_begun = None, True
         self.line += 1
         self.line_is_empty = self.line_is_blank = True

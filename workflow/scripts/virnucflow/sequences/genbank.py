@@ -57,9 +57,8 @@ def read_genbank_parts(
                 told += 1
             if check_letters and (wrong := text.letters.translate(None, NUCLEOTIDES)):
                 text.refuse(f"{parsed.id}: {chr(wrong[0])!r} is not a nucleotide; give DNA or RNA records")
-            yield Heading(
-                parsed.id, f"{parsed.id} {parsed.description}", text.line, _proteins(parsed) if annotation else None
-            )
+            proteins = _proteins(parsed) if annotation else None
+            yield Heading(str(parsed.id), f"{parsed.id} {parsed.description}", text.line, proteins)
             yield bytes(text.letters)
     if told > ODDITIES_TOLD:
         log.warning("%s: %d more records are odd in such ways", path, told - ODDITIES_TOLD)

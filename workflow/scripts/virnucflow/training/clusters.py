@@ -7,7 +7,7 @@ import numpy as np
 from virnucflow.sequences.frames import COMPLEMENT_BIT, OTHER_LETTER
 
 K = 21
-NO_KMER = np.empty(0, dtype=np.uint64)
+NO_KMER, NO_CLUSTER = np.empty(0, dtype=np.uint64), np.empty(0, dtype=np.int64)
 SCALED = 8  # one k-mer in so many is looked at
 SHARE = 0.2  # of the k-mers of the smaller sequence; of a copy with the share i of its letters, i**21 are left
 BLOCK = 1 << 18  # letters at a time, so that what is computed with stays in the cache
@@ -42,38 +42,38 @@ def cluster(sketches: Iterable[np.ndarray]) -> np.ndarray:
     one. A k-mer counts for every cluster that has it.
     """
     sketches = list(sketches)
-    sizes = np.array([len(found) for found in sketches], dtype=np.int64)
+    sizes = np.array([len(kmers) for kmers in sketches], dtype=np.int64)
     kmers = np.unique(np.concatenate([NO_KMER, *sketches]), return_inverse=True)[1]
     room = np.bincount(kmers)  # a k-mer is held by no more clusters than it has sequences
     first, number = np.cumsum(room) - room, np.zeros_like(room)
     holders = np.empty_like(kmers)  # of each k-mer, from its first on: a sequence of each cluster that has it
     parent = np.arange(len(sketches))
 
-    def roots(of: np.ndarray) -> np.ndarray:
-        while (parent[of] != of).any():
-            of = parent[of]
-        return of
+    def roots(members: np.ndarray) -> np.ndarray:
+        while (parent[members] != members).any():
+            members = parent[members]
+        return members
 
-    def places(of: np.ndarray) -> np.ndarray:
+    def places(chosen: np.ndarray) -> np.ndarray:
         """Where in `holders` those of some k-mers are, one k-mer behind the other."""
-        ends = np.cumsum(number[of])
-        return np.arange(ends[-1]) + np.repeat(first[of] - ends + number[of], number[of])
+        ends = np.cumsum(number[chosen])
+        return np.arange(ends[-1]) + np.repeat(first[chosen] - ends + number[chosen], number[chosen])
 
-    kmers_of = np.split(kmers, np.cumsum(sizes)[:-1])
+    own_kmers = np.split(kmers, np.cumsum(sizes)[:-1])
     for i in np.argsort(-sizes, kind="stable"):
-        of, least, joined = kmers_of[i], SHARE * sizes[i], ()
-        if np.count_nonzero(number[of]) >= least > 0:
-            kmer = np.arange(len(of)) * len(parent)  # plus a cluster: the pair of both as one number
-            pairs = np.unique(np.repeat(kmer, number[of]) + roots(holders[places(of)]))
+        own, least, joined = own_kmers[i], SHARE * sizes[i], NO_CLUSTER
+        if np.count_nonzero(number[own]) >= least > 0:
+            kmer = np.arange(len(own)) * len(parent)  # plus a cluster: the pair of both as one number
+            pairs = np.unique(np.repeat(kmer, number[own]) + roots(holders[places(own)]))
             clusters, shared = np.unique(pairs % len(parent), return_counts=True)
             joined = clusters[shared >= least]
         if len(joined):
             parent[[i, *joined]] = joined[0]
             held = pairs - pairs % len(parent) + roots(pairs % len(parent))
             pairs = np.union1d(held, kmer + joined[0])
-            number[of] = np.bincount(pairs // len(parent))
-            holders[places(of)] = pairs % len(parent)
+            number[own] = np.bincount(pairs // len(parent))
+            holders[places(own)] = pairs % len(parent)
         else:
-            holders[first[of] + number[of]] = i
-            number[of] += 1
+            holders[first[own] + number[own]] = i
+            number[own] += 1
     return roots(np.arange(len(sketches)))

@@ -35,7 +35,8 @@ def _read_rows(path: Path) -> pd.DataFrame:
     """The table as it is, its index the line of each row. pandas itself would shift or fill rows of other lengths."""
     rows: dict[int, list[str]] = {}
     with decompressed(path) as stream:
-        reader = csv.reader(io.TextIOWrapper(stream, encoding="utf-8-sig", newline=""), delimiter="\t")
+        lines = io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")  # type: ignore[type-var]
+        reader = csv.reader(lines, delimiter="\t")
         try:
             columns = next(reader, [])
             if not {"sequence_id", "label"} <= set(columns) or len(set(columns)) < len(columns):
