@@ -20,14 +20,12 @@ from shared import add_shapes  # shared.py puts programs and library on the path
 
 from build_untrained_pack import HIDDEN, build_tokenizer
 from virnucflow.encoders import dnabert_s, esm2
-from virnucflow.encoders.load import load_dnabert_s, load_esm2
-from virnucflow.packs.encoders import DNABERT_S, ESM2
+from virnucflow.encoders.load import LOADERS
+from virnucflow.packs.encoders import DNABERT_S, ENCODERS, ESM2
 from virnucflow.packs.pack import DnabertSShape, Esm2Shape, describe, file_sha256, read_model_pack
 from virnucflow.packs.pack_files import ENCODER_FILES
 from virnucflow.packs.weights import save_weights
 from virnucflow.scoring import classifier
-
-ENCODERS = {"esm2": (load_esm2, ESM2.weights), "dnabert_s": (load_dnabert_s, DNABERT_S.weights)}
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -81,7 +79,7 @@ def load(model: Path, encoder: str, attention: str, precision: str, device: torc
     pack = read_model_pack(model)
     torch.zeros(1, device=device)  # starts CUDA
     before, start = own_memory("self"), time.monotonic()
-    held = ENCODERS[encoder][0](pack, attention, "auto", precision, device, 4096)
+    held = LOADERS[encoder](pack, attention, "auto", precision, device, 4096)
     if device.type == "cuda":
         torch.cuda.synchronize()
     print(json.dumps({"seconds": time.monotonic() - start, "before": before, "kernel": held[1]}))
@@ -106,7 +104,7 @@ def report(model: Path, device: str, runs: int) -> None:
     print("\n| | file, GB | SHA-256 alone, s | load, s | own memory, GB |\n| --- | --: | --: | --: | --: |")
     half = "fp16" if device.startswith("cuda") else "fp32"
     for what in (("esm2", "flash", half), ("esm2", "standard", "fp32"), ("dnabert_s", "flash", half)):
-        path = model / ENCODERS[what[0]][1]
+        path = model / ENCODERS[what[0]].weights
         file_sha256(path)  # so that it is in the page cache
         start = time.monotonic()
         file_sha256(path)

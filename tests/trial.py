@@ -14,7 +14,7 @@ from helpers import rehash, run_program
 from safetensors.torch import load_file, save_file
 
 from build_untrained_pack import spread
-from virnucflow.encoders.load import load_dnabert_s, load_esm2
+from virnucflow.encoders.load import LOADERS
 from virnucflow.files.json_files import write_json
 from virnucflow.files.tables import LABELS, VIRUS
 from virnucflow.gate.comparison import compare, distances, stratify
@@ -24,7 +24,6 @@ from virnucflow.scoring.classifier import MLPClassifier, load_classifier, score
 from virnucflow.sequences.frames import stop_free_frames
 
 CHUNK_LENGTH = 300
-LOADERS = {"dnabert_s": load_dnabert_s, "esm2": load_esm2}
 
 
 class Trial(NamedTuple):

@@ -10,17 +10,15 @@ from pathlib import Path
 import torch
 
 from virnucflow.cli import Failure, InputError, argument_parser, log, run
-from virnucflow.devices.precision import PRECISIONS, Liberties, allow, choose_precision
+from virnucflow.devices.choose import prepare_device
+from virnucflow.devices.precision import PRECISIONS, Liberties, choose_precision
 from virnucflow.encoders.attention_kernels import KERNELS
-from virnucflow.encoders.load import load_dnabert_s, load_esm2
-from virnucflow.encoders.program import choose_device
+from virnucflow.encoders.load import LOADERS
 from virnucflow.packs.encoders import ENCODERS, TOKEN_BUDGET
 from virnucflow.packs.pack import ModelPack, read_model_pack
 from virnucflow.packs.pack_files import CLASSIFIER
 from virnucflow.packs.reference import Reference, compare_embedding, compare_scores, load_reference
 from virnucflow.scoring.classifier import load_classifier, score
-
-LOAD = {"dnabert_s": load_dnabert_s, "esm2": load_esm2}
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -42,7 +40,7 @@ def check(
     features, comparisons = [], []
     for name, encoder in ENCODERS.items():
         own = encoder.precision(precision)
-        embed, used = LOAD[name](pack, attention, encoder.kernel(kernel), own, device, TOKEN_BUDGET["standard"])
+        embed, used = LOADERS[name](pack, attention, encoder.kernel(kernel), own, device, TOKEN_BUDGET["standard"])
         features.append(embed(reference.sequences(name)))
         if comparison := compare_embedding(reference, name, features[-1], own):
             comparisons.append((f"{name}, {attention} {own} ({used})", comparison))
@@ -58,10 +56,7 @@ def check(
 
 def main() -> None:
     arguments = parse_arguments()
-    device = choose_device(arguments.device)
-    if arguments.threads:
-        torch.set_num_threads(arguments.threads)
-    allow(Liberties())
+    device = prepare_device(arguments.device, arguments.threads, Liberties())
     pack = read_model_pack(arguments.model)
     if not (reference := load_reference(pack)):
         raise InputError(f"{arguments.model}: the pack has no reference values; make it again to have some")

@@ -3,9 +3,8 @@
 Writes the tensor `embedding`, one float32 row a frame, in the table's order.
 """
 
-from virnucflow.encoders.load import load_dnabert_s
 from virnucflow.encoders.program import embed_program
 from virnucflow.packs.encoders import DNABERT_S
 
 if __name__ == "__main__":
-    embed_program(__doc__, DNABERT_S, load_dnabert_s)
+    embed_program(__doc__, DNABERT_S)

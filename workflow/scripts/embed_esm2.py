@@ -3,9 +3,8 @@
 Writes the tensor `embedding`, one float32 row a frame, in the table's order.
 """
 
-from virnucflow.encoders.load import load_esm2
 from virnucflow.encoders.program import embed_program
 from virnucflow.packs.encoders import ESM2
 
 if __name__ == "__main__":
-    embed_program(__doc__, ESM2, load_esm2)
+    embed_program(__doc__, ESM2)

@@ -11,7 +11,7 @@ import torch
 from virnucflow.cli import Failure
 from virnucflow.encoders.batches import equal_length_batches
 from virnucflow.encoders.packed import ahead, fill_batches
-from virnucflow.encoders.program import embed, embed_once, parse_arguments
+from virnucflow.encoders.program import LOADERS, embed_once, main, parse_arguments
 from virnucflow.files.tables import FRAMES, write_parquet
 from virnucflow.packs.encoders import ESM2
 
@@ -88,10 +88,11 @@ def test_out_of_memory_begins_again_with_half_the_budget(pack, tmp_path, caplog,
     words = ["embed", "--frames", tmp_path / "frames", "--model", pack.directory, "--attention", "standard"]
     words += ["--precision", "fp32", "--device", "cpu", "--embeddings", tmp_path / "out"]
     monkeypatch.setattr("sys.argv", [str(word) for word in words])
+    monkeypatch.setitem(LOADERS, "esm2", load)
     least = 512
-    embed(parse_arguments(""), ESM2, load)
+    main(parse_arguments(""), ESM2)
     assert budgets == [2048, 1024, 512] and (tmp_path / "out").exists()
     assert "beginning again with --token-budget 512" in caplog.text
     least = 0
     with pytest.raises(Failure, match="even with --token-budget 256"):
-        embed(parse_arguments(""), ESM2, load)
+        main(parse_arguments(""), ESM2)

@@ -12,7 +12,7 @@ from helpers import error_line, rehash, run_program
 from virnucflow.cli import Failure, InputError
 from virnucflow.devices.precision import DTYPES
 from virnucflow.encoders import esm2
-from virnucflow.encoders.load import load_dnabert_s, load_esm2
+from virnucflow.encoders.load import LOADERS, load_esm2
 from virnucflow.packs.encoders import ESM2
 from virnucflow.packs.pack import ModelPack, read_model_pack
 from virnucflow.packs.pack_files import REFERENCE
@@ -30,7 +30,6 @@ from virnucflow.packs.weights import load_weights, read_weights
 
 CPU = torch.device("cpu")
 FLOAT = (torch.float32, CPU)
-LOAD = {"dnabert_s": load_dnabert_s, "esm2": load_esm2}
 
 
 @pytest.fixture
@@ -50,10 +49,10 @@ def test_reference_is_read_as_it_was_written(tmp_path: Path, pack: ModelPack) ->
     assert (tmp_path / "x").read_bytes() == (pack.directory / REFERENCE).read_bytes()
 
 
-@pytest.mark.parametrize("encoder", LOAD)
+@pytest.mark.parametrize("encoder", LOADERS)
 @pytest.mark.parametrize(("attention", "precision"), [("standard", "fp32"), ("flash", "fp32"), ("flash", "bf16")])
 def test_encoders_give_the_reference(encoder: str, attention: str, precision: str, pack: ModelPack) -> None:
-    embed, _ = LOAD[encoder](pack, attention, "auto", precision, CPU, 2048)
+    embed, _ = LOADERS[encoder](pack, attention, "auto", precision, CPU, 2048)
     reference = load_reference(pack)
     comparison = compare_embedding(reference, encoder, embed(reference.sequences(encoder)), precision)
     assert comparison.passed

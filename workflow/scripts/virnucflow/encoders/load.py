@@ -63,3 +63,6 @@ def load_dnabert_s(
     from virnucflow.encoders import dnabert_s_packed  # needs Triton, which PyTorch has for GPUs alone
 
     return lambda sequences: dnabert_s_packed.embed_dnabert_s(model, kernel, tokenizer, sequences, token_budget), kernel
+
+
+LOADERS = {DNABERT_S.name: load_dnabert_s, ESM2.name: load_esm2}

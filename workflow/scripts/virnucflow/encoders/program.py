@@ -1,19 +1,18 @@
 """The body of the two embed programs: one row of an embedding for each row of a frames table."""
 
 import argparse
-import ctypes
-import os
-from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
 from virnucflow import __version__
 from virnucflow.cli import Failure, InputError, argument_parser, log, run, staged
-from virnucflow.devices.gpu_lease import lease_gpu
-from virnucflow.devices.precision import PRECISIONS, Liberties, allow, choose_precision
+from virnucflow.devices.choose import prepare_device
+from virnucflow.devices.precision import PRECISIONS, Liberties, choose_precision
 from virnucflow.encoders.attention_kernels import KERNELS
-from virnucflow.encoders.load import Embed
+from virnucflow.encoders.load import LOADERS, Embed
 from virnucflow.files.tables import FRAMES, digest, read_parquet
 from virnucflow.files.tensors import save_rows
 from virnucflow.packs.encoders import TOKEN_BUDGET, Encoder
@@ -22,15 +21,34 @@ from virnucflow.packs.reference import check_encoder
 
 CPU_TOKEN_BUDGET = 1024  # of flash: what stays in a processor's caches
 LEAST_TOKEN_BUDGET = 256  # out of memory below this is given up
-MMAP_THRESHOLD, TRIM_THRESHOLD = (-3, 1 << 25), (-1, (1 << 31) - 1)  # of glibc's mallopt, and their largest values
-
-# (pack, attention, kernel, precision, device, token budget) -> (N sequences -> (N, width) float32 on the CPU), kernel
-Load = Callable[[ModelPack, str, str, str, torch.device, int], tuple[Embed, str]]
 
 
-def embed_program(description: str, encoder: Encoder, load: Load) -> None:
+@dataclass(frozen=True)
+class Plan:
+    """What computes the embeddings, and how."""
+
+    encoder: Encoder
+    pack: ModelPack
+    attention: str  # flash or standard
+    kernel: str  # as asked for; what `auto` becomes is known when the encoder is loaded
+    precision: str
+    liberties: Liberties
+    device: torch.device
+    token_budget: int  # tokens in one batch
+    check_model: bool  # whether the encoder must first give the pack's reference values
+
+
+class Frames(NamedTuple):
+    """The rows of a frames table: their names, and the sequences of the kind that the encoder takes."""
+
+    path: Path
+    names: list[str]
+    sequences: list[str]
+
+
+def embed_program(description: str, encoder: Encoder) -> None:
     """Run a program that embeds one column of a frames table with one encoder of a model pack."""
-    run(lambda: embed(parse_arguments(description), encoder, load))
+    run(lambda: main(parse_arguments(description), encoder))
 
 
 def parse_arguments(description: str) -> argparse.Namespace:
@@ -67,67 +85,78 @@ def parse_arguments(description: str) -> argparse.Namespace:
     return parser.parse_args()
 
 
-def embed(arguments: argparse.Namespace, encoder: Encoder, load: Load) -> None:
+def main(arguments: argparse.Namespace, encoder: Encoder) -> None:
+    """Embed the frames that the arguments name, and write the embeddings."""
+    plan = choose(arguments, encoder)
+    frames = read_frames(arguments.frames, encoder)
+    how = f"{encoder.name}, attention {plan.attention}, {plan.precision} on {plan.device}"
+    log.info("%d frames, %s", len(frames.names), how)
+    embedding, kernel = embed(plan, frames)
+    write(embedding, kernel, plan, frames, arguments.embeddings)
+
+
+def choose(arguments: argparse.Namespace, encoder: Encoder) -> Plan:
+    """The plan for what the arguments ask; this process is set for it. Raises InputError and Failure."""
     attention = arguments.attention
     if arguments.allow and attention != "standard":
         raise InputError(f"--allow {' '.join(arguments.allow)}: is for --attention standard; leave it out")
     token_budget = TOKEN_BUDGET[attention] if arguments.token_budget is None else arguments.token_budget
     if token_budget < 1:
         raise InputError(f"--token-budget {token_budget}: give a positive number")
-    device = choose_device(arguments.device)
-    if arguments.threads:
-        torch.set_num_threads(arguments.threads)
     liberties = Liberties(**dict.fromkeys(arguments.allow, True))
-    allow(liberties)
-    if device.type == "cpu":
-        keep_freed_memory()
-        if attention == "flash":
-            token_budget = min(token_budget, CPU_TOKEN_BUDGET)
-    precision = choose_precision(arguments.precision, attention, device)
-    pack = read_model_pack(arguments.model, arguments.chunk_length)
-    frames = read_parquet(arguments.frames, FRAMES)
-    names = frames["name"].to_pylist()
-    log.info("%d frames, %s, attention %s, %s on %s", len(names), encoder.name, attention, precision, device)
-    sequences = frames[encoder.column].to_pylist()
+    device = prepare_device(arguments.device, arguments.threads, liberties)
+    if device.type == "cpu" and attention == "flash":
+        token_budget = min(token_budget, CPU_TOKEN_BUDGET)
+    return Plan(
+        encoder=encoder,
+        precision=choose_precision(arguments.precision, attention, device),
+        pack=read_model_pack(arguments.model, arguments.chunk_length),
+        attention=attention,
+        kernel=arguments.attention_kernel,
+        liberties=liberties,
+        device=device,
+        token_budget=token_budget,
+        check_model=bool(arguments.check_model),
+    )
+
+
+def read_frames(path: Path, encoder: Encoder) -> Frames:
+    """The frames of a table of translate_frames.py. Raises InputError."""
+    table = read_parquet(path, FRAMES)
+    return Frames(path, table["name"].to_pylist(), table[encoder.column].to_pylist())
+
+
+def embed(plan: Plan, frames: Frames) -> tuple[torch.Tensor, str]:
+    """(frames, width) float32 embeddings on the CPU, and the name of the attention kernel.
+
+    Out of memory begins again with half the tokens in a batch. Packed batches have then halved themselves already, and
+    gone on where they were. Raises Failure when the encoder is not the pack's, or memory is not enough for any batch.
+    """
     while True:
         try:
-            run_encoder, kernel = load(pack, attention, arguments.attention_kernel, precision, device, token_budget)
-            if arguments.check_model:
-                check_encoder(pack, encoder.name, run_encoder, precision)
-            embedding = embed_once(run_encoder, sequences) if attention == "flash" else run_encoder(sequences)
-            break
-        except torch.OutOfMemoryError:  # packed batches have halved themselves already, and gone on where they were
-            if token_budget < 2 * LEAST_TOKEN_BUDGET:
+            return _embed(plan, frames.sequences)
+        except torch.OutOfMemoryError:
+            if plan.token_budget < 2 * LEAST_TOKEN_BUDGET:
                 raise Failure(
-                    f"{arguments.frames}: out of GPU memory even with --token-budget {token_budget}; give a GPU with "
+                    f"{frames.path}: out of GPU memory even with --token-budget {plan.token_budget}; give a GPU with "
                     "more memory"
                 ) from None
-        run_encoder, token_budget = None, token_budget // 2
+        plan = replace(plan, token_budget=plan.token_budget // 2)
         torch.cuda.empty_cache()
-        log.warning("out of GPU memory: beginning again with --token-budget %d", token_budget)
-    if not (finite := embedding.isfinite().all(1)).all():
-        frame = names[int(finite.int().argmin())]
-        raise Failure(f"{arguments.frames}: the embedding of frame {frame!r} is not finite; try --precision fp32")
-    metadata = {
-        "encoder": encoder.name,
-        "model": pack.name,
-        "trained": str(pack.trained).lower(),
-        **{name: pack.sha256[file] for name, file in encoder.files.items()},
-        "attention": attention,
-        "kernel": kernel,
-        "precision": precision,
-        "allowed": str(liberties),
-        "names_sha256": digest(names),
-        "virnucflow": __version__,
-        "torch": torch.__version__,
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-    }
-    with staged(arguments.embeddings) as (partial,):
-        save_rows(embedding.numpy(), "embedding", partial, metadata)
+        log.warning("out of GPU memory: beginning again with --token-budget %d", plan.token_budget)
+
+
+def _embed(plan: Plan, sequences: list[str]) -> tuple[torch.Tensor, str]:
+    run_encoder, kernel = LOADERS[plan.encoder.name](
+        plan.pack, plan.attention, plan.kernel, plan.precision, plan.device, plan.token_budget
+    )
+    if plan.check_model:
+        check_encoder(plan.pack, plan.encoder.name, run_encoder, plan.precision)
+    return embed_once(run_encoder, sequences) if plan.attention == "flash" else run_encoder(sequences), kernel
 
 
 def embed_once(run_encoder: Embed, sequences: list[str]) -> torch.Tensor:
-    """Embed each distinct sequence once; equal frames have equal rows."""
+    """(sequences, width): each distinct sequence is embedded once, and equal sequences have equal rows."""
     number = {sequence: row for row, sequence in enumerate(dict.fromkeys(sequences))}
     distinct = run_encoder(list(number))
     if len(number) == len(sequences):
@@ -135,35 +164,24 @@ def embed_once(run_encoder: Embed, sequences: list[str]) -> torch.Tensor:
     return distinct[[number[sequence] for sequence in sequences]]
 
 
-def keep_freed_memory() -> None:
-    """Have glibc keep what is freed: to give it back and ask for it anew took a quarter of ESM-2's time on a CPU."""
-    if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
-        mallopt(*MMAP_THRESHOLD)
-        mallopt(*TRIM_THRESHOLD)
-
-
-def choose_device(name: str) -> torch.device:
-    """The device to compute on, a GPU leased from the other jobs of this machine; to be called before CUDA is touched.
-
-    `auto` never goes to the CPU on a machine that was given a GPU which does not work; `cuda:N` takes no lease.
-    """
-    if name in ("auto", "cuda"):
-        lease_gpu()
-    if name != "auto":
-        try:
-            device = torch.device(name)
-        except RuntimeError:
-            raise InputError(f"--device {name}: unknown; give auto, cpu, cuda or cuda:N") from None
-        if device.type not in ("cpu", "cuda"):
-            raise InputError(f"--device {name}: unknown; give auto, cpu, cuda or cuda:N")
-        if device.type == "cuda" and not torch.cuda.is_available():
-            raise Failure(f"--device {name}: this PyTorch ({torch.__version__}) sees no GPU here; choose cpu or auto")
-        return device
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    if (given := os.environ.get("CUDA_VISIBLE_DEVICES", "")) not in ("", "-1", "NoDevFiles"):  # ways to say: none
-        raise Failure(
-            f"--device auto: this job was given GPU {given} (CUDA_VISIBLE_DEVICES), but PyTorch {torch.__version__} "
-            "cannot use it; repair driver or installation, or choose --device cpu"
-        )
-    return torch.device("cpu")
+def write(embedding: torch.Tensor, kernel: str, plan: Plan, frames: Frames, path: Path) -> None:
+    """Write (frames, width) embeddings with what made them. Raises Failure when a value is not finite."""
+    if not (finite := embedding.isfinite().all(1)).all():
+        frame = frames.names[int(finite.int().argmin())]
+        raise Failure(f"{frames.path}: the embedding of frame {frame!r} is not finite; try --precision fp32")
+    metadata = {
+        "encoder": plan.encoder.name,
+        "model": plan.pack.name,
+        "trained": str(plan.pack.trained).lower(),
+        **{key: plan.pack.sha256[file] for key, file in plan.encoder.files.items()},
+        "attention": plan.attention,
+        "kernel": kernel,
+        "precision": plan.precision,
+        "allowed": str(plan.liberties),
+        "names_sha256": digest(frames.names),
+        "virnucflow": __version__,
+        "torch": torch.__version__,
+        "device": torch.cuda.get_device_name(plan.device) if plan.device.type == "cuda" else "cpu",
+    }
+    with staged(path) as (partial,):
+        save_rows(embedding.numpy(), "embedding", partial, metadata)
