@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from helpers import REPOSITORY, planned_jobs, snakemake, tree, write_fasta
 
-from planning.host import Needs, needs
+from planning.host import needs
+from planning.sources import Needs
 
 SHEET = "sample\tfasta\tlabels\n"
 

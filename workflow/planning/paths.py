@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 
@@ -15,6 +16,11 @@ def plain(path: str) -> str:
 def argument(path: str) -> str:
     """A path as it is given to a program, which takes what begins with a hyphen for an option."""
     return f"./{path}" if path.startswith("-") else path
+
+
+def arguments(paths: Iterable[str]) -> list[str]:
+    """Paths as a parameter of a rule, to be given by a function: what a function returns, Snakemake does not format."""
+    return list(map(argument, paths))
 
 
 def identity(path: str) -> object:

@@ -29,7 +29,7 @@ def embed_runtime(attention: str, attempt: int) -> int:
 
 def token_budget(attention: str, attempt: int) -> int:
     """Tokens in one batch; those of flash are halved with each attempt, in case a GPU ran out of memory."""
-    return TOKEN_BUDGET[attention] // 2 ** (attempt - 1 if attention == "flash" else 0)
+    return TOKEN_BUDGET[attention] >> (attempt - 1 if attention == "flash" else 0)
 
 
 def embed_threads(cores: int, gpus: int) -> int:

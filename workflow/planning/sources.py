@@ -4,29 +4,69 @@ Snakemake takes a target that is there for a source file when it cannot plan the
 run whose input has gone would leave the results of an earlier input in place and say that there is nothing to be done.
 """
 
+import json
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from enum import IntEnum
 from pathlib import Path
+from typing import Any
 
 import yaml
 
-from planning.messages import named, nearest
+from check_setup import check_pack
+from planning.messages import PlanningError, named, nearest
 from planning.paths import hint
 from planning.samples import InputFile, Sample
+from planning.settings import UNTRAINED
+from planning.shards import shards_of_run
+from virnucflow.packs.pack_files import CLASSIFIER
 
 BUILT_IN = "lite"  # the pack that comes with the workflow
 MOST_CATALOGUE = 1 << 18  # bytes
 
 
-def missing_inputs(samples: Iterable[Sample], made: Callable[[str], bool]) -> list[str]:
-    """A line for each file of the sheet that is not there, or not to be read; `made` says what a rule will make."""
-    problems = (_problem(file, made) for sample in samples for file in sample.files)
+class Needs(IntEnum):
+    """How much of what comes from outside must be there; each has what the ones before it have."""
+
+    NOTHING = 0
+    CATALOGUE = 1
+    PACK = 2
+    SAMPLES = 3
+    CLASSIFIER = 4  # in the pack
+
+
+def missing_sources(
+    needs: Needs,
+    config: Mapping[str, Any],
+    catalogue: str,
+    samples: Mapping[str, Sample],
+    is_made: Callable[[str], bool],
+) -> list[str]:
+    """One line for each thing that is not there, or not whole; `is_made` says which files a rule will make."""
+    problems, model = [], config["model_pack"]
+    if needs >= Needs.CATALOGUE:
+        problems += missing_catalogue(catalogue)
+    if needs >= Needs.PACK and model != UNTRAINED:
+        problems += (
+            missing_pack(model, catalogue)
+            or check_pack(Path(model), config["chunk_length"])[0]
+            or (missing_classifier(model) if needs >= Needs.CLASSIFIER else [])
+        )
+    if needs >= Needs.SAMPLES:
+        problems += missing_run(config["reference_run"])
+        problems += missing_inputs(samples.values(), is_made)
+    return problems
+
+
+def missing_inputs(samples: Iterable[Sample], is_made: Callable[[str], bool]) -> list[str]:
+    """A line for each file of the sheet that is not there, or not to be read."""
+    problems = (_problem(file, is_made) for sample in samples for file in sample.files)
     return list(filter(None, problems))
 
 
-def _problem(file: InputFile, made: Callable[[str], bool]) -> str:
-    wrong = problem_of_file(file.path)
-    return f"{file.place}: {file.column}: {wrong}" if wrong and not made(file.path) else ""
+def _problem(file: InputFile, is_made: Callable[[str], bool]) -> str:
+    problem = problem_of_file(file.path)
+    return f"{file.place}: {file.column}: {problem}" if problem and not is_made(file.path) else ""
 
 
 def problem_of_file(path: str) -> str:
@@ -44,6 +84,35 @@ def problem_of_file(path: str) -> str:
     return "" if stat.S_ISREG(mode) else f"{named(path)} is no regular file, and it is read twice; give a file"
 
 
+def stamps(paths: Iterable[str]) -> list[tuple[int, int]]:
+    """Bytes and seconds of the last change of those files that are there.
+
+    As a parameter of a rule they tell of an older file in the place of a newer one, which Snakemake overlooks.
+    """
+    status = [Path(path).stat() for path in paths if Path(path).exists()]
+    return [(one.st_size, int(one.st_mtime)) for one in status]
+
+
+def pack_directory(model: str, built_in: Path) -> str:
+    """The directory of a pack that is given by its path, or by its name among the workflow's own or below models/."""
+    if Path(model).name != model or Path(model).is_dir():
+        return model
+    own = built_in / model
+    return str(own) if own.is_dir() else f"models/{model}"
+
+
+def read_pack_sha256(model: str) -> dict[str, str]:
+    """What pack.json states of each file of a pack.
+
+    Nothing of the untrained pack, which may be built anew, nor of one that is not there, which fetch_models makes.
+    """
+    try:
+        sha256 = json.loads(Path(model, "pack.json").read_text(encoding="utf-8"))["sha256"]
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return {}
+    return sha256 if model != UNTRAINED and isinstance(sha256, dict) else {}
+
+
 def missing_pack(model: str, catalogue: str) -> list[str]:
     """Why there is no model pack at a path, in a line; the catalogue's packs are those that fetch_models makes."""
     if (Path(model) / "pack.json").is_file():
@@ -58,6 +127,13 @@ def missing_pack(model: str, catalogue: str) -> list[str]:
     return [f"{problem}; give the directory or the name of a model pack ({nearest(name, [BUILT_IN, *published])})"]
 
 
+def missing_classifier(model: str) -> list[str]:
+    """That a pack is of encoders alone, on which `train` makes a classifier; in a line."""
+    if CLASSIFIER in read_pack_sha256(model):
+        return []
+    return [f"model_pack: {named(model)} has no classifier; train one on it (snakemake train), or give another pack"]
+
+
 def _packs(catalogue: str) -> list[str]:
     """The names in a catalogue; none where it cannot be read, which fetch_models tells."""
     try:
@@ -70,8 +146,8 @@ def _packs(catalogue: str) -> list[str]:
 
 
 def missing_catalogue(catalogue: str) -> list[str]:
-    wrong = problem_of_file(catalogue)
-    return [f"catalogue: {wrong}"] if wrong else []
+    problem = problem_of_file(catalogue)
+    return [f"catalogue: {problem}"] if problem else []
 
 
 def missing_records(samples: Iterable[str], folder: Path = Path()) -> list[str]:
@@ -82,12 +158,12 @@ def missing_records(samples: Iterable[str], folder: Path = Path()) -> list[str]:
     """
     records = folder / ".snakemake"
     kept = (path for name in ("metadata", "incomplete") for path in (records / name).glob("*"))
-    made = (
+    outputs = (
         folder / path
         for sample in samples
         for path in (f"results/{sample}/run.json", f"work/{sample}/sequences.parquet")
     )
-    there = next(filter(Path.exists, made), None)
+    there = next(filter(Path.exists, outputs), None)
     if not there or (records / "metadata.db").exists() or any(True for _ in kept):
         return []
     return [
@@ -102,3 +178,17 @@ def missing_run(reference_run: str) -> list[str]:
     if not reference_run or Path(reference_run).is_dir():
         return []
     return [f"reference_run: {named(reference_run)} is no directory; {hint(reference_run)}"]
+
+
+def files_of_run(reference_run: str, pattern: str, sample: str) -> list[str]:
+    """The files of a sample of the run with which `compare` compares, by a pattern with {sample} and {shard}.
+
+    That run's shards may be others than this one's. PlanningError where it is not set, or has not all of them.
+    """
+    if not reference_run:
+        raise PlanningError("reference_run: not set; give the working directory of a run of the same samples by flash")
+    run = Path(reference_run)
+    names = [pattern.format(sample=sample, shard=shard) for shard in shards_of_run(run, sample)]
+    if missing := [name for name in names if not (run / name).exists()]:
+        raise PlanningError(f"reference_run: {named(run)}: no {missing[0]}; run its samples by flash first")
+    return [str(run / name) for name in names]

@@ -4,8 +4,8 @@
 
 rule sample_frames:
     input:
-        frames=of_all_shards("work/{sample}/frames/{shard}.parquet"),
-        scores=of_all_shards("work/{sample}/scores/flash/{shard}.parquet"),
+        frames=get_files_of_shards("work/{sample}/frames/{shard}.parquet"),
+        scores=get_files_of_shards("work/{sample}/scores/flash/{shard}.parquet"),
     output:
         sampled_frames=f"work/{{sample}}/frames/{SAMPLED}.parquet",
         sample="work/{sample}/divergence/sample.parquet",
@@ -35,12 +35,12 @@ rule sample_frames:
 rule compare_attention:
     input:
         sample="work/{sample}/divergence/sample.parquet",
-        fast_features=of_all_shards("work/{sample}/features/flash/{shard}.safetensors"),
-        fast_scores=of_all_shards("work/{sample}/scores/flash/{shard}.parquet"),
+        fast_features=get_files_of_shards("work/{sample}/features/flash/{shard}.safetensors"),
+        fast_scores=get_files_of_shards("work/{sample}/scores/flash/{shard}.parquet"),
         reference_features=[f"work/{{sample}}/features/standard/{SAMPLED}.safetensors"],
         reference_scores=[f"work/{{sample}}/scores/standard/{SAMPLED}.parquet"],
-        labels=lambda wildcards: inputs(SAMPLES[wildcards.sample].labels),
-        pack=of_pack("pack.json"),
+        labels=get_labels,
+        pack=pack_file("pack.json"),
     output:
         divergence="work/{sample}/divergence/divergence.json",
         compared_frames="work/{sample}/divergence/frames.tsv",
@@ -57,7 +57,7 @@ rule compare_attention:
     params:
         program=program("compare_attention"),
         code=code("compare_attention"),
-        model=model_argument,
+        model=get_pack_argument,
         labels=lambda wildcards: arguments(SAMPLES[wildcards.sample].labels),
         reference_features=lambda wildcards, input: input.reference_features,
         reference_scores=lambda wildcards, input: input.reference_scores,
@@ -138,16 +138,16 @@ rule validate:
 use rule compare_attention as compare_runs with:
     input:
         sample="work/{sample}/divergence/sample.parquet",
-        fast_features=of_all_shards("work/{sample}/features/flash/{shard}.safetensors"),
-        fast_scores=of_all_shards("work/{sample}/scores/flash/{shard}.parquet"),
+        fast_features=get_files_of_shards("work/{sample}/features/flash/{shard}.safetensors"),
+        fast_scores=get_files_of_shards("work/{sample}/scores/flash/{shard}.parquet"),
         reference_features=lambda wildcards: inputs(
-            of_reference_run("work/{sample}/features/flash/{shard}.safetensors")(wildcards)
+            get_files_of_run("work/{sample}/features/flash/{shard}.safetensors")(wildcards)
         ),
         reference_scores=lambda wildcards: inputs(
-            of_reference_run("work/{sample}/scores/flash/{shard}.parquet")(wildcards)
+            get_files_of_run("work/{sample}/scores/flash/{shard}.parquet")(wildcards)
         ),
-        labels=lambda wildcards: inputs(SAMPLES[wildcards.sample].labels),
-        pack=of_pack("pack.json"),
+        labels=get_labels,
+        pack=pack_file("pack.json"),
     output:
         divergence="results/{sample}/comparison.json",
         compared_frames="results/{sample}/comparison.tsv",
@@ -158,10 +158,10 @@ use rule compare_attention as compare_runs with:
         program=program("compare_attention"),
         code=code("compare_attention"),
         reference_features=lambda wildcards: arguments(
-            of_reference_run("work/{sample}/features/flash/{shard}.safetensors")(wildcards)
+            get_files_of_run("work/{sample}/features/flash/{shard}.safetensors")(wildcards)
         ),
         reference_scores=lambda wildcards: arguments(
-            of_reference_run("work/{sample}/scores/flash/{shard}.parquet")(wildcards)
+            get_files_of_run("work/{sample}/scores/flash/{shard}.parquet")(wildcards)
         ),
     message:
         "Compare this run of {wildcards.sample} with that in {config[reference_run]}"

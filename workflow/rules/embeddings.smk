@@ -4,9 +4,9 @@
 rule embed_dnabert_s:
     input:
         frames="work/{sample}/frames/{shard}.parquet",
-        pack=of_pack("pack.json"),
-        weights=of_pack("dnabert_s.safetensors"),
-        tokenizer=of_pack("tokenizer.json"),
+        pack=pack_file("pack.json"),
+        weights=pack_file("dnabert_s.safetensors"),
+        tokenizer=pack_file("tokenizer.json"),
     output:
         embeddings="work/{sample}/embeddings/{attention}/dnabert_s/{shard}.safetensors",
     log:
@@ -26,8 +26,8 @@ rule embed_dnabert_s:
     params:
         program=program("embed_dnabert_s"),
         code=code("embed_dnabert_s"),
-        model=model_argument,
-        options=embed_options("dnabert_s"),
+        model=get_pack_argument,
+        options=get_embed_options("dnabert_s"),
         sha256=pack_sha256("dnabert_s.safetensors", "tokenizer.json"),
     message:
         "Embed the nucleotides of shard {wildcards.shard} of {wildcards.sample} ({wildcards.attention})"
@@ -42,8 +42,8 @@ rule embed_dnabert_s:
 use rule embed_dnabert_s as embed_esm2 with:
     input:
         frames="work/{sample}/frames/{shard}.parquet",
-        pack=of_pack("pack.json"),
-        weights=of_pack("esm2.safetensors"),
+        pack=pack_file("pack.json"),
+        weights=pack_file("esm2.safetensors"),
     output:
         embeddings="work/{sample}/embeddings/{attention}/esm2/{shard}.safetensors",
     log:
@@ -55,7 +55,7 @@ use rule embed_dnabert_s as embed_esm2 with:
     params:
         program=program("embed_esm2"),
         code=code("embed_esm2"),
-        options=embed_options("esm2"),
+        options=get_embed_options("esm2"),
         sha256=pack_sha256("esm2.safetensors"),
     message:
         "Embed the proteins of shard {wildcards.shard} of {wildcards.sample} ({wildcards.attention})"

@@ -60,10 +60,10 @@ rule fetch_models:
 
 rule check_models:
     input:
-        pack=of_pack("pack.json"),
-        esm2=of_pack("esm2.safetensors"),
-        dnabert_s=of_pack("dnabert_s.safetensors"),
-        tokenizer=of_pack("tokenizer.json"),
+        pack=pack_file("pack.json"),
+        esm2=pack_file("esm2.safetensors"),
+        dnabert_s=pack_file("dnabert_s.safetensors"),
+        tokenizer=pack_file("tokenizer.json"),
     log:
         "logs/check_models.log",
     retries: 0
@@ -77,7 +77,7 @@ rule check_models:
     params:
         program=program("check_models"),
         code=code("check_models"),
-        model=model_argument,
+        model=get_pack_argument,
         precision=config["precision"]["flash"],
         kernel=config["attention_kernel"],
         device=config["device"],

@@ -5,8 +5,8 @@ rule predict:
     input:
         frames="work/{sample}/frames/{shard}.parquet",
         features="work/{sample}/features/{attention}/{shard}.safetensors",
-        pack=of_pack("pack.json"),
-        classifier=of_pack("classifier.safetensors"),
+        pack=pack_file("pack.json"),
+        classifier=pack_file("classifier.safetensors"),
     output:
         scores="work/{sample}/scores/{attention}/{shard}.parquet",
     log:
@@ -21,7 +21,7 @@ rule predict:
     params:
         program=program("predict"),
         code=code("predict"),
-        model=model_argument,
+        model=get_pack_argument,
         chunk_length=config["chunk_length"],
         sha256=pack_sha256("classifier.safetensors"),
     message:
@@ -34,10 +34,10 @@ rule predict:
 
 rule write_results:
     input:
-        scores=scores,
-        gate=lambda wildcards: "work/{sample}/divergence/gate.json" if gated(wildcards.sample) else [],
+        scores=get_scores,
+        gate=get_gate,
         sequences="work/{sample}/sequences.parquet",
-        fasta=lambda wildcards: inputs(SAMPLES[wildcards.sample].fasta),
+        fasta=get_fasta,
     output:
         predictions="results/{sample}/prediction_results.txt",
         consensus="results/{sample}/prediction_results_highestscore.csv",
@@ -55,18 +55,18 @@ rule write_results:
         mem_mb=results_memory,
         runtime=reading_runtime,
         # What run.json notes and is no reason to write the results again.
-        started=lambda wildcards, input: started(input.sequences),
-        commit=lambda wildcards: commit(),
+        started=get_start,
+        commit=lambda wildcards: provenance.commit(host.ROOT),
         snakemake=snakemake_version,
-        image=lambda wildcards: image() if CONTAINED else "",
-        image_sha256=lambda wildcards: image_sha256(),
+        image=lambda wildcards: IMAGE if CONTAINED else "",
+        image_sha256=get_image_sha256,
     params:
         program=program("write_results"),
         code=code("write_results"),
         fasta=lambda wildcards: arguments(SAMPLES[wildcards.sample].fasta),
         chunk_length=config["chunk_length"],
         min_residues=config["min_residues"],
-        settings=lambda wildcards: settings_of_results(wildcards.sample),
+        settings=get_settings,
     message:
         "Write the results of {wildcards.sample}"
     shell:

@@ -3,7 +3,7 @@
 
 rule split_fasta:
     input:
-        fasta=lambda wildcards: inputs(SAMPLES[wildcards.sample].fasta),
+        fasta=get_fasta,
     output:
         # A directory, because the number of shards differs between samples; with the digest of each file of chunks.
         chunks=directory("work/{sample}/chunks"),

@@ -45,7 +45,7 @@ rule cluster_sequences:
 # For training: train_on: annotated.
 rule list_proteins:
     input:
-        fasta=lambda wildcards: inputs(SAMPLES[wildcards.sample].fasta),
+        fasta=get_fasta,
         sequences="work/{sample}/sequences.parquet",
     output:
         proteins="work/{sample}/proteins.parquet",
@@ -83,10 +83,10 @@ rule train_classifier:
             if config["training"]["train_on"] == "annotated"
         ],
         clusters="work/clusters.parquet" if LABELLED and config["training"]["split_by"] == "cluster" else [],
-        pack=of_pack("pack.json"),
-        esm2=of_pack("esm2.safetensors"),
-        dnabert_s=of_pack("dnabert_s.safetensors"),
-        tokenizer=of_pack("tokenizer.json"),
+        pack=pack_file("pack.json"),
+        esm2=pack_file("esm2.safetensors"),
+        dnabert_s=pack_file("dnabert_s.safetensors"),
+        tokenizer=pack_file("tokenizer.json"),
     output:
         multiext(
             f"{config['training']['trained_pack']}/",
@@ -116,7 +116,7 @@ rule train_classifier:
     params:
         program=program("train_classifier"),
         code=code("train_classifier"),
-        model=model_argument,
+        model=get_pack_argument,
         labels=lambda wildcards: arguments(one["labels"] for one in LABELLED),
         trained_model=lambda wildcards, output: argument(os.path.dirname(output[0])),
         name=os.path.basename(config["training"]["trained_pack"]),

@@ -1,0 +1,106 @@
+# What rules take: their input files and parameters, mostly as functions of a job's wildcards.
+
+from functools import cache
+
+from planning.attention import decided_attention, embed_options
+from planning.code import digest_of_code
+from planning.host import inputs
+from planning.paths import argument, arguments
+from planning.settings import UNTRAINED, options
+from planning.shards import estimated_bases, number_of_shards, shard_names
+from planning.sources import files_of_run, stamps
+
+
+def attention(sample):
+    """The environment variable wins over the sample sheet, which wins over the config."""
+    return FORCED_ATTENTION or SAMPLES[sample].attention or config["attention"]
+
+
+def is_gated(sample):
+    """Whether the sample's results are published only after both attentions were compared."""
+    return attention(sample) == "flash" and config["gate"]["frames"] > 0
+
+
+def gated_samples():
+    """What the targets `validate` and `compare` are about."""
+    if samples := list(filter(is_gated, SAMPLES)):
+        return samples
+    raise host.Refused("nothing to compare; set attention: flash and gate: frames, for example to 1000")
+
+
+@cache
+def shards(sample):
+    """The names of a sample's shards, so that the whole DAG is known at the start."""
+    return shard_names(number_of_shards(SAMPLES[sample].fasta, config["shards"], config["shard_megabases"]))
+
+
+def program(name):
+    """The path of a program, as a parameter. Where it lies is no reason to compute again: Snakemake does not compare a
+    parameter that is computed from `output`."""
+    return lambda wildcards, output: host.portable(host.SCRIPTS / f"{name}.py")
+
+
+def code(name):
+    """What a program does, as a parameter: a change of the code that it runs is a reason to compute again."""
+    return lambda wildcards: digest_of_code(host.SCRIPTS / f"{name}.py", host.LIBRARY)
+
+
+def pack_file(name):
+    """A file of the model pack, as an input; only the untrained pack is built without being asked for.
+
+    Of a pack that is there, the SHA-256 in pack.json says what a file is (`pack_sha256`), and every program that reads it
+    holds it to that. Its time, which a copy changes, is no reason to compute again: ancient().
+    """
+    path = f"{config['model_pack']}/{name}"
+    return path if config["model_pack"] == UNTRAINED else next(map(ancient, inputs([path])), [])
+
+
+def pack_sha256(*names):
+    """The SHA-256 of files of the model pack, as a parameter. That of the untrained pack is known when it is built."""
+    return [PACK_SHA256.get(name, "") for name in names]
+
+
+def get_pack_argument(wildcards, input):
+    """The directory of the model pack, as programs take it; where a rule builds it, below a module's prefix."""
+    return argument(os.path.dirname(input.pack) if config["model_pack"] == UNTRAINED else config["model_pack"])
+
+
+def get_fasta(wildcards):
+    return inputs(SAMPLES[wildcards.sample].fasta)
+
+
+def get_labels(wildcards):
+    return inputs(SAMPLES[wildcards.sample].labels)
+
+
+def get_files_of_shards(pattern):
+    """A function that gives the files of a sample's shards, in order."""
+    return lambda wildcards: expand(pattern, sample=wildcards.sample, shard=shards(wildcards.sample))
+
+
+def get_files_of_run(pattern):
+    """A function that gives the files of the run with which `compare` compares."""
+
+    def get_files(wildcards):
+        with host.refusing():
+            return files_of_run(config["reference_run"], pattern, wildcards.sample)
+
+    return get_files
+
+
+def get_scores(wildcards):
+    """Those of all shards, by the attention whose scores are published; with `fallback` known when the gate has decided."""
+    published = attention(wildcards.sample)
+    if is_gated(wildcards.sample) and config["gate"]["on_failure"] == "fallback":
+        with host.refusing():
+            published = decided_attention(Path(checkpoints.divergence_gate.get(sample=wildcards.sample).output.gate))
+    return get_files_of_shards(f"work/{{sample}}/scores/{published}/{{shard}}.parquet")(wildcards)
+
+
+def get_gate(wildcards):
+    return "work/{sample}/divergence/gate.json" if is_gated(wildcards.sample) else []
+
+
+def get_embed_options(encoder):
+    """A function that gives what the settings ask of an embed program."""
+    return lambda wildcards: embed_options(encoder, wildcards.attention, wildcards.shard, config)
