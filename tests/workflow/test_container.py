@@ -108,7 +108,7 @@ def test_pack_that_is_to_be_fetched_is_seen_by_the_folder_above_it(
 ) -> None:
     (tmp_path / "packs").mkdir()
     (tmp_path / "a.sif").touch()
-    settings = {"model": f"{tmp_path}/packs/deep/virnucpro-500", "container": str(tmp_path / "a.sif")}
+    settings = {"model_pack": f"{tmp_path}/packs/deep/virnucpro-500", "container": str(tmp_path / "a.sif")}
     settings |= {"published_files": "absent"}  # which ends it at once
     snakemake(folder, "fetch_models", "--sdm", "apptainer", code=None, environment=apptainer, **settings)
     log = (folder / "apptainer.log").read_text()

@@ -8,9 +8,6 @@ from pathlib import Path
 import pytest
 from helpers import REPOSITORY, planned_jobs, snakemake, tree, write_fasta
 
-from planning.host import needs
-from planning.sources import Needs
-
 SHEET = "sample\tfasta\tlabels\n"
 
 
@@ -116,20 +113,6 @@ def test_what_needs_less_is_not_stopped(copy: Path) -> None:
     assert planned_jobs(snakemake(copy, "check_models", "-n", model_pack="lite")) == {"check_models": 1}
     for option in ("--unlock", "--lint", "--list-rules", "--summary"):
         snakemake(copy, option, code=None if option == "--lint" else 0)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "expected"),
-    [
-        ("-n", Needs.CLASSIFIER), ("train", Needs.SAMPLES), ("--dag", Needs.CLASSIFIER),
-        ("a/run.json", Needs.CLASSIFIER), ("results/my_train", Needs.CLASSIFIER),
-        ("fetch_models --config model_pack=x", Needs.CATALOGUE), ("virnucflow_fetch_models", Needs.CATALOGUE),
-        ("fetch_models all", Needs.CLASSIFIER), ("check_models -c 2", Needs.PACK), ("--report x.html", Needs.NOTHING),
-        ("--unlock", Needs.NOTHING), ("-l", Needs.NOTHING), ("--no-such-option", Needs.CLASSIFIER),
-    ],
-)  # fmt: skip
-def test_how_much_a_call_needs(arguments: str, expected: Needs) -> None:
-    assert needs(arguments.split()) == expected
 
 
 MODULE = """

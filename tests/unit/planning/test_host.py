@@ -1,0 +1,84 @@
+"""What Snakemake was asked for, how a path is named, and what is printed of a refusal."""
+
+import os
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from planning import host
+from planning.closing import Failure
+from planning.messages import PlanningError
+from planning.sources import Needs
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ("-n", Needs.CLASSIFIER), ("train", Needs.SAMPLES), ("--dag", Needs.CLASSIFIER),
+        ("a/run.json", Needs.CLASSIFIER), ("results/my_train", Needs.CLASSIFIER),
+        ("fetch_models --config model_pack=x", Needs.CATALOGUE), ("virnucflow_fetch_models", Needs.CATALOGUE),
+        ("fetch_models all", Needs.CLASSIFIER), ("check_models -c 2", Needs.PACK), ("--report x.html", Needs.NOTHING),
+        ("--unlock", Needs.NOTHING), ("-l", Needs.NOTHING), ("--no-such-option", Needs.CLASSIFIER),
+    ],
+)  # fmt: skip
+def test_how_much_a_call_needs(arguments: str, expected: Needs) -> None:
+    assert host.needs(arguments.split()) == expected
+
+
+def test_a_call_that_vouches_for_what_is_there() -> None:
+    assert host.touches(["--touch", "-c", "1"]) and not host.touches(["-n"]) and not host.touches(["--no-such-option"])
+
+
+def test_folders_of_the_workflow_are_there() -> None:
+    for path in (host.SCRIPTS, host.LIBRARY, host.SCHEMA, host.PACKS, host.REQUIREMENTS, host.BUILD_IMAGE):
+        assert path.exists(), path
+
+
+def test_paths_below_the_working_directory_are_relative(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert host.portable(tmp_path / "a" / "b") == "a/b" and host.portable("a/b") == "a/b"
+    assert host.portable(tmp_path.parent / "a") == str(tmp_path.parent / "a")
+    assert host.portable(tmp_path / "-a") == str(tmp_path / "-a"), "no program takes it for an option"
+
+
+def test_files_that_snakemake_cannot_name_are_no_inputs() -> None:
+    names = ["a.fa", "{sample}.fa", "<results>.fa", "{}.fa", "b c.fa"]
+    assert [name for name in host.inputs(names) if name in ("{sample}.fa", "<results>.fa")] == []
+    assert {"a.fa", "b c.fa"} <= set(host.inputs(names))
+
+
+def test_a_refusal_has_no_place_in_our_files() -> None:
+    with pytest.raises(host.Refused, match=r"^no sample$") as error, host.refusing():
+        raise PlanningError("no sample")
+    assert error.value.__traceback__ is None
+
+
+def test_failed_jobs_are_told_with_the_logs_of_this_run(tmp_path: Path) -> None:
+    for name in ("new", "old"):
+        (tmp_path / name).touch()
+    new, old = str(tmp_path / "new"), str(tmp_path / "old")
+
+    def job(log: str, sample: str) -> SimpleNamespace:
+        return SimpleNamespace(rule=SimpleNamespace(name="predict"), wildcards={"sample": sample}, log=[log])
+
+    single = job(new, "a")
+    single.is_group = lambda: False
+    group = SimpleNamespace(jobs=[job(old, "b"), job("absent", "c")], is_group=lambda: True)
+    workflow = SimpleNamespace(scheduler=SimpleNamespace(failed=[single, group]))
+    assert list(host.failures(workflow, {old: host.time_of_change(old)})) == [
+        Failure("predict", "a", Path(new)), Failure("predict", "b"), Failure("predict", "c"),
+    ]  # fmt: skip
+    assert list(host.failures(SimpleNamespace(scheduler=None), {})) == []
+
+
+def test_when_a_job_began_is_what_snakemake_noted() -> None:
+    records = {"a": SimpleNamespace(starttime=0.9), "b": SimpleNamespace(starttime=None), "c": None}
+    workflow = SimpleNamespace(persistence=SimpleNamespace(metadata=records.get))
+    assert [host.start_of_job(workflow, name) for name in "abc"] == ["1970-01-01T00:00:00Z", "", ""]
+
+
+def test_programs_run_with_an_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/usr/bin")
+    host.programs_run_with("/venv/bin/python")
+    assert os.environ["PATH"] == "/venv/bin:/usr/bin"
