@@ -1,5 +1,6 @@
 """Tables between programs: their digests are of what they say, and every reader checks them."""
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from virnucflow.files.tables import (
     PROTEINS,
     SAMPLE,
     TableWriter,
+    digest,
     read_batches,
     read_parquet,
     read_provenance,
@@ -138,3 +140,7 @@ def test_a_file_without_digests_or_with_another_provenance_is_refused(tmp_path: 
         writer.add_key_value_metadata({**metadata, b"virnucflow": metadata[b"virnucflow"].replace(b"7", b"8")})
     with pytest.raises(InputError, match="y: damaged: what made it"):
         read_provenance(tmp_path / "y")
+
+
+def test_digest_of_names_knows_where_one_ends() -> None:
+    assert digest(["ab", "c"]) == hashlib.sha256(b"ab\nc\n").hexdigest() != digest(["a", "bc"])

@@ -253,6 +253,13 @@ def test_draw_takes_every_stratum_small_runs_whole_and_the_seed() -> None:
     assert np.array_equal(draw(strata, 20000, 0), np.arange(len(strata)))
 
 
+def test_half_of_the_sample_is_spread_equally_over_the_strata() -> None:
+    """So that frames near the decision line, of which a run has few, are enough to judge by."""
+    strata = np.array(["long/far"] * 9900 + ["long/near"] * 100)
+    rows = draw(strata, 100, 0)
+    assert [(strata[rows] == name).sum() for name in ("long/far", "long/near")] == [74, 25]
+
+
 def test_cosines() -> None:
     one, long_one = np.array([0.9991, 0.995]), np.array(["short/far", "long/far"])
     assert judge_cosines(one, long_one, "fp16")["passed"]
