@@ -13,12 +13,12 @@ from typing import Any
 
 import yaml
 
-from check_setup import check_pack
 from planning.messages import PlanningError, named, nearest
 from planning.paths import hint
 from planning.samples import InputFile, Sample
 from planning.settings import UNTRAINED
 from planning.shards import shards_of_run
+from virnucflow.packs.check import check_pack
 from virnucflow.packs.pack_files import CLASSIFIER
 
 BUILT_IN = "lite"  # the pack that comes with the workflow

@@ -1,31 +1,25 @@
 """Check what can be checked before hours are spent: model pack, disk space, GPUs, commands, home, packages, dates.
 
 Called at the start of a run, before any job, by the Python that runs Snakemake, which need not have PyTorch. Each
-problem is one line, and all come at once. The checksums of the pack are not computed here, because every program that
-reads a file of it does so; that a file is whole is seen by its length.
+problem is one line, and all come at once.
 """
 
 import argparse
 import importlib.metadata
-import json
 import math
 import os
 import re
 import shutil
-import stat
 import sys
 import tempfile
 from collections.abc import Iterable
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 from virnucflow.cli import argument_parser, log, run
 from virnucflow.devices.gpu_lease import LEAST_CAPABILITY, visible_gpus
-from virnucflow.packs.encoders import ENCODERS
-from virnucflow.packs.pack_files import not_named
-from virnucflow.sequences.chunks import wrong_chunk_length
+from virnucflow.packs.check import check_pack
 
 # What work/ takes: of an input, the chunks' FASTA and the frames' tables, and of each frame its embeddings, twice.
 BYTES_PER_BASE = 2
@@ -33,11 +27,7 @@ BYTES_PER_FEATURE = 8
 # Frames without a stop a chunk, by its bases, as the example's E. coli has them: for 300 and 500 these are the manual's
 # 3,025 and 1,275 a megabase. Eukaryotes have fewer.
 FRAMES_PER_CHUNK = {30: 4.3, 100: 2.23, 300: 0.91, 500: 0.64, 1000: 0.28}
-MOST_JSON = 100_000_000  # bytes of a JSON file of a pack, or of the header of a safetensors file
 MOST_DATES = 10  # of files dated ahead, that are named
-MOST_LENGTHS = 10  # of chunks, that a pack is for, that are named
-# What wrong content of any kind leads to, and what the system says.
-DAMAGE = (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)
 INSTALL = "install envs/run.txt there, or give --sdm conda, or --sdm apptainer with an image"
 
 
@@ -54,85 +44,6 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--requirements", type=Path, help="what the programs need, when they run with this Python")
     parser.add_argument("--inputs", action="store_true", help="names of input files come in, each ended by a null byte")
     return parser.parse_args()
-
-
-def check_pack(model: Path, chunk_length: int) -> tuple[list[str], int]:
-    """What is wrong with a model pack, a line each, and the values that it makes of a frame, 0 if unknown."""
-    path = model / "pack.json"
-    try:
-        pack = read_json(path)
-        chunk_lengths, files = pack["chunk_lengths"], pack["sha256"]
-        widths = [pack[name][encoder.width_field] for name, encoder in ENCODERS.items()]
-        if not isinstance(chunk_lengths, list) or not all(map(is_count, [*chunk_lengths, *widths])):
-            raise ValueError("chunk_lengths, embed_dim and hidden_size are whole numbers")
-        if not isinstance(files, dict) or not all(re.fullmatch(r"\w[\w.-]{0,99}", name, re.ASCII) for name in files):
-            raise ValueError("sha256 has no names of files")
-        if missing := not_named(files, chunk_lengths):
-            raise ValueError(f"sha256 has no {', '.join(missing)}")
-    except FileNotFoundError:
-        return [f"{path}: no such file; set model_pack to the directory of a model pack"], 0
-    except DAMAGE as error:
-        return [f"{path}: not the description of a model pack ({cause(error)}); restore the pack"], 0
-    problems = [problem for name in files for problem in check_file(model / name)]
-    problems += filter(None, [wrong_chunk_length(str(path), chunk_length, chunk_lengths[:MOST_LENGTHS])])
-    return problems, sum(widths)
-
-
-def check_file(path: Path) -> list[str]:
-    """What is wrong with a file of a pack, by its length; of safetensors its header says what that must be."""
-    try:
-        if path.suffix == ".safetensors":
-            size, whole = path.stat().st_size, whole_size(path)
-            return [] if size == whole else [f"{path}: {size} bytes instead of {whole}; restore the pack"]
-        if path.suffix == ".json":
-            read_json(path)
-        elif not path.is_file():
-            path.stat()
-            raise ValueError("not a file")
-    except FileNotFoundError:
-        return [f"{path}: no such file, though pack.json names it; restore the pack"]
-    except DAMAGE as error:
-        return [f"{path}: cut or damaged ({cause(error)}); restore the pack"]
-    return []
-
-
-def cause(error: Exception) -> str:
-    """In a few words, without what the file says."""
-    if isinstance(error, KeyError):
-        return f"no {error}"
-    return (getattr(error, "strerror", None) or str(error))[:100]
-
-
-def is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 < value < 1 << 63
-
-
-def read_bounded(path: Path, start: int, size: int) -> bytes:
-    """Some bytes of a regular file: others may never end."""
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise ValueError("not a file")
-    if size > MOST_JSON:
-        raise ValueError(f"more than {MOST_JSON} bytes of description")
-    with path.open("rb") as file:
-        file.seek(start)
-        return file.read(size)
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    value = json.loads(read_bounded(path, 0, path.stat().st_size))
-    if not isinstance(value, dict):
-        raise ValueError("not a JSON object")
-    return value
-
-
-def whole_size(path: Path) -> int:
-    """The bytes that a safetensors file must have, by its header."""
-    length = int.from_bytes(read_bounded(path, 0, 8), "little")
-    header = json.loads(read_bounded(path, 8, length))
-    ends = [tensor["data_offsets"][1] for name, tensor in header.items() if name != "__metadata__"]
-    if not ends or not all(map(is_count, ends)):
-        raise ValueError("its header has no tensor, or one without an end")
-    return 8 + length + max(ends)
 
 
 def frames_per_chunk(chunk_length: int) -> float:

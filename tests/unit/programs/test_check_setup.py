@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from helpers import fake_gpus, run_program
 
-from check_setup import check_commands, check_dates, check_home, check_pack, check_python, frames_per_chunk
+from check_setup import check_commands, check_dates, check_home, check_python, frames_per_chunk
+from virnucflow.packs.check import check_pack
 from virnucflow.packs.pack_files import CLASSIFIER, ENCODER_FILES
 
 
