@@ -195,16 +195,19 @@ DNABERT_S_FAULTS = {
 ALL = {"esm2": FAULTS, "dnabert_s": DNABERT_S_FAULTS}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("encoder", "fault"), [(encoder, fault) for encoder in ALL for fault in ALL[encoder]])
 def test_planted_fault_is_caught(encoder: str, fault: str, trial: Trial, monkeypatch, tmp_path) -> None:
     assert trial.judge_planted(monkeypatch, tmp_path, encoder, fault, ALL[encoder], "fp32") != "accept"
 
 
+@pytest.mark.long
 def test_bf16_throughout_is_caught(trial: Trial, tmp_path) -> None:
     fast = trial.embed("esm2", "flash", "bf16")
     assert trial.judge(tmp_path, "8 bf16 throughout", "esm2", fast, "bf16") != "accept"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("encoder", LOADERS)
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_untouched_paths_are_accepted(encoder: str, precision: str, trial: Trial, tmp_path) -> None:
@@ -368,9 +371,9 @@ def test_reliability_is_of_all_chunks_of_labelled_sequences(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("labelled", [True, False])
-def test_figures_have_a_panel_more_where_truth_is_known(labelled: bool, trial: Trial) -> None:
-    scores = {f"score_virus_{path}": np.linspace(0, 1, len(trial.frames)) for path in ("fast", "reference")}
-    frames = trial.frames.assign(**scores, prediction_fast="virus", prediction_reference="virus", residues=50)
+def test_figures_have_a_panel_more_where_truth_is_known(labelled: bool) -> None:
+    scores = {f"score_virus_{path}": np.linspace(0, 1, 50) for path in ("fast", "reference")}
+    frames = pd.DataFrame(scores).assign(prediction_fast="virus", prediction_reference="virus", residues=50)
     frames = frames.assign(dnabert_s_cosine=1.0, esm2_cosine=1.0)
     bins = reliability(np.array([True, False, True] * labelled, dtype=bool), np.array([0.9, 0.2, 0.8] * labelled))
     panels = draw_figures(frames, bins, "title").axes

@@ -228,6 +228,7 @@ def test_gc_weights_make_labels_alike(genomes: Genomes) -> None:
     assert plain < -0.01 and abs(weighted[1] - weighted[0]) < 0.5 * abs(plain)
 
 
+@pytest.mark.long
 def test_the_program_writes_a_pack_that_the_workflow_loads(folder: Path, tmp_path: Path) -> None:
     pack_directory = tmp_path / "small"
     said = run_program(
