@@ -144,13 +144,13 @@ def tree(directory: Path) -> dict[str, bytes]:
 
 def reproducible(directory: Path) -> dict[str, bytes]:
     """As tree(), without what two runs of the same input may differ in: when they were, which run.json says."""
-    found = tree(directory)
-    for name in found:
+    files = tree(directory)
+    for name in files:
         if Path(name).name == "run.json":
-            run = json.loads(found[name])
+            run = json.loads(files[name])
             del run["started"], run["ended"]
-            found[name] = json.dumps(run).encode()
-    return found
+            files[name] = json.dumps(run).encode()
+    return files
 
 
 def rehash(directory: Path) -> None:

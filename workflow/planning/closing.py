@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from virnucflow.cli import one_line
 
-MOST_FAILURES = 20  # that are told one by one
+MOST_FAILURES = 20  # that are described one by one
 MOST_LINES = 5  # of a log
 END_OF_LOG = 1 << 16  # bytes
 LEAST_ROOM = 1 << 20  # bytes; with less a disk counts as full
@@ -34,7 +34,7 @@ def closing_words(
     failures = sorted(failures, key=lambda failure: (failure.sample or "", failure.rule, str(failure.log)))
     words = [f"Results of {sample}: {results / sample}/{remarks(results / sample)}" for sample in ready]
     ends = [last_lines(failure.log) if failure.log else [] for failure in failures]
-    words += [told(*pair) for pair in list(zip(failures, ends))[:MOST_FAILURES]]
+    words += [describe_failure(*pair) for pair in list(zip(failures, ends))[:MOST_FAILURES]]
     if more := failures[MOST_FAILURES:]:
         names = ", ".join(dict.fromkeys(failure.sample or failure.rule for failure in more))
         words.append(one_line(f"Failed as well: {names}; their logs are in logs/"))
@@ -53,17 +53,17 @@ def remarks(folder: Path) -> str:
     """What to beware of in a sample's results, in brackets; nothing when all is well."""
     try:
         run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-        found = [*of_model(run), *of_gate(run), *of_sequences(run)]
+        notes = [*remarks_on_model(run), *remarks_on_gate(run), *remarks_on_sequences(run)]
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        found = [f"run.json cannot be read: {type(error).__name__}; delete it and run again"]
-    return "".join(f" ({one_line(remark)})" for remark in found)
+        notes = [f"run.json cannot be read: {type(error).__name__}; delete it and run again"]
+    return "".join(f" ({one_line(note)})" for note in notes)
 
 
-def of_model(run: Mapping[str, Any]) -> list[str]:
+def remarks_on_model(run: Mapping[str, Any]) -> list[str]:
     return [] if run["trained"] else [f"model {run['model']} is untrained: these results mean nothing"]
 
 
-def of_gate(run: Mapping[str, Any]) -> list[str]:
+def remarks_on_gate(run: Mapping[str, Any]) -> list[str]:
     gate = run["divergence"]
     if not gate or gate["decision"] == "accept":
         return []
@@ -72,23 +72,23 @@ def of_gate(run: Mapping[str, Any]) -> list[str]:
     return [f"{gate['decision']}: {gate['message']}; published are those of attention {gate['attention']}"]
 
 
-def of_sequences(run: Mapping[str, Any]) -> list[str]:
+def remarks_on_sequences(run: Mapping[str, Any]) -> list[str]:
     """Why there is no call for any sequence, if so; and how many were RNA."""
     counts = run.get("counts", {})
-    found = []
+    notes = []
     if counts.get("sequences") == 0:
-        found.append("no sequence in its files")
+        notes.append("no sequence in its files")
     elif counts.get("frames") == 0:
-        found.append("no frame without a stop codon, so nothing was scored")
+        notes.append("no frame without a stop codon, so nothing was scored")
     elif counts.get("status", {}).get("ok") == 0:
-        found.append("no sequence is long enough for a call")
+        notes.append("no sequence is long enough for a call")
     if rna := counts.get("rna_sequences"):
         how = "read as T" if run["settings"]["rna"] == "as_dna" else "whose codons give no residue"
-        found.append(f"sequences with U, {how}: {rna}")
-    return found
+        notes.append(f"sequences with U, {how}: {rna}")
+    return notes
 
 
-def told(failure: Failure, end: Sequence[str]) -> str:
+def describe_failure(failure: Failure, end: Sequence[str]) -> str:
     """A failed job, and why it failed."""
     where = f"{failure.sample}, in {failure.rule}" if failure.sample else failure.rule
     if not end:

@@ -26,13 +26,13 @@ def digest_of_code(program: Path, library: Path) -> str:
 
 def modules_of(program: Path, library: Path) -> set[Path]:
     """The files of a library that a program imports, directly or not, within functions too."""
-    found: set[Path] = set()
+    modules: set[Path] = set()
     unread = {program}
     while unread:
-        new = set(imported_files(unread.pop(), library)) - found
-        found |= new
+        new = set(imported_files(unread.pop(), library)) - modules
+        modules |= new
         unread |= new
-    return found
+    return modules
 
 
 @cache

@@ -5,6 +5,8 @@ import reprlib
 import unicodedata
 from collections.abc import Iterable
 
+from virnucflow.cli import one_line
+
 MOST_PROBLEMS = 10
 LONGEST_PATH = 300
 _SHORT = reprlib.Repr()
@@ -30,15 +32,13 @@ def shown(value: object) -> str:
 
 def named(path: object) -> str:
     """A path as messages begin with it: as it is, unless it is very long or has what does not print."""
-    text = str(path)
-    text = text if len(text) <= LONGEST_PATH else f"{text[: LONGEST_PATH // 2]}...{text[-LONGEST_PATH // 2 :]}"
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+    return one_line(str(path), LONGEST_PATH)
 
 
 def control_character(text: str) -> str:
     """The code of the first one in a text, such as U+0000, or nothing; separators of lines are among them."""
-    found = (letter for letter in text if unicodedata.category(letter) in ("Cc", "Zl", "Zp"))
-    return next((f"U+{ord(letter):04X}" for letter in found), "")
+    controls = (letter for letter in text if unicodedata.category(letter) in ("Cc", "Zl", "Zp"))
+    return next((f"U+{ord(letter):04X}" for letter in controls), "")
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -78,7 +78,7 @@ def read_samples(sheet: str) -> dict[str, Sample]:
     rows = _rows(sheet, problems)
     samples: dict[str, Sample] = {}
     folded: dict[str, Sample] = {}
-    found: dict[tuple[str, object], InputFile] = {}
+    first_files: dict[tuple[str, object], InputFile] = {}
     for row in rows:
         problems += [(row.line, problem) for problem in _row_problems(row)]
         sample = samples.setdefault(row.sample, Sample(row.sample, row.line))
@@ -88,7 +88,7 @@ def read_samples(sheet: str) -> dict[str, Sample]:
             problems.append((row.line, f"{problem}; rename one, as some disks hold both for the same"))
         if row.fasta:
             file = InputFile(row.fasta, "fasta", sheet, row.line)
-            first = found.setdefault((row.sample, identity(row.fasta)), file)
+            first = first_files.setdefault((row.sample, identity(row.fasta)), file)
             if first is not file:
                 problem = f"sample {shown(row.sample)} names a file twice, here and in line {first.line}; remove one"
                 problems.append((row.line, problem))

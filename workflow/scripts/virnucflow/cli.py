@@ -43,19 +43,19 @@ class _OneLine(logging.Formatter):
         return one_line(super().formatMessage(record))
 
 
-def one_line(message: str) -> str:
-    """A message as one printable line of at most MOST_LETTERS, its middle left out when it is longer.
+def one_line(message: str, most: int = MOST_LETTERS) -> str:
+    """A message as one printable line of at most so many letters, its middle left out when it is longer.
 
     What it quotes may be hostile: a control character, an escape sequence of a terminal or a line end becomes `\\x1b`,
     `\\n` and the like.
     """
-    escaped = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in _shortened(message))
-    return _shortened(escaped)
+    escaped = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in _shortened(message, most))
+    return _shortened(escaped, most)
 
 
-def _shortened(text: str) -> str:
-    half = (MOST_LETTERS - 5) // 2
-    return text if len(text) <= MOST_LETTERS else f"{text[:half]} ... {text[-half:]}"
+def _shortened(text: str, most: int) -> str:
+    half = (most - 5) // 2
+    return text if len(text) <= most else f"{text[:half]} ... {text[-half:]}"
 
 
 def run(main: Callable[[], None]) -> None:
