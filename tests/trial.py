@@ -17,7 +17,8 @@ from build_untrained_pack import spread
 from virnucflow.encoders.load import LOADERS
 from virnucflow.files.json_files import write_json
 from virnucflow.files.tables import LABELS, VIRUS
-from virnucflow.gate.comparison import compare, distances, stratify
+from virnucflow.gate.comparison import compare, distances
+from virnucflow.gate.sampling import stratify
 from virnucflow.packs.encoders import DNABERT_S, ENCODERS, ESM2
 from virnucflow.packs.pack import ModelPack, read_model_pack
 from virnucflow.scoring.classifier import MLPClassifier, load_classifier, score

@@ -17,7 +17,7 @@ from virnucflow.sequences.fasta import read_fasta
 SCHEMA = yaml.safe_load((REPOSITORY / "workflow" / "schemas" / "config.schema.yaml").read_text())
 # Two labelled samples: `fast` by flash with the gate, `slow` by standard. lite is for chunks of 300 and 500 bases.
 FINISHED = {
-    "model_pack": "lite", "shards": 1, "gate": {"frames": 40},
+    "model_pack": "mine", "shards": 1, "gate": {"frames": 40},
     "training": {"split_by": "split", "hidden": 16, "epochs": 10, "learning_rate": 0.01},
 }  # fmt: skip
 
@@ -103,7 +103,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     sheet = "sample\tfasta\tattention\tlabels\nfast\tfast.fa\t\tlabels.tsv\nslow\tslow.fa\tstandard\tlabels.tsv\n"
     for name in ("samples.tsv", "copy.tsv"):
         (folder / name).write_text(sheet)
-    shutil.copytree(REPOSITORY / "resources" / "models" / "lite", folder / "other")
+    for pack in ("mine", "other"):
+        shutil.copytree(REPOSITORY / "resources" / "models" / "lite", folder / pack)
     (folder / "by_hand").mkdir()
     snakemake(folder, "all", "train", **FINISHED)
     return folder
@@ -115,8 +116,8 @@ def changed(setting: str, value: object) -> dict:
     return FINISHED | ({section[0]: FINISHED.get(section[0], {}) | {name: value}} if section else {name: value})
 
 
-def plan(folder: Path, settings: dict) -> dict[str, int]:
-    planned = planned_jobs(snakemake(folder, "-n", "all", "train", **settings))
+def plan(folder: Path, settings: dict, *options: str) -> dict[str, int]:
+    planned = planned_jobs(snakemake(folder, "-n", *options, "all", "train", **settings))
     return {rule: number for rule, number in planned.items() if rule != "train"}
 
 
@@ -138,3 +139,41 @@ def test_what_changes_results_plans_what_depends_on_it(setting: str, folder: Pat
 @pytest.mark.parametrize("setting", UNCHANGED)
 def test_what_changes_no_result_plans_nothing(setting: str, folder: Path) -> None:
     assert plan(folder, changed(setting, UNCHANGED[setting])) == {}
+
+
+@pytest.fixture(scope="module")
+def checkout(folder: Path) -> Path:
+    """The workflow at another place than that with which the run was made."""
+    checkout = folder / "checkout"
+    for name in ("workflow", "config", "envs"):
+        shutil.copytree(REPOSITORY / name, checkout / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(REPOSITORY / "Snakefile", checkout)
+    return checkout
+
+
+# Edits of the workflow's code: the file, a text in it and what is put in its place, and the jobs that are then needed.
+EDITS = {
+    "no edit": ("encoders/esm2.py", "", "", {}),
+    "a comment": ("cli.py", "import argparse\n", "import argparse  # options of programs\n", {}),
+    "a docstring": ("encoders/esm2.py", '"""v1: batches', '"""As in v1: batches', {}),
+    "a number of the encoder": (
+        "encoders/esm2.py", "LAYER_NORM_EPS = 1e-5", "LAYER_NORM_EPS = 1e-6",
+        SCORES + GATE + SCORES + jobs("write_results") + TRAINING,
+    ),
+    "a number of the calls": (
+        "scoring/calls.py", "2 * calls[", "3 * calls[", jobs("compare_attention write_results") + VERDICT,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_edited_code_plans_what_it_changes_and_nothing_else(edit: str, checkout: Path, folder: Path) -> None:
+    name, old, new, expected = EDITS[edit]
+    file = checkout / "workflow" / "scripts" / "virnucflow" / name
+    text = file.read_text()
+    assert old in text
+    try:
+        file.write_text(text.replace(old, new))
+        assert plan(folder, FINISHED, "--snakefile", str(checkout / "Snakefile")) == expected
+    finally:
+        file.write_text(text)

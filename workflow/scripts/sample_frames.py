@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from virnucflow.cli import InputError, argument_parser, log, run, staged
 from virnucflow.files.tables import FRAMES, SAMPLE, SCORES, ShardMade, read_parquet, read_provenance, write_parquet
-from virnucflow.gate.comparison import draw, stratify, weigh
+from virnucflow.gate.sampling import draw, stratify, weigh
 
 NAMES = pa.schema([FRAMES.field("name")])
 

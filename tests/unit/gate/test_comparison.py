@@ -29,13 +29,11 @@ from virnucflow.gate.comparison import (
     agreement,
     compare,
     compare_with_truth,
-    draw,
     judge_cosines,
     number_needed,
-    stratify,
-    weigh,
 )
 from virnucflow.gate.figures import draw_figures
+from virnucflow.gate.sampling import draw, stratify, weigh
 from virnucflow.measures.intervals import wilson
 from virnucflow.measures.reliability import reliability
 
