@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from planning.paths import argument, hint, plain, same_directory
+from planning.paths import argument, arguments, hint, plain, same_directory
 
 
 def test_plain_paths() -> None:
@@ -16,7 +16,8 @@ def test_plain_paths() -> None:
 
 
 def test_no_path_is_an_option() -> None:
-    assert list(map(argument, ("--dup=rename", "-", "a-b", "/-"))) == ["./--dup=rename", "./-", "a-b", "/-"]
+    assert arguments(["--dup=rename", "-", "a-b", "/-"]) == ["./--dup=rename", "./-", "a-b", "/-"]
+    assert argument("-a") == "./-a"
 
 
 @pytest.mark.parametrize(
