@@ -34,7 +34,7 @@ def parse_arguments() -> argparse.Namespace:
     return arguments
 
 
-def given_clusters(labels: pd.DataFrame) -> pd.DataFrame:
+def clusters_of_labels(labels: pd.DataFrame) -> pd.DataFrame:
     """The clusters of the labels; InputError where only some of the tables have them."""
     if (without := labels["cluster"].isna()).any():
         first, other = labels["labels"][~without].iloc[0], labels["labels"][without].iloc[0]
@@ -42,7 +42,7 @@ def given_clusters(labels: pd.DataFrame) -> pd.DataFrame:
     return labels
 
 
-def computed_clusters(labels: pd.DataFrame, sequences: pd.DataFrame, fasta: list[Path]) -> pd.DataFrame:
+def clusters_by_dna(labels: pd.DataFrame, sequences: pd.DataFrame, fasta: list[Path]) -> pd.DataFrame:
     """The clusters of those labelled sequences that the samples have, by their DNA."""
     labelled = set(zip(labels["labels"], labels["sequence_id"]))
     sketches: dict[tuple[str, str], np.ndarray] = {}
@@ -59,11 +59,11 @@ def main() -> None:
     arguments = parse_arguments()
     labels = pd.concat(read_labels(path).assign(labels=str(path)) for path in dict.fromkeys(arguments.labels))
     if "cluster" in labels:
-        clusters = given_clusters(labels)
+        clusters = clusters_of_labels(labels)
     else:
         tables = zip(arguments.sequences, arguments.labels)
-        sequences = pd.concat(read_sequences(path).assign(labels=str(of)) for path, of in tables)
-        clusters = computed_clusters(labels, sequences, arguments.fasta)
+        sequences = pd.concat(read_sequences(path).assign(labels=str(table)) for path, table in tables)
+        clusters = clusters_by_dna(labels, sequences, arguments.fasta)
     with staged(arguments.clusters) as (partial,):
         columns = [clusters[name].astype(str) for name in CLUSTERS.names]
         write_parquet(pa.table(columns, schema=CLUSTERS), partial)

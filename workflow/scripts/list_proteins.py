@@ -1,7 +1,7 @@
 """List the proteins that the GenBank records of a sample are annotated with.
 
-Writes one row a record: sequence_id, and proteins, the /translation of each CDS that has one. Sequences of FASTA files,
-which have no annotation, have no row.
+Writes one row per record: sequence_id, and proteins, the /translation of each CDS that has one. Sequences of FASTA
+files, which have no annotation, have no row.
 """
 
 import argparse

@@ -45,7 +45,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--fasta", type=Path, nargs="+", required=True, help="FASTA or GenBank files, plain or compressed; read twice"
     )
-    parser.add_argument("--chunk-length", type=int, required=True, help="bases a chunk")
+    parser.add_argument("--chunk-length", type=int, required=True, help="bases per chunk")
     parser.add_argument("--chunks", type=Path, nargs="+", required=True, help="FASTA files of chunks, to be written")
     parser.add_argument("--sequences", type=Path, required=True, help="table of the sequences, to be written")
     parser.add_argument(
@@ -77,19 +77,19 @@ def parse_arguments() -> argparse.Namespace:
 
 def survey(fasta: list[Path], chunk_length: int, lengths: BinaryIO) -> Survey:
     """The first pass: everything that can be wrong with the input comes out here; each record's length is written."""
-    found = Survey()
+    overview = Survey()
     for path in fasta:
-        found.inputs.append(Stored(path))
-        for heading, pieces in stream_records(path, stored=found.inputs[-1]):
+        overview.inputs.append(Stored(path))
+        for heading, pieces in stream_records(path, stored=overview.inputs[-1]):
             length = sum(map(len, pieces))
             chunks, bases = chunk_totals(length, chunk_length)
             if chunks > MOST_CHUNKS:
                 raise InputError(f"{path}, line {heading.line}: more than {MOST_CHUNKS:,} chunks; make them longer")
-            found.bases += bases
-            found.names.add(heading.name)
+            overview.bases += bases
+            overview.names.add(heading.name)
             lengths.write(length.to_bytes(LENGTH_BYTES, "little"))
-    found.names.sort()
-    return found
+    overview.names.sort()
+    return overview
 
 
 def describe_duplicates(fasta: list[Path], names: Names) -> str:
@@ -106,7 +106,7 @@ def describe_duplicates(fasta: list[Path], names: Names) -> str:
             if named < PLACES_NAMED and len(places.setdefault(name, [])) < PLACES_PER_NAME:
                 places[name].append(f"{path} line {heading.line}")
                 named += 1
-    shown = "; ".join(f"{name!r} in {', '.join(of)}" for name, of in places.items())
+    shown = "; ".join(f"{name!r} in {', '.join(lines)}" for name, lines in places.items())
     several, times = names.repeated()
     more = f", and {times - named:,} more" if times > named else ""
     of_names = f", of {several:,} names" if several > len(places) else ""
@@ -124,6 +124,7 @@ class SequenceTable:
         self.sequences = self.chunks = self.with_uracil = 0
 
     def add(self, sequence_id: str, chunks: int, content: Content) -> None:
+        """Add the row of a record, all of whose letters have gone by."""
         self._rows.append((sequence_id, content.length, chunks, content.uracils, content.digest))
         self._letters += len(sequence_id)
         self.sequences += 1
@@ -157,16 +158,16 @@ class Renaming:
 
 
 def split(
-    found: Survey, lengths: BinaryIO, chunk_length: int, rna: str, chunks: ChunkWriter, table: SequenceTable
+    overview: Survey, lengths: BinaryIO, chunk_length: int, rna: str, chunks: ChunkWriter, table: SequenceTable
 ) -> None:
     """The second pass: write the chunks and the table; InputError where a file is not what it was in the first."""
-    rename = Renaming(found.names)
-    for before in found.inputs:
+    rename = Renaming(overview.names)
+    for before in overview.inputs:
         now = Stored(before.path)
         for heading, pieces in stream_records(now.path, check_letters=False, stored=now):
             sequence_id, content = rename(now.path, heading), Content(heading.name)
             length = int.from_bytes(lengths.read(LENGTH_BYTES), "little")
-            letters, number = content.of(pieces), 0
+            letters, number = content.follow(pieces), 0
             if rna == "as_dna":
                 letters = (piece.translate(RNA_TO_DNA) for piece in letters)
             for number, chunk in enumerate(cut(letters, length, chunk_length), start=1):
@@ -196,21 +197,21 @@ def main() -> None:
         staged(*arguments.chunks, *digests, arguments.sequences) as (*partial, sequences),
         tempfile.TemporaryFile(dir=sequences.parent) as lengths,  # without a name, so that it goes away by itself
     ):
-        found = survey(arguments.fasta, arguments.chunk_length, lengths)
-        if arguments.duplicate_ids == "error" and found.names.repeated() > (0, 0):
-            raise InputError(describe_duplicates(arguments.fasta, found.names))
+        overview = survey(arguments.fasta, arguments.chunk_length, lengths)
+        if arguments.duplicate_ids == "error" and overview.names.repeated() > (0, 0):
+            raise InputError(describe_duplicates(arguments.fasta, overview.names))
         lengths.seek(0)
         with (
-            ChunkWriter(partial[:number], partial[number:], found.bases) as chunks,
+            ChunkWriter(partial[:number], partial[number:], overview.bases) as chunks,
             TableWriter(sequences, SEQUENCES) as writer,
         ):
             table = SequenceTable(writer)
-            split(found, lengths, arguments.chunk_length, arguments.rna, chunks, table)
-            inputs = [{"path": str(one.path), "sha256": one.sha256, "bytes": one.bytes} for one in found.inputs]
+            split(overview, lengths, arguments.chunk_length, arguments.rna, chunks, table)
+            inputs = [{"path": str(one.path), "sha256": one.sha256, "bytes": one.bytes} for one in overview.inputs]
             counts = {"records": table.sequences, "rna_records": table.with_uracil, "shards": number}
             writer.provenance = {"inputs": inputs, "rna": arguments.rna} | counts
-    told = describe_uracil(table.with_uracil, arguments.rna)
-    log.info("%d sequences, %d chunks in %d files%s", table.sequences, table.chunks, number, told)
+    note = describe_uracil(table.with_uracil, arguments.rna)
+    log.info("%d sequences, %d chunks in %d files%s", table.sequences, table.chunks, number, note)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from virnucflow.measures.figures import draw_figure, save_reliability
 from virnucflow.measures.intervals import auroc_interval
 from virnucflow.measures.reliability import calibration_error, reliability
 from virnucflow.sequences.frames import stop_free_frames
-from virnucflow.training.fit import Settings, calibrate, differences, fit, loss
+from virnucflow.training.fit import Settings, calibrate, compute_loss, differences, fit
 from virnucflow.training.labels import SPLITS, read_labels, split_sequences
 
 WIDTH = 6
@@ -66,8 +66,10 @@ def test_the_best_weights_are_kept_not_the_last(separable: tuple) -> None:
     kept = fit(features, wrong, rows(0, 1000), rows(1000, 1500), settings)
     one = fit(features, wrong, rows(0, 1000), rows(1000, 1500), Settings(hidden=16, learning_rate=0.01, epochs=1))
     later = fit(features, viral, rows(0, 1000), rows(1000, 1500), settings)
-    at = {name: loss(model, features, wrong, rows(1000, 1500)) for name, model in [("kept", kept), ("one", one)]}
-    assert at["kept"] <= at["one"] < loss(later, features, wrong, rows(1000, 1500))
+    at = {
+        name: compute_loss(model, features, wrong, rows(1000, 1500)) for name, model in [("kept", kept), ("one", one)]
+    }
+    assert at["kept"] <= at["one"] < compute_loss(later, features, wrong, rows(1000, 1500))
 
 
 def test_one_frame_left_over_in_the_last_batch(separable: tuple) -> None:

@@ -43,10 +43,10 @@ def leave(message: str) -> None:
 
 @cache
 def _digest() -> str:
-    """Of the arguments, and of length and time of each file among them or in a folder among them, at the start."""
+    """A digest of the arguments, and of size and time of each file that they name or that is in a folder they name."""
     words = [word for before, word in zip(sys.argv, sys.argv[1:]) if OF_THE_ATTEMPT not in (before, word)]
-    found = [(word, _state(Path(word.rpartition("=")[2]))) for word in (sys.argv[0], *words)]
-    return hashlib.sha256(repr(found).encode("utf-8", "surrogateescape")).hexdigest()
+    states = [(word, _state(Path(word.rpartition("=")[2]))) for word in (sys.argv[0], *words)]
+    return hashlib.sha256(repr(states).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _state(path: Path) -> list[tuple[str, int, int]]:

@@ -28,6 +28,7 @@ def read_text(path: Path, advice: str) -> str:
 
 
 def read_json(path: Path, advice: str) -> Any:  # noqa: ANN401 - whatever the file holds
+    """The value of a JSON file. Raises InputError when it is none."""
     try:
         return json.loads(read_text(path, advice))
     except (ValueError, RecursionError) as error:

@@ -33,8 +33,8 @@ def read_json(path: Path, kind: type) -> dict[str, Any]:
     value = _parse(path, "make it again")
     digest = value.pop(DIGEST, None)
     with reading(path, "a JSON file"):
-        found = digest_json(value)
-    if digest != found:
+        computed = digest_json(value)
+    if digest != computed:
         raise InputError(f"{path}: damaged or edited: its digest is not that of its content; make it again")
     _convert(value, path, kind, "make it again")
     return value

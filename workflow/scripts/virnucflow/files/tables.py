@@ -134,10 +134,10 @@ def read_parquet(path: Path, schema: pa.Schema) -> pa.Table:
     with _open(path, schema) as (file, digests):
         with reading(path, "a parquet file that can be read"):
             table = file.read(schema.names)
-        written = _TableDigest(schema)
+        digest_ = _TableDigest(schema)
         for batch in table.to_batches():
-            _update(path, written, batch)
-        _compare(path, written, digests)
+            _update(path, digest_, batch)
+        _compare(path, digest_, digests)
         return table
 
 
@@ -147,10 +147,10 @@ def read_batches(path: Path, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     The file is read twice: nobody is given a row before all are found to be as they were written.
     """
     with _open(path, schema) as (file, digests):
-        found = _TableDigest(schema)
+        digest_ = _TableDigest(schema)
         for batch in _batches(path, file, schema):
-            _update(path, found, batch)
-        _compare(path, found, digests)
+            _update(path, digest_, batch)
+        _compare(path, digest_, digests)
         yield from _batches(path, file, schema)
 
 
@@ -203,14 +203,14 @@ def _batches(path: Path, file: pq.ParquetFile, schema: pa.Schema) -> Iterator[pa
         yield batch
 
 
-def _update(path: Path, found: "_TableDigest", batch: pa.RecordBatch) -> None:
+def _update(path: Path, digest_: "_TableDigest", batch: pa.RecordBatch) -> None:
     with reading(path, "a table of this workflow"):
-        found.update(batch)
+        digest_.update(batch)
 
 
-def _compare(path: Path, found: "_TableDigest", digests: Digests) -> None:
-    for column, digest_ in found.of_columns().items():
-        if digests["columns"].get(column) != digest_:
+def _compare(path: Path, digest_: "_TableDigest", digests: Digests) -> None:
+    for column, computed in digest_.of_columns().items():
+        if digests["columns"].get(column) != computed:
             raise InputError(f"{path}: damaged: column {column} is not as it was written; make it again")
 
 
@@ -267,16 +267,16 @@ def _open(path: Path, schema: pa.Schema) -> Iterator[tuple[pq.ParquetFile, Diges
         file = pq.ParquetFile(path)
     with file:
         with reading(path, "a parquet file"):
-            found, metadata = file.schema_arrow, file.metadata.metadata or {}
-        _check_columns(path, found.names, schema.names)
+            columns, metadata = file.schema_arrow, file.metadata.metadata or {}
+        _check_columns(path, columns.names, schema.names)
         for field in schema:
-            if (type_ := found.field(found.names.index(field.name)).type) != field.type:
+            if (type_ := columns.field(columns.names.index(field.name)).type) != field.type:
                 raise InputError(f"{path}: column {field.name} is {type_}, not {field.type}; make it again")
         if DIGESTS not in metadata:
             raise InputError(f"{path}: has no digests, as tables of this workflow have; make it again")
         yield file, parse_json(metadata[DIGESTS], path, Digests)
 
 
-def _check_columns(path: Path, found: list[str], wanted: list[str]) -> None:
-    if missing := [column for column in wanted if column not in found]:
+def _check_columns(path: Path, columns: list[str], needed: list[str]) -> None:
+    if missing := [column for column in needed if column not in columns]:
         raise InputError(f"{path}: no column {', '.join(missing)}; give a table that this workflow wrote")

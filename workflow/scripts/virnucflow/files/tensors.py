@@ -74,14 +74,14 @@ def load_rows(path: Path, name: str, rows: np.ndarray) -> tuple[np.ndarray, dict
     with _File(path, name) as file:
         if len(rows) and rows.max() >= file.shape[0]:
             raise InputError(f"{path}: has {file.shape[0]} rows, not {rows.max() + 1}; make it again")
-        found = np.empty((len(rows), file.shape[1]), dtype=np.float32)
+        selection = np.empty((len(rows), file.shape[1]), dtype=np.float32)
         for number, block in enumerate(file.blocks):
-            wanted = (rows >= block.start) & (rows < block.stop)
-            if wanted.any():
+            inside = (rows >= block.start) & (rows < block.stop)
+            if inside.any():
                 part = np.empty((block.stop - block.start, file.shape[1]), dtype=np.float32)
                 file.read(number, part)
-                found[wanted] = part[rows[wanted] - block.start]
-        return found, file.metadata
+                selection[inside] = part[rows[inside] - block.start]
+        return selection, file.metadata
 
 
 class _File:
@@ -90,10 +90,10 @@ class _File:
     def __init__(self, path: Path, name: str) -> None:
         with reading(path, "a safetensors file of this workflow"), safe_open(path, framework="np") as file:
             names, metadata = list(file.keys()), dict(file.metadata() or {})
-            found = [(tensor.get_dtype(), tuple(tensor.get_shape())) for tensor in map(file.get_slice, names)]
+            tensors = [(tensor.get_dtype(), tuple(tensor.get_shape())) for tensor in map(file.get_slice, names)]
         if names != [name]:
             raise InputError(f"{path}: no tensor {name!r} alone; give a file that this workflow wrote")
-        dtype, shape = found[0]
+        ((dtype, shape),) = tensors
         if dtype != "F32" or len(shape) != 2 or not shape[1]:
             raise InputError(f"{path}: {name} is {dtype} {list(shape)}, not rows of F32; make it again")
         if DIGESTS not in metadata:

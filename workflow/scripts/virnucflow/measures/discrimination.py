@@ -1,4 +1,4 @@
-"""How well scores tell virus from others: figures over all, by group, and by what might be a shortcut."""
+"""How well scores tell virus from others: metrics over all, by group, and by what might be a shortcut."""
 
 import numpy as np
 import pandas as pd
@@ -36,7 +36,7 @@ def compute_metrics(table: pd.DataFrame) -> dict[str, float]:
 
 
 def by_group(table: pd.DataFrame) -> pd.DataFrame:
-    """A row over all, and one a group: a group of one label against all of the other label, a mixed one by itself.
+    """One row over all, and one per group: a group of one label against all of the other label, a mixed one by itself.
 
     `table` has group and what compute_metrics() takes; a row without a group counts in the first row alone.
     """
@@ -53,7 +53,7 @@ def by_stratum(chunks: pd.DataFrame) -> pd.DataFrame:
 
     `chunks` has what compute_metrics() takes; gc, from 0 to 1; frames, how many without a stop (the more, the denser
     the coding may be, or the higher the GC content); forward and reverse, the best score of the frames of one strand,
-    NaN where there are none. A strand's figures are of its own scores, over the chunks that have one.
+    NaN where there are none. A strand's metrics are of its own scores, over the chunks that have one.
     """
     strata = {
         "gc": pd.cut(chunks["gc"], [-np.inf, *GC_EDGES, np.inf], right=False, labels=GC),

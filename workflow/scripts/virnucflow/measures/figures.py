@@ -23,7 +23,7 @@ def save_reliability(table: pd.DataFrame, path: Path) -> None:
 
 
 def draw_figure(table: pd.DataFrame) -> Figure:
-    """A panel a set of sequences, a colour a length of chunks."""
+    """One panel per set of sequences, one colour per length of chunks."""
     sets = list(table.groupby("set", sort=False))
     figure = Figure(figsize=(4.5 * len(sets) + 0.2, 4.4), layout="constrained")
     for axes, (name, members) in zip(figure.subplots(1, len(sets), squeeze=False)[0], sets, strict=True):

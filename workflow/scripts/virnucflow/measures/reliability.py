@@ -9,7 +9,7 @@ BINS = 10  # of the score, of equal width; a bin has its lower end, the last bot
 
 
 def reliability(viral: np.ndarray, score: np.ndarray) -> pd.DataFrame:
-    """A row a bin of the score that is not empty.
+    """One row per bin of the score that is not empty.
 
     Its columns: score_from, score_to, number, mean_score, share_viral, and Wilson's 95 % interval of that, share_lower
     and share_upper, as if all were independent. `viral` (rows) bool, `score` (rows) from 0 to 1.

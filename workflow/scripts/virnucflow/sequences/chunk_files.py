@@ -55,6 +55,7 @@ class ChunkWriter:
         self._end()
 
     def write(self, name: str, letters: bytes) -> None:
+        """Write the next chunk, with LINE_WIDTH letters a line."""
         while self._written >= self._full:
             self._begin_next()
         lines = b"\n".join([letters[start : start + LINE_WIDTH] for start in range(0, len(letters), LINE_WIDTH)])

@@ -25,7 +25,7 @@ for codon, residue in zip(product(range(len(LETTERS)), repeat=3), STANDARD_CODE,
 
 
 def letter_codes(sequence: str) -> np.ndarray:
-    """(letters) uint8: the number of each upper-case letter among LETTERS, OTHER_LETTER for any other."""
+    """The number of each upper-case letter among LETTERS, OTHER_LETTER for any other: uint8 (letters)."""
     return LETTER_CODE[np.frombuffer(sequence.encode("ascii"), dtype=np.uint8)]
 
 

@@ -21,6 +21,7 @@ class Names:
         self._slots = np.empty(0, dtype=SLOT)
 
     def add(self, name: str) -> None:
+        """Add a name, one that is there already too; not after `sort`."""
         self._memory += _hash(name) + bytes(COUNT)
 
     def sort(self) -> None:

@@ -25,10 +25,11 @@ class Content:
 
     @property
     def digest(self) -> str:
+        """32 hexadecimal digits, as `sequences.parquet` has them."""
         return self._hasher.hexdigest()
 
-    def of(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
-        """The pieces of a record, as they go by."""
+    def follow(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
+        """Yield the pieces of a record as they are, and count what is in them."""
         for piece in pieces:
             self._hasher.update(piece)
             self.length += len(piece)
@@ -59,7 +60,7 @@ def records_of(paths: list[Path], sequences: pd.DataFrame, annotation: bool = Fa
     for path in paths:
         for heading, pieces in stream_records(path, check_letters=False, annotation=annotation):
             content, row = Content(heading.name), next(rows, None)
-            record = whole(heading, content.of(pieces))
+            record = whole(heading, content.follow(pieces))
             if row is None or (content.length, content.digest) != (row.length, row.digest):
                 raise changed(path)
             yield row, record

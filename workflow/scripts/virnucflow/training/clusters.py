@@ -14,7 +14,10 @@ BLOCK = 1 << 18  # letters at a time, so that what is computed with stays in the
 
 
 def sketch(letters: np.ndarray) -> np.ndarray:
-    """The sampled k-mers of a sequence, each the smaller of both strands; `letters` are codes of frames.LETTER_CODE."""
+    """The sampled k-mers of a sequence, uint64, sorted and each once: of both strands the smaller, hashed.
+
+    `letters` (letters) uint8 are codes of frames.LETTER_CODE.
+    """
     blocks = [_sketch(letters[start : start + BLOCK + K - 1]) for start in range(0, len(letters) - K + 1, BLOCK)]
     return np.unique(np.concatenate([NO_KMER, *blocks]))
 
@@ -36,7 +39,7 @@ def _sketch(letters: np.ndarray) -> np.ndarray:
 
 
 def cluster(sketches: Iterable[np.ndarray]) -> np.ndarray:
-    """(sequences) The cluster of each, named by the number of one of its sequences; without a k-mer one of its own.
+    """The cluster of each sequence, int64 (sequences): the number of one of its members. One without a k-mer is alone.
 
     From the largest sequence to the smallest: each joins every cluster that holds SHARE of its k-mers, and makes them
     one. A k-mer counts for every cluster that has it.

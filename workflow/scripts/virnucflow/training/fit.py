@@ -54,10 +54,10 @@ def fit(
                 F.cross_entropy(classifier(features[batch]), viral[batch]).backward()
                 optimizer.step()
         schedule.step()
-        found = loss(classifier, features, viral, validation)
-        log.info("epoch %d: loss %.5f on the validation frames", epoch, found)
-        if found < least:
-            least, best_epoch = found, epoch
+        current = compute_loss(classifier, features, viral, validation)
+        log.info("epoch %d: loss %.5f on the validation frames", epoch, current)
+        if current < least:
+            least, best_epoch = current, epoch
             best = {name: tensor.clone() for name, tensor in classifier.state_dict().items()}
         elif epoch - best_epoch >= settings.patience:
             break
@@ -68,15 +68,15 @@ def fit(
 
 @torch.inference_mode()
 def differences(classifier: MLPClassifier, features: torch.Tensor) -> np.ndarray:
-    """(frames) float32: the virus logit less the other."""
+    """The virus logit of each frame minus the other one, float32 (frames); `features` (frames, width) float32."""
     classifier.eval()
     logits = torch.cat([classifier(part) for part in features.split(EVALUATED)])
     return viral_logit(logits).numpy()
 
 
 @torch.inference_mode()
-def loss(classifier: MLPClassifier, features: torch.Tensor, viral: torch.Tensor, rows: np.ndarray) -> float:
-    """Mean cross entropy of some rows."""
+def compute_loss(classifier: MLPClassifier, features: torch.Tensor, viral: torch.Tensor, rows: np.ndarray) -> float:
+    """Mean cross entropy in nats over some rows, their numbers `rows`; `features` and `viral` as for fit()."""
     classifier.eval()
     parts = torch.from_numpy(rows).split(EVALUATED)
     summed = [F.cross_entropy(classifier(features[part]), viral[part], reduction="sum").item() for part in parts]

@@ -16,7 +16,7 @@ SHARES = (0.8, 0.1, 0.1)
 
 
 def read_labels(path: Path) -> pd.DataFrame:
-    """A row a sequence: sequence_id, label (virus, others) and whatever other columns there are, all of them text.
+    """One row per sequence: sequence_id, label (virus or others) and whatever other columns there are, all text.
 
     Raises InputError, with the line where it is known, for what is no such table.
     """
@@ -72,8 +72,8 @@ def split_sequences(labels: pd.DataFrame, units: pd.Series, seed: int) -> np.nda
         ends = np.round(np.cumsum(SHARES) * len(names)).astype(int)
         for name, part in zip(SPLITS, np.split(names, ends[:-1]), strict=True):
             split[part] = name
-    found = units.map(split)
-    for label, elsewhere in units[found != "train"].groupby(labels["label"]):
+    splits = units.map(split)
+    for label, elsewhere in units[splits != "train"].groupby(labels["label"]):
         if len(elsewhere) > (total := labels["label"].eq(label).sum()) / 2:
             sizes = elsewhere.value_counts()
             log.warning(
@@ -81,4 +81,4 @@ def split_sequences(labels: pd.DataFrame, units: pd.Series, seed: int) -> np.nda
                 "split by another column, or take another training: seed",
                 len(elsewhere), total, label, units.name, sizes.index[0], sizes.iloc[0], split[sizes.index[0]],
             )  # fmt: skip
-    return found.to_numpy()
+    return splits.to_numpy()

@@ -59,20 +59,20 @@ TRAIN_ON = {
 }
 
 
-def model_card(content: dict[str, Any], made: dict[str, Any], evaluation: pd.DataFrame) -> str:
-    """The card in Markdown, of what `pack.json` says, what the training noted, and the figures."""
+def model_card(content: dict[str, Any], training: dict[str, Any], evaluation: pd.DataFrame) -> str:
+    """The card in Markdown, of what `pack.json` says, what the training noted, and the table of its evaluation."""
     stratum = ~evaluation["by"].isin(["all", "group"])
-    splits = pd.DataFrame([{"split": split} | made["sequences"][split] for split in SPLITS])
+    splits = pd.DataFrame([{"split": split} | training["sequences"][split] for split in SPLITS])
     return CARD.format(
         name=content["name"],
         chunk_length=content["chunk_lengths"][0],
         licence=content["licence"],
-        encoders=made["encoders"],
-        split_by=made["split_by"],
+        encoders=training["encoders"],
+        split_by=training["split_by"],
         splits=markdown(splits),
-        train_on=TRAIN_ON[made["train_on"]],
-        settings=", ".join(f"{name.replace('_', ' ')} {value}" for name, value in made["settings"].items()),
-        **made["calibration"],
+        train_on=TRAIN_ON[training["train_on"]],
+        settings=", ".join(f"{name.replace('_', ' ')} {value}" for name, value in training["settings"].items()),
+        **training["calibration"],
         groups=markdown(evaluation[~stratum]),
         strata=markdown(evaluation[stratum]),
     )
@@ -86,6 +86,7 @@ def markdown(table: pd.DataFrame) -> str:
 
 
 def cell(value: object) -> str:
+    """A value as text: numbers with four digits, nothing for NaN."""
     if isinstance(value, float):
         return "" if pd.isna(value) else f"{value:.4f}"
     return str(value)
