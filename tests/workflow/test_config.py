@@ -34,7 +34,7 @@ def test_what_is_wrong_is_told_in_a_line_each_without_our_code(folder: Path) -> 
 
 
 def test_a_part_of_a_section_on_the_command_line_goes_before_that_of_the_file(folder: Path) -> None:
-    """Snakemake reads a section there as texts, and gives each job the command line again."""
+    """Snakemake reads whatever a section is given there as texts."""
     settings = {"gate": {"frames": 300, "accept": 0.98, "seed": 7}}
     said = snakemake(folder, "-n", "-p", "--config", "gate={frames: 20, strict: true, accept: 9.7e-1}", **settings)
     assert "--number 20 --seed 7" in said and "--accept 0.97 --refuse 0.95" in said and "--strict" in said

@@ -1,1 +1,1 @@
-"""What is known before the first job: the settings and the sample sheet, as plain Python without Snakemake."""
+"""What is known before the first job, as plain functions without PyTorch; host.py alone uses Snakemake."""
