@@ -37,10 +37,13 @@ def test_chunks_whose_longest_frame_is_short_do_not_count() -> None:
     assert (none["call"], none["viral_chunks"], none["frames"], none["best_score"]) == ("", 0, 3, 0.9)
 
 
-def test_a_chunk_has_the_best_scores_of_its_frames_and_is_viral_where_they_are_equal() -> None:
-    rows = [("a", 1, 0.2, 0.8, 40), ("a", 1, 0.8, 0.1, 90), ("a", 2, 0.9, 0.8, 50), ("b", 1, 0.6, 0.4, 60)]
+def test_a_chunk_has_the_best_scores_of_its_frames_and_is_viral_from_equal_ones_on() -> None:
+    rows = [
+        ("b", 2, 0.2, 0.8, 40), ("b", 2, 0.8, 0.1, 90), ("b", 1, 0.9, 0.8, 50), ("a", 1, 0.1, 0.9, 60),
+    ]  # fmt: skip
     scores = pd.DataFrame(rows, columns=["sequence_id", "chunk", "score_others", "score_virus", "residues"])
     table = call_chunks(scores.assign(name=list("1234")))
     assert list(table.itertuples(index=False, name=None)) == [
-        ("a", 1, 2, 90, 0.8, True), ("a", 2, 1, 50, 0.8, False), ("b", 1, 1, 60, 0.4, False),
+        ("b", 2, 2, 90, 0.8, True), ("b", 1, 1, 50, 0.8, False), ("a", 1, 1, 60, 0.9, True),
     ]  # fmt: skip
+    assert list(call_sequences(table).index) == ["b", "a"]
