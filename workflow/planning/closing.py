@@ -60,10 +60,12 @@ def remarks(folder: Path) -> str:
 
 
 def remarks_on_model(run: Mapping[str, Any]) -> list[str]:
+    """What a reader of the results must know of the model, by run.json."""
     return [] if run["trained"] else [f"model {run['model']} is untrained: these results mean nothing"]
 
 
 def remarks_on_gate(run: Mapping[str, Any]) -> list[str]:
+    """What the gate decided, by run.json, where it did not accept."""
     gate = run["divergence"]
     if not gate or gate["decision"] == "accept":
         return []

@@ -38,5 +38,6 @@ def commit(checkout: Path) -> str:
 
 @cache
 def sha256_of_file(path: Path) -> str:
+    """The SHA-256 of a file, 64 hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

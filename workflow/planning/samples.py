@@ -69,6 +69,7 @@ class Row:
 
 
 def place(sheet: str, line: int) -> str:
+    """How a problem begins that is in this line of the sheet."""
     return f"samples: {named(sheet)}, line {line}"
 
 

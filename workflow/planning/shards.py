@@ -28,6 +28,7 @@ def number_of_shards(fasta: Iterable[str], shards: int | str, shard_megabases: f
 
 
 def shard_names(number: int) -> list[str]:
+    """The names of so many shards, from 00001 on."""
     return [f"{shard:05d}" for shard in range(1, number + 1)]
 
 

@@ -24,6 +24,7 @@ def embed_memory(weights: int, frames: int, attempt: int) -> int:
 
 
 def embed_runtime(attention: str, attempt: int) -> int:
+    """Minutes for one shard."""
     return EMBED_MINUTES[attention] * attempt
 
 

@@ -146,6 +146,7 @@ def _packs(catalogue: str) -> list[str]:
 
 
 def missing_catalogue(catalogue: str) -> list[str]:
+    """That the catalogue is not there, or is no file, in a line."""
     problem = problem_of_file(catalogue)
     return [f"catalogue: {problem}"] if problem else []
 

@@ -120,6 +120,7 @@ def check_python(requirements: Path) -> list[str]:
 
 
 def is_installed(package: str) -> bool:
+    """Whether a package is there, by the name that requirements have for it."""
     try:
         return bool(importlib.metadata.version(package))
     except importlib.metadata.PackageNotFoundError:

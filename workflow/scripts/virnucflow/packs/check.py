@@ -68,6 +68,7 @@ def cause(error: Exception) -> str:
 
 
 def is_count(value: object) -> bool:
+    """Whether a value of a JSON file is a positive whole number of at most 63 bits."""
     return isinstance(value, int) and not isinstance(value, bool) and 0 < value < 1 << 63
 
 
@@ -83,6 +84,7 @@ def read_bounded(path: Path, start: int, size: int) -> bytes:
 
 
 def read_json(path: Path) -> dict[str, Any]:
+    """The object that a JSON file holds. Raises one of DAMAGE when it holds none."""
     value = json.loads(read_bounded(path, 0, path.stat().st_size))
     if not isinstance(value, dict):
         raise ValueError("not a JSON object")
