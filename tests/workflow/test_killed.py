@@ -1,6 +1,6 @@
 """Jobs, and Snakemake itself, killed at random moments: the results are those of an undisturbed run, byte for byte.
 
-KILLS=30 pytest tests/workflow/test_killed.py    for more than the few of every day
+KILLS=30 pytest -m long tests/workflow/test_killed.py    for more than the few of every day
 """
 
 import os
@@ -17,6 +17,7 @@ from helpers import EXAMPLE, REPOSITORY, SCRIPTS, reproducible, snakemake, write
 
 from virnucflow.sequences.fasta import read_fasta
 
+pytestmark = pytest.mark.long
 KILLS = int(os.environ.get("KILLS", "3"))
 SETTINGS = {"shards": 2, "model_pack": "pack"}
 JOBS = 10  # of a run: split, two shards of translate, embed twice, concat, predict; the last job is not waited for

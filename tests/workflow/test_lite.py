@@ -9,7 +9,7 @@ from helpers import EXAMPLE, REPOSITORY, run_program, snakemake
 PACK = REPOSITORY / "resources" / "models" / "lite"
 
 
-@pytest.mark.parametrize("chunk_length", [500, 300])
+@pytest.mark.parametrize("chunk_length", [500, pytest.param(300, marks=pytest.mark.long)])
 def test_viruses_are_told_from_a_bacterium(chunk_length: int, tmp_path: Path) -> None:
     files = ("hiv_1.fasta", "phage_phix174.gb", "escherichia_coli.fasta")
     sheet = "".join(f"example\t{EXAMPLE / name}\n" for name in files)

@@ -126,16 +126,19 @@ def test_every_setting_says_whether_it_changes_results() -> None:
     assert settings == dict.fromkeys(CHANGED, True) | dict.fromkeys(UNCHANGED, False)
 
 
+@pytest.mark.long
 def test_a_finished_run_plans_nothing(folder: Path) -> None:
     assert plan(folder, FINISHED) == {}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("setting", CHANGED)
 def test_what_changes_results_plans_what_depends_on_it(setting: str, folder: Path) -> None:
     value, expected = CHANGED[setting]
     assert plan(folder, changed(setting, value)) == expected
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("setting", UNCHANGED)
 def test_what_changes_no_result_plans_nothing(setting: str, folder: Path) -> None:
     assert plan(folder, changed(setting, UNCHANGED[setting])) == {}
@@ -166,6 +169,7 @@ EDITS = {
 }  # fmt: skip
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("edit", EDITS)
 def test_edited_code_plans_what_it_changes_and_nothing_else(edit: str, checkout: Path, folder: Path) -> None:
     name, old, new, expected = EDITS[edit]
