@@ -32,13 +32,16 @@ SPREAD = 4.0  # standard deviation of the logits' difference over random frames,
 
 
 def parse_arguments() -> argparse.Namespace:
-    shape = {"type": int, "nargs": 3, "metavar": ("LAYERS", "WIDTH", "HEADS")}
     parser = argument_parser(__doc__)
     parser.add_argument("--model", type=Path, required=True, help="directory of the pack, to be written")
     parser.add_argument("--chunk-length", type=int, default=500, help="chunk length that the pack says it is for")
     parser.add_argument("--seed", type=int, default=0, help="of the random weights")
-    parser.add_argument("--esm2", **shape, default=[3, 64, 4], help="shape of ESM-2; published: 36 2560 40")
-    parser.add_argument("--dnabert-s", **shape, default=[2, 48, 6], help="shape of DNABERT-S; published: 12 768 12")
+    for option, default, title, published in (
+        ("--esm2", [3, 64, 4], "ESM-2", "36 2560 40"),
+        ("--dnabert-s", [2, 48, 6], "DNABERT-S", "12 768 12"),
+    ):
+        words, text = ("LAYERS", "WIDTH", "HEADS"), f"shape of {title}; published: {published}"
+        parser.add_argument(option, type=int, nargs=3, metavar=words, default=default, help=text)
     parser.add_argument("--vocabulary", type=int, default=256, help="tokens of DNABERT-S; published: 4096")
     arguments = parser.parse_args()
     for _, width, heads in (arguments.esm2, arguments.dnabert_s):
@@ -83,9 +86,8 @@ def build_classifier(features: torch.Tensor) -> classifier.MLPClassifier:
 @torch.inference_mode()
 def spread(module: classifier.MLPClassifier, features: torch.Tensor) -> None:
     """Give a classifier the batch statistics of `features`; it then calls half of them viral, with scores of 0 to 1."""
-    hidden = module.hidden_layer(features)
-    module.bn1.running_mean.copy_(hidden.mean(0))
-    module.bn1.running_var.copy_(hidden.var(0))
+    hidden, norm = module.hidden_layer(features), module.bn1
+    norm.load_state_dict(norm.state_dict() | {"running_mean": hidden.mean(0), "running_var": hidden.var(0)})
     difference = module(features).diff(dim=1)
     module.output_layer.weight.mul_(SPREAD / difference.std())
     module.output_layer.bias[classifier.VIRUS] -= module(features).diff(dim=1).median()

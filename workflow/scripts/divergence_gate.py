@@ -26,6 +26,8 @@ class Agreement(TypedDict):
 
 
 class Embeddings(TypedDict):
+    """How an encoder's embeddings agree; None where no frame was compared."""
+
     passed: bool | None
     least_cosine: float | None
 
@@ -58,7 +60,7 @@ def parse_arguments() -> argparse.Namespace:
 
 def read_findings(path: Path) -> Findings:
     """The findings; InputError where they are not of as many frames as they say."""
-    findings: Findings = read_json(path, Findings)
+    findings = read_json(path, Findings)
     compared, agreement = findings["frames"], findings["frame_agreement"]
     if not compared and findings["run_frames"]:
         raise InputError(
@@ -71,20 +73,20 @@ def read_findings(path: Path) -> Findings:
 
 def decide(findings: Findings, accept: float, refuse: float, decide_on: str) -> tuple[str, list[str]]:
     """accept, validate, refuse or NOTHING, and the reasons as sentences."""
-    if not findings["frames"]:
-        return NOTHING, [in_words(findings)]
-    agreement = findings["frame_agreement"]
-    share = agreement["lower" if decide_on == "lower_bound" else "estimate"]
-    reasons = [in_words(findings)]
+    reasons, agreement = [in_words(findings)], findings["frame_agreement"]
+    estimate, lower = agreement["estimate"], agreement["lower"]
+    if estimate is None or lower is None:  # no frame was compared
+        return NOTHING, reasons
+    share = lower if decide_on == "lower_bound" else estimate
     decision = "accept" if share > accept else "validate" if share >= refuse else "refuse"
-    if agreement["lower"] <= accept < agreement["estimate"]:
+    if lower <= accept < estimate:
         effect = findings["frames"] / agreement["effective_number"]
-        needed = math.ceil(number_needed(accept, agreement["estimate"]) * effect)
+        needed = math.ceil(number_needed(accept, estimate) * effect)
         reasons.append(f"the sample is too small for a lower bound above {accept:.0%}, which takes {needed} frames")
-    for encoder, found in findings["embeddings"].items():
-        if not found["passed"]:
+    for encoder, comparison in findings["embeddings"].items():
+        if not comparison["passed"]:
             decision = "validate" if decision == "accept" else decision
-            reasons.append(f"the embeddings of {encoder} differ (least cosine {found['least_cosine']:.4f})")
+            reasons.append(f"the embeddings of {encoder} differ (least cosine {comparison['least_cosine']:.4f})")
     return decision, reasons
 
 

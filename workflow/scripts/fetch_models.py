@@ -6,7 +6,6 @@ pack, for other packs, and may be deleted. A pack that is there and whole is lef
 
 import argparse
 import shutil
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -50,7 +49,7 @@ def is_whole(directory: Path) -> bool:
     return not changed
 
 
-def write_pack(recipe: Recipe, files: Mapping[str, Path], lock: Lock, directory: Path) -> None:
+def write_pack(recipe: Recipe, files: dict[str, Path], lock: Lock, directory: Path) -> None:
     """Convert published files, by their names, to a pack: in place, complete, or not at all."""
     weights, config = files[recipe.dnabert_s_weights], files[recipe.dnabert_s_config]
     tables = {

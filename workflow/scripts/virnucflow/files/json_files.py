@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import msgspec
 
@@ -25,7 +25,7 @@ def publish_json(value: dict[str, Any], path: Path) -> None:
     path.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
-def read_json(path: Path, kind: type) -> dict[str, Any]:
+def read_json(path: Path, kind: type[Kind]) -> Kind:
     """What write_json wrote, which has the keys and types of the TypedDict `kind`, and maybe others.
 
     Raises InputError when it has not, or when the file was changed since.
@@ -37,7 +37,7 @@ def read_json(path: Path, kind: type) -> dict[str, Any]:
     if digest != computed:
         raise InputError(f"{path}: damaged or edited: its digest is not that of its content; make it again")
     _convert(value, path, kind, "make it again")
-    return value
+    return cast(Kind, value)
 
 
 def read_published_json(path: Path, kind: type[Kind], advice: str) -> Kind:
@@ -45,12 +45,12 @@ def read_published_json(path: Path, kind: type[Kind], advice: str) -> Kind:
     return _convert(_parse(path, advice), path, kind, advice)
 
 
-def parse_json(text: str | bytes, path: Path, kind: type, advice: str = "make it again") -> Any:  # noqa: ANN401
+def parse_json(text: str | bytes, path: Path, kind: type[Kind], advice: str = "make it again") -> Kind:
     """A JSON text that the file `path` holds, which has the keys and types of `kind`, and maybe others."""
     with reading(path, "a JSON text that this workflow wrote", advice):
         value = json.loads(text, parse_constant=_refuse_constant)
     _convert(value, path, kind, advice)
-    return value
+    return cast(Kind, value)
 
 
 def _parse(path: Path, advice: str) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """How far two computations of the same frames diverge: agreement of labels with its interval, and embeddings."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -124,7 +125,7 @@ def compare(frames: pd.DataFrame, whole: bool, precisions: dict[str, str]) -> di
     }
 
 
-def in_words(findings: dict[str, Any]) -> str:
+def in_words(findings: Mapping[str, Any]) -> str:
     """The agreement of labels, as a sentence without its full stop."""
     found = findings["frame_agreement"]
     if not findings["frames"]:

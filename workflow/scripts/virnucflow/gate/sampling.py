@@ -37,4 +37,5 @@ def weigh(strata: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """How many frames of the run each of the drawn rows stands for: its stratum's, shared among those drawn from it."""
     _, stratum, sizes = np.unique(strata, return_inverse=True, return_counts=True)
     drawn = np.bincount(stratum[rows], minlength=len(sizes))
-    return sizes[stratum[rows]] / drawn[stratum[rows]]
+    weights: np.ndarray = sizes[stratum[rows]] / drawn[stratum[rows]]
+    return weights
