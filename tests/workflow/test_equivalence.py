@@ -19,6 +19,7 @@ def assert_same_within(one: Path, other: Path, sample: str = "mixed", tolerance:
     assert consensus[0].read_bytes() == consensus[1].read_bytes()
 
 
+@pytest.mark.long
 def test_the_same_run_twice_gives_the_same_bytes(base: Path, prepared: Path) -> None:
     snakemake(prepared, shards=3)
     for folder in ("results", "work", "models"):
@@ -36,6 +37,7 @@ def test_number_of_shards_changes_nothing(shards: int, sample: str, base: Path, 
     assert_same_within(base, prepared, sample)
 
 
+@pytest.mark.long
 def test_number_of_threads_moves_no_label(base: Path, copy: Path) -> None:
     shutil.rmtree(copy / "work")
     snakemake(copy, "--forceall", "--set-threads", "embed_esm2=1", "embed_dnabert_s=1", shards=3)
