@@ -5,6 +5,7 @@ its matrix products alone, in fp16, one after another as the model runs them. Pr
 """
 
 import argparse
+import copy
 import random
 from collections.abc import Callable
 from functools import partial
@@ -23,7 +24,7 @@ from virnucflow.packs.pack import DnabertSShape, Esm2Shape
 
 GPU = torch.device("cuda")
 RUNS = 3
-BUDGET = TOKEN_BUDGET["flash"]
+BUDGET, V1_BUDGET = TOKEN_BUDGET["flash"], TOKEN_BUDGET["standard"]
 Embed = Callable[[list[str]], torch.Tensor]
 
 
@@ -68,16 +69,14 @@ def seconds(work: Callable[[], object], runs: int = RUNS) -> float:
 
 def matrix_products(model: esm2.FlashModel, tokens: int) -> Callable[[], None]:
     """All matrix products of one pass, without anything between them."""
-    x, qkv, hidden, out = (
-        torch.randn(tokens, times * model.letters.shape[1], device=GPU).half() for times in (1, 3, 4, 1)
-    )
+    x, qkv, hidden, out = (torch.randn(tokens, times * model.width, device=GPU).half() for times in (1, 3, 4, 1))
 
     def run() -> None:
         for layer in model.layers:
-            torch.mm(x, layer.qkv[0].t(), out=qkv)
-            torch.mm(x, layer.out[0].t(), out=out)
-            torch.mm(x, layer.fc1[0].t(), out=hidden)
-            torch.mm(hidden, layer.fc2[0].t(), out=out)
+            torch.mm(x, layer.attention.qkv.weight.t(), out=qkv)
+            torch.mm(x, layer.attention.out.weight.t(), out=out)
+            torch.mm(x, layer.mlp.fc1.weight.t(), out=hidden)
+            torch.mm(hidden, layer.mlp.fc2.weight.t(), out=out)
 
     return run
 
@@ -118,10 +117,10 @@ def benchmark_esm2(shape: Esm2Shape, batches: int, number: int) -> float:
         return rate
 
     products = BUDGET / seconds(matrix_products(flash, BUDGET))
-    reference = esm2.embed_standard(standard, few, 2048)
-    measure("fair-esm fp32 (v1)", lambda some: esm2.embed_standard(standard, some, 2048), few)
+    reference = esm2.embed_standard(standard, few, V1_BUDGET)
+    measure("fair-esm fp32 (v1)", lambda some: esm2.embed_standard(standard, some, V1_BUDGET), few)
     standard.half()
-    for size in (2048, 16384):
+    for size in (V1_BUDGET, 16384):
         embed = partial(esm2.embed_standard, standard, token_budget=size)
         measure(f"fair-esm fp16, {size} tokens a batch", embed, proteins)
     embed = standard = None
@@ -135,7 +134,7 @@ def benchmark_esm2(shape: Esm2Shape, batches: int, number: int) -> float:
         embed = partial(esm2_packed.embed_esm2, packed, kernel, token_budget=BUDGET)
         default = measure(label, embed, proteins)
     if torch.cuda.get_device_capability() >= (8, 9):
-        packed = esm2_packed.packed_model(flash, fp8=True)
+        packed = esm2_packed.packed_model(copy.deepcopy(flash), fp8=True)
         measure("flash fp8, triton", lambda some: esm2_packed.embed_esm2(packed, "triton", some, BUDGET), proteins)
     again = BUDGET / seconds(matrix_products(flash, BUDGET))
 

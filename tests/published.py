@@ -17,6 +17,7 @@ from torch import nn
 from build_untrained_pack import build_tokenizer
 from virnucflow.encoders import dnabert_s, esm2
 from virnucflow.packs.pack import DnabertSShape, Esm2Shape
+from virnucflow.packs.weights import published_state
 from virnucflow.published.catalogue import read_recipe
 
 ESM2_SHAPE = Esm2Shape(2, 32, 4)
@@ -86,7 +87,7 @@ class Published:
     def save_dnabert_s(self) -> None:
         """As a repository on the hub: the encoder with its pooler, and code, which must not run."""
         pooler = {"pooler.dense.weight": torch.zeros(24, 24), "pooler.dense.bias": torch.zeros(24)}
-        torch.save(self.dnabert_s.state_dict() | pooler, self.path(RECIPE.dnabert_s_weights))
+        torch.save(published_state(self.dnabert_s) | pooler, self.path(RECIPE.dnabert_s_weights))
         config = asdict(DNABERT_S_SHAPE) | {
             "auto_map": {"AutoModel": "bert_layers.BertModel"},
             "alibi_starting_size": 512,

@@ -59,10 +59,13 @@ def test_fused_product_is_the_product_and_its_gelu() -> None:
 
     torch.manual_seed(0)
     for tokens, depth, width in ((128, 320, 1280), (384, 480, 1920), (1024, 2560, 10240)):
-        x, weight = torch.randn(tokens, depth, device=GPU).half(), torch.randn(width, depth, device=GPU).half() * 0.1
-        bias, out = torch.randn(width, device=GPU).half(), torch.full((tokens, width), float("nan"), device=GPU).half()
-        kernels.linear_gelu(x, (weight, bias), out)
-        expected = F.gelu(x.float() @ weight.float().t() + bias.float())
+        x = torch.randn(tokens, depth, device=GPU).half()
+        linear = torch.nn.Linear(depth, width, device=GPU, dtype=torch.float16).requires_grad_(False)
+        linear.weight.normal_(std=0.1)
+        linear.bias.normal_()
+        out = torch.full((tokens, width), float("nan"), device=GPU).half()
+        kernels.linear_gelu(x, linear, out)
+        expected = F.gelu(x.float() @ linear.weight.float().t() + linear.bias.float())
         assert ((out.float() - expected).abs() <= 1e-3 * expected.abs() + 2e-4).all()
 
 

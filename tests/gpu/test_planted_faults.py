@@ -97,7 +97,8 @@ def across_sequences(attend: Callable) -> Callable:
 def without_last_layer(make: Callable) -> Callable:
     def wrong(*arguments: object) -> object:
         model = make(*arguments)
-        return model._replace(layers=model.layers[:-1], shifts=model.shifts[:-2])
+        model.encoder.layers = model.encoder.layers[:-1]
+        return model._replace(shifts=model.shifts[:-2])
 
     return wrong
 

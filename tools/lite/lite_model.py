@@ -1,6 +1,6 @@
 """The lite pack's two encoders and its classifier, to be trained: in batches of one shape, from float32 weights.
 
-Parameters have the names of the published checkpoints, so what is trained here is what esm2.py and dnabert_s.py load. A
+Parameters are those of the modules that esm2.py and dnabert_s.py load, so what is trained here is what they compute. A
 batch has frames of one length alone, so nothing is padded; weights are rounded to the precision of the tokens' vectors.
 """
 
@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from lite_data import PIECE, Genomes
-from virnucflow.encoders.dnabert_s import DnabertS, alibi_slopes
+from virnucflow.encoders.dnabert_s import DnabertS, Layer, alibi_slopes
 from virnucflow.encoders.esm2 import ALPHABET, TOKEN_DROPOUT, fair_esm_model, rotary_table, rotate
 from virnucflow.packs.encoders import feature_widths
 from virnucflow.packs.pack import DnabertSShape, Esm2Shape
@@ -113,14 +113,13 @@ class NucleotideEncoder(nn.Module):
         self.register_buffer("hexamers", hexamers, persistent=False)
         self.codons = nn.Parameter(torch.empty(2, CODONS, shape.hidden_size).normal_(std=0.05))
         self.dropout = dropout
-        embeddings = self.dnabert_s.embeddings
-        nn.init.normal_(embeddings["word_embeddings"].weight, std=0.05)
-        nn.init.zeros_(embeddings["token_type_embeddings"].weight)
+        nn.init.normal_(self.dnabert_s.words.weight, std=0.05)
+        nn.init.zeros_(self.dnabert_s.token_types.weight)
         self.register_buffer("slopes", torch.tensor(alibi_slopes(shape.num_attention_heads)), persistent=False)
 
     def words(self) -> torch.Tensor:
         """(vocabulary, hidden_size): the vectors of the tokens."""
-        own = self.dnabert_s.embeddings["word_embeddings"].weight
+        own = self.dnabert_s.words.weight
         if self.codons is None:
             return own
         sums = self.codons[0][:, None] + self.codons[1]
@@ -129,33 +128,33 @@ class NucleotideEncoder(nn.Module):
     @torch.no_grad()
     def store_words(self) -> None:
         """Make them the tokens' own for good, as the encoder is saved."""
-        self.dnabert_s.embeddings["word_embeddings"].weight.copy_(self.words())
+        self.dnabert_s.words.weight.copy_(self.words())
         self.codons = None
 
     def forward(self, tokens: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
         """(frames, length) tokens to (frames, length, hidden_size) in `dtype`."""
-        embeddings, length = self.dnabert_s.embeddings, tokens.shape[1]
-        x = F.embedding(tokens, self.words()) + embeddings["token_type_embeddings"].weight[0]
-        x = norm(embeddings["LayerNorm"], x.to(dtype))
+        length = tokens.shape[1]
+        x = F.embedding(tokens, self.words()) + self.dnabert_s.token_types.weight[0]
+        x = norm(self.dnabert_s.norm, x.to(dtype))
         positions = torch.arange(length, device=x.device)
         bias = x.new_zeros(1, len(self.slopes), length, math.ceil(length / ALIGNED) * ALIGNED)[..., :length]
         bias.copy_(-self.slopes[:, None, None] * (positions[:, None] - positions).abs())
-        for layer in self.dnabert_s.encoder["layer"]:
+        for layer in self.dnabert_s.layers:
             x = self.layer(layer, x, bias)
         return x
 
-    def layer(self, layer: nn.Module, x: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+    def layer(self, layer: Layer, x: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+        """(frames, length, width) to the same, with the bias of the scores, (1, heads, length, length)."""
         frames, length, width = x.shape
-        heads = len(self.slopes)
-        qkv = linear(layer.attention["self"]["Wqkv"], x).view(frames, length, 3, heads, width // heads)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4)
+        attention, mlp, heads = layer.attention, layer.mlp, len(self.slopes)
+        qkv = linear(attention.qkv, x).view(frames, length, 3, heads, width // heads)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # (frames, heads, length, head_dim)
         attended = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.expand(frames, -1, -1, -1))
-        output = layer.attention["output"]
-        attended = linear(output["dense"], attended.transpose(1, 2).reshape(frames, length, width))
-        x = norm(output["LayerNorm"], F.dropout(attended, self.dropout, self.training) + x)
-        gate, value = linear(layer.mlp["gated_layers"], x).chunk(2, dim=-1)
-        h = linear(layer.mlp["wo"], F.gelu(gate) * value)
-        return norm(layer.mlp["layernorm"], F.dropout(h, self.dropout, self.training) + x)
+        attended = linear(attention.out, attended.transpose(1, 2).reshape(frames, length, width))
+        x = norm(attention.norm, F.dropout(attended, self.dropout, self.training) + x)
+        gate, value = linear(mlp.gate_and_value, x).chunk(2, dim=-1)
+        h = linear(mlp.out, F.gelu(gate) * value)
+        return norm(mlp.norm, F.dropout(h, self.dropout, self.training) + x)
 
 
 class MaskedTokenHead(nn.Module):

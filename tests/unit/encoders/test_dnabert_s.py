@@ -15,6 +15,7 @@ from virnucflow.encoders import dnabert_s
 from virnucflow.encoders.load import load_dnabert_s
 from virnucflow.packs.encoders import DNABERT_S
 from virnucflow.packs.pack import DnabertSShape, ModelPack
+from virnucflow.packs.weights import published_state
 
 CPU = torch.device("cpu")
 ERF = np.vectorize(math.erf, otypes=[np.float64])
@@ -105,7 +106,7 @@ def test_published_shape_has_the_published_tensors() -> None:
     """`zhihan1996/DNABERT-S`: 12 layers of 768, 12 heads, gated linear units of 3072, 4096 tokens."""
     with torch.device("meta"):
         model = dnabert_s.DnabertS(DnabertSShape(4096, 12, 768, 12, 3072, 1e-12))
-    shapes = {name: list(tensor.shape) for name, tensor in model.state_dict().items()}
+    shapes = {name: list(tensor.shape) for name, tensor in published_state(model).items()}
     assert shapes.pop("embeddings.word_embeddings.weight") == [4096, 768]
     assert shapes.pop("embeddings.token_type_embeddings.weight") == [2, 768]
     assert shapes.pop("embeddings.LayerNorm.weight") == shapes.pop("embeddings.LayerNorm.bias") == [768]

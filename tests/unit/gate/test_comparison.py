@@ -74,8 +74,15 @@ def across_sequences(forward: Forward) -> Forward:
     return lambda model, tokens: forward(model, tokens.reshape(1, -1)).reshape(*tokens.shape, -1)
 
 
-def without_last_layer(forward: Forward) -> Forward:
-    return lambda model, tokens: forward(model._replace(layers=model.layers[:-1]), tokens)
+def without_last_layer(forward: Callable) -> Callable:
+    def wrong(model: torch.nn.Module, *arguments: object) -> torch.Tensor:
+        layers = model.layers
+        model.layers = layers[:-1]
+        hidden = forward(model, *arguments)
+        model.layers = layers
+        return hidden
+
+    return wrong
 
 
 def positions(change: Callable[[torch.Tensor], torch.Tensor]) -> Callable:
@@ -108,20 +115,20 @@ def half_of_the_head(rotate: Callable) -> Callable:
 
 # The faults by their numbers in the history of such ports: what is changed, and how. 8 and 13 are below.
 FAULTS = {
-    "1 <eos> in the mean": (esm2, "flash_forward", pooling(slice(1, None))),
+    "1 <eos> in the mean": (esm2.FlashModel, "forward", pooling(slice(1, None))),
     "2 no scaling by 0.88": (esm2, "TOKEN_DROPOUT", lambda _: 1.0),
     "3 tanh GELU": (esm2.F, "gelu", tanh_gelu),
     "4 rotary tables in half precision": (esm2, "rotary_table", half_tables),
     "5 positions not reset": (esm2, "rotary_table", positions(lambda p: (p + 70) % 100)),
     "6 no rotary positions": (esm2, "rotate", lambda _: lambda x, cos, sin: x),
     "7 rotary of half the head": (esm2, "rotate", half_of_the_head),
-    "9 padding with <cls>, attended": (esm2, "flash_forward", padded_with_cls),
+    "9 padding with <cls>, attended": (esm2.FlashModel, "forward", padded_with_cls),
     "10 batches read before they are there": (esm2, "embed_flash", second_batch_too_large),
     "11 one sequence lost, one doubled": (esm2, "embed_flash", one_lost_one_doubled),
     "12 other names after a resume": (esm2, "embed_flash", other_names_after_a_resume),
-    "14 last residue left out": (esm2, "flash_forward", pooling(slice(1, -2))),
-    "15 the layer before the last": (esm2, "flash_forward", without_last_layer),
-    "16 attention across sequences": (esm2, "flash_forward", across_sequences),
+    "14 last residue left out": (esm2.FlashModel, "forward", pooling(slice(1, -2))),
+    "15 the layer before the last": (esm2.FlashModel, "forward", without_last_layer),
+    "16 attention across sequences": (esm2.FlashModel, "forward", across_sequences),
 }
 
 
@@ -158,17 +165,6 @@ def ends_left_out(forward: Callable) -> Callable:
     return wrong
 
 
-def first_layers(forward: Callable) -> Callable:
-    def wrong(model: dnabert_s.DnabertS, *arguments: object) -> torch.Tensor:
-        layers = model.encoder["layer"]
-        model.encoder["layer"] = layers[:-1]
-        hidden = forward(model, *arguments)
-        model.encoder["layer"] = layers
-        return hidden
-
-    return wrong
-
-
 def across_dnabert_s(forward: Callable) -> Callable:
     def wrong(model: dnabert_s.DnabertS, tokens: torch.Tensor, attend: Callable) -> torch.Tensor:
         return forward(model, tokens.reshape(1, -1), attend).reshape(*tokens.shape, -1)
@@ -185,7 +181,7 @@ DNABERT_S_FAULTS = {
     "no GELU at the gate": (dnabert_s.F, "gelu", value_gated),
     "cut at 50 tokens": (dnabert_s, "load_tokenizer", cut_at(50)),
     "one sequence lost, one doubled": (dnabert_s, "embed_flash", one_lost_one_doubled),
-    "the layer before the last": (dnabert_s.DnabertS, "forward", first_layers),
+    "the layer before the last": (dnabert_s.DnabertS, "forward", without_last_layer),
     "attention across sequences": (dnabert_s.DnabertS, "forward", across_dnabert_s),
 }
 

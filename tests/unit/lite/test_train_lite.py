@@ -280,7 +280,7 @@ def test_tokens_of_six_letters_are_their_codons(genomes: Genomes) -> None:
     changed = (after != before).any(1).nonzero()[:, 0].tolist()
     assert changed == sorted(i for token, i in vocabulary.items() if len(token) == 6 and token.startswith("ATG"))
     nucleotide.store_words()
-    assert torch.equal(nucleotide.dnabert_s.embeddings["word_embeddings"].weight, after)
+    assert torch.equal(nucleotide.dnabert_s.words.weight, after)
 
 
 def test_what_cannot_be_evaluated_is_refused_before_the_training(folder: Path, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from virnucflow.packs.encoders import DNABERT_S, ESM2
 from virnucflow.packs.pack import read_model_pack
 from virnucflow.packs.pack_files import CLASSIFIER, REFERENCE
 from virnucflow.packs.reference import load_reference
+from virnucflow.packs.weights import published_state
 from virnucflow.published.convert import classifier_tensors, dnabert_s_tensors, esm2_tensors, v1_reference
 from virnucflow.scoring.classifier import load_classifier, score
 
@@ -73,7 +74,7 @@ def test_nothing_is_changed_but_names(published: Published, tmp_path: Path) -> N
     assert set(state) - set(tensors) == {name for name in state if name.startswith(("lm_head", "contact_head"))}
     assert all(torch.equal(tensor, state[name]) for name, tensor in tensors.items())
     tensors = load_file(tmp_path / NAME / DNABERT_S.weights)
-    assert all(torch.equal(tensors[name], tensor) for name, tensor in published.dnabert_s.state_dict().items())
+    assert all(torch.equal(tensors[name], tensor) for name, tensor in published_state(published.dnabert_s).items())
     tensors = load_file(tmp_path / NAME / CLASSIFIER)
     assert tensors.keys() == published.classifier.state_dict().keys()
     assert (tmp_path / NAME / DNABERT_S.tokenizer).read_bytes() == published.path(RECIPE.tokenizer).read_bytes()
@@ -103,10 +104,10 @@ def test_pack_of_encoders(published: Published, tmp_path: Path) -> None:
 
 def test_hub_folder_with_safetensors(published: Published) -> None:
     path = published.path("DNABERT-S/model.safetensors")
-    save_file(published.dnabert_s.state_dict(), path)
+    save_file(published_state(published.dnabert_s), path)
     config = published.path(RECIPE.dnabert_s_config)
     tensors = dnabert_s_tensors(path, config, dnabert_s.DnabertSShape(128, 2, 24, 2, 96, 1e-12))
-    assert all(torch.equal(tensors[name], tensor) for name, tensor in published.dnabert_s.state_dict().items())
+    assert all(torch.equal(tensors[name], tensor) for name, tensor in published_state(published.dnabert_s).items())
     path.write_bytes(b"no")
     with pytest.raises(InputError, match="not a safetensors file"):
         dnabert_s_tensors(path, config, dnabert_s.DnabertSShape(128, 2, 24, 2, 96, 1e-12))

@@ -7,8 +7,9 @@ without padding: here of equal length, on any device; packed, for GPUs, in dnabe
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -26,112 +27,108 @@ SPECIAL_TOKENS = ["[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]"]  # in the publis
 STANDARD_KERNEL = "softmax"
 TOKEN_TYPES = 2  # the published model has two, and inference uses the first
 
+# The modules' names in the published checkpoint, by their own.
+PUBLISHED_NAMES = {
+    "words": "embeddings.word_embeddings",
+    "token_types": "embeddings.token_type_embeddings",
+    "norm": "embeddings.LayerNorm",
+}
+PUBLISHED_LAYER_NAMES = {
+    "attention.qkv": "attention.self.Wqkv",
+    "attention.out": "attention.output.dense",
+    "attention.norm": "attention.output.LayerNorm",
+    "mlp.gate_and_value": "mlp.gated_layers",
+    "mlp.out": "mlp.wo",
+    "mlp.norm": "mlp.layernorm",
+}
+
+# Of queries, keys and values, each (frames, heads, length, head_dim), and the bias of the scores: to the same shape.
 Attend = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 
 
-def add_ends(tokenizer: Tokenizer) -> None:
-    """Make a new tokenizer put [CLS] before and [SEP] behind each sequence."""
-    ends = [(token, tokenizer.token_to_id(token)) for token in ("[CLS]", "[SEP]")]
-    tokenizer.post_processor = TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=ends)
+class Attention(nn.Module):
+    """Attention with ALiBi among all tokens of a sequence, then the residual and its norm."""
 
-
-def load_tokenizer(path: Path) -> Tokenizer:
-    """The tokenizer without the padding and truncation that its file may ask for: v1 encodes whole sequences alone."""
-    with reading(path, "a tokenizer", "restore the pack"):
-        tokenizer = Tokenizer.from_file(str(path))
-    tokenizer.no_padding()
-    tokenizer.no_truncation()
-    return tokenizer
-
-
-@torch.inference_mode()
-def embed_standard(model: "DnabertS", tokenizer: Tokenizer, sequences: list[str]) -> torch.Tensor:
-    """v1: one sequence at a time, [CLS] and [SEP] in the mean."""
-    device, width = model.device_and_width()
-    result = torch.empty(len(sequences), width)
-    for row, sequence in enumerate(sequences):
-        tokens = torch.tensor([tokenizer.encode(sequence).ids], device=device)
-        result[row] = model(tokens, softmax_attention)[0].mean(0).float()
-    return result
-
-
-@torch.inference_mode()
-def embed_flash(model: "DnabertS", tokenizer: Tokenizer, sequences: list[str], token_budget: int) -> torch.Tensor:
-    """Embed in batches of equal token number, so that nothing is padded or masked."""
-    device, width = model.device_and_width()
-    result = torch.empty(len(sequences), width)
-    tokens = [encoding.ids for encoding in tokenizer.encode_batch_fast(sequences)]
-    lengths = np.array([len(ids) for ids in tokens], dtype=np.int64)
-    for batch in equal_length_batches(lengths, token_budget):
-        hidden = model(torch.tensor([tokens[row] for row in batch], device=device), fused_attention)
-        result[batch] = hidden.mean(1, dtype=torch.float32).cpu()
-    return result
-
-
-class DnabertS(nn.Module):
-    """The encoder; its parameters have the names of the published checkpoint."""
-
-    def __init__(self, shape: DnabertSShape) -> None:
+    def __init__(self, width: int, heads: int, eps: float) -> None:
         super().__init__()
-        self.heads = shape.num_attention_heads
-        width, eps = shape.hidden_size, shape.layer_norm_eps
-        self.embeddings = nn.ModuleDict(
-            {
-                "word_embeddings": nn.Embedding(shape.vocab_size, width),
-                "token_type_embeddings": nn.Embedding(TOKEN_TYPES, width),
-                "LayerNorm": nn.LayerNorm(width, eps=eps),
-            }
-        )
-        layers = [Layer(width, shape.intermediate_size, eps) for _ in range(shape.num_hidden_layers)]
-        self.encoder = nn.ModuleDict({"layer": nn.ModuleList(layers)})
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * width)  # queries, keys and values in one product
+        self.out = nn.Linear(width, width)
+        self.norm = nn.LayerNorm(width, eps=eps)
 
-    def device_and_width(self) -> tuple[torch.device, int]:
-        weight = self.embeddings["word_embeddings"].weight
-        return weight.device, weight.shape[1]
-
-    def embed(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Tokens of any shape to (..., hidden_size): what the first layer is given."""
-        x = self.embeddings["word_embeddings"](tokens) + self.embeddings["token_type_embeddings"].weight[0]
-        return self.embeddings["LayerNorm"](x)
-
-    def forward(self, tokens: torch.Tensor, attend: Attend) -> torch.Tensor:
-        """(batch, length) tokens without padding to (batch, length, hidden_size)."""
-        x = self.embed(tokens)
-        bias = alibi_bias(self.heads, tokens.shape[1], tokens.device).to(x.dtype)
-        for layer in self.encoder["layer"]:
-            x = layer(x, bias, self.heads, attend)
-        return x
+    def forward(self, x: torch.Tensor, bias: torch.Tensor, attend: Attend) -> torch.Tensor:
+        """(frames, length, width) to the same, with the (heads, length, length) bias of the scores."""
+        frames, length, width = x.shape
+        qkv = self.qkv(x).view(frames, length, 3, self.heads, width // self.heads)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # (frames, heads, length, head_dim)
+        attended = attend(q, k, v, bias).transpose(1, 2).reshape(frames, length, width)
+        return self.norm(self.out(attended) + x)
 
 
-class Layer(nn.Module):
-    """Attention and gated linear unit, each followed by the residual and then its norm."""
+class GatedMlp(nn.Module):
+    """A gated linear unit, then the residual and its norm."""
 
     def __init__(self, width: int, intermediate: int, eps: float) -> None:
         super().__init__()
-        self.attention = nn.ModuleDict(
-            {
-                "self": nn.ModuleDict({"Wqkv": nn.Linear(width, 3 * width)}),
-                "output": nn.ModuleDict({"dense": nn.Linear(width, width), "LayerNorm": nn.LayerNorm(width, eps=eps)}),
-            }
-        )
-        self.mlp = nn.ModuleDict(
-            {
-                "gated_layers": nn.Linear(width, 2 * intermediate, bias=False),
-                "wo": nn.Linear(intermediate, width),
-                "layernorm": nn.LayerNorm(width, eps=eps),
-            }
-        )
+        self.gate_and_value = nn.Linear(width, 2 * intermediate, bias=False)
+        self.out = nn.Linear(intermediate, width)
+        self.norm = nn.LayerNorm(width, eps=eps)
 
-    def forward(self, x: torch.Tensor, bias: torch.Tensor, heads: int, attend: Attend) -> torch.Tensor:
-        """(batch, length, width) to the same, with the (heads, length, length) attention bias."""
-        batch, length, width = x.shape
-        qkv = self.attention["self"]["Wqkv"](x).view(batch, length, 3, heads, width // heads)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4)
-        attended = attend(q, k, v, bias).transpose(1, 2).reshape(batch, length, width)
-        output = self.attention["output"]
-        x = output["LayerNorm"](output["dense"](attended) + x)
-        gate, value = self.mlp["gated_layers"](x).chunk(2, dim=-1)
-        return self.mlp["layernorm"](self.mlp["wo"](F.gelu(gate) * value) + x)
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(frames, length, width) to the same."""
+        gate, value = self.gate_and_value(x).chunk(2, dim=-1)  # (frames, length, intermediate)
+        return self.norm(self.out(F.gelu(gate) * value) + x)
+
+
+class Layer(nn.Module):
+    """One of the encoder's equal layers."""
+
+    def __init__(self, shape: DnabertSShape) -> None:
+        super().__init__()
+        width, eps = shape.hidden_size, shape.layer_norm_eps
+        self.attention = Attention(width, shape.num_attention_heads, eps)
+        self.mlp = GatedMlp(width, shape.intermediate_size, eps)
+
+    def forward(self, x: torch.Tensor, bias: torch.Tensor, attend: Attend) -> torch.Tensor:
+        """(frames, length, width) to the same, with the (heads, length, length) bias of the scores."""
+        return self.mlp(self.attention(x, bias, attend))
+
+
+class DnabertS(nn.Module):
+    """The encoder."""
+
+    def __init__(self, shape: DnabertSShape) -> None:
+        super().__init__()
+        self.width, self.heads = shape.hidden_size, shape.num_attention_heads
+        self.words = nn.Embedding(shape.vocab_size, shape.hidden_size)
+        self.token_types = nn.Embedding(TOKEN_TYPES, shape.hidden_size)
+        self.norm = nn.LayerNorm(shape.hidden_size, eps=shape.layer_norm_eps)
+        layers = nn.ModuleList(Layer(shape) for _ in range(shape.num_hidden_layers))
+        self.layers = cast(Sequence[Layer], layers)
+
+    def published_names(self) -> dict[str, str]:
+        """The names of its modules in the published checkpoint, by their own."""
+        return PUBLISHED_NAMES | {
+            f"layers.{number}.{own}": f"encoder.layer.{number}.{published}"
+            for number in range(len(self.layers))
+            for own, published in PUBLISHED_LAYER_NAMES.items()
+        }
+
+    @property
+    def device(self) -> torch.device:
+        return self.words.weight.device
+
+    def embed(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Tokens of any shape to (..., width): what the first layer is given."""
+        return self.norm(self.words(tokens) + self.token_types.weight[0])
+
+    def forward(self, tokens: torch.Tensor, attend: Attend) -> torch.Tensor:
+        """(frames, length) tokens without padding to (frames, length, width)."""
+        x = self.embed(tokens)
+        bias = alibi_bias(self.heads, tokens.shape[1], tokens.device).to(x.dtype)
+        for layer in self.layers:
+            x = layer(x, bias, attend)
+        return x
 
 
 def softmax_attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
@@ -160,3 +157,40 @@ def alibi_bias(heads: int, length: int, device: torch.device) -> torch.Tensor:
     positions = torch.arange(length, device=device)
     distance = (positions[:, None] - positions).abs()
     return -torch.tensor(alibi_slopes(heads), device=device)[:, None, None] * distance
+
+
+@torch.inference_mode()
+def embed_standard(model: DnabertS, tokenizer: Tokenizer, sequences: list[str]) -> torch.Tensor:
+    """(sequences, width) float32 on the CPU as in v1: one sequence at a time, [CLS] and [SEP] in the mean."""
+    result = torch.empty(len(sequences), model.width)
+    for row, sequence in enumerate(sequences):
+        tokens = torch.tensor([tokenizer.encode(sequence).ids], device=model.device)
+        result[row] = model(tokens, softmax_attention)[0].mean(0).float()
+    return result
+
+
+@torch.inference_mode()
+def embed_flash(model: DnabertS, tokenizer: Tokenizer, sequences: list[str], token_budget: int) -> torch.Tensor:
+    """The same in batches of equal token number, so that nothing is padded or masked."""
+    result = torch.empty(len(sequences), model.width)
+    tokens = [encoding.ids for encoding in tokenizer.encode_batch_fast(sequences)]
+    lengths = np.array([len(ids) for ids in tokens], dtype=np.int64)
+    for batch in equal_length_batches(lengths, token_budget):
+        hidden = model(torch.tensor([tokens[row] for row in batch], device=model.device), fused_attention)
+        result[batch] = hidden.mean(1, dtype=torch.float32).cpu()
+    return result
+
+
+def add_ends(tokenizer: Tokenizer) -> None:
+    """Make a new tokenizer put [CLS] before and [SEP] behind each sequence."""
+    ends = [(token, tokenizer.token_to_id(token)) for token in ("[CLS]", "[SEP]")]
+    tokenizer.post_processor = TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=ends)
+
+
+def load_tokenizer(path: Path) -> Tokenizer:
+    """The tokenizer without the padding and truncation that its file may ask for: v1 encodes whole sequences alone."""
+    with reading(path, "a tokenizer", "restore the pack"):
+        tokenizer = Tokenizer.from_file(str(path))
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return tokenizer

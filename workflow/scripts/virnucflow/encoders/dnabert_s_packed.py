@@ -19,46 +19,45 @@ class Buffers(NamedTuple):
     gated: torch.Tensor
     hidden: torch.Tensor
 
+    @classmethod
+    def make(cls, model: DnabertS, rows: int) -> "Buffers":
+        width, intermediate = model.width, model.layers[0].mlp.out.in_features
+        sizes = (3 * width, width, 2 * intermediate, intermediate)
+        return cls(*(model.words.weight.new_zeros(rows, size) for size in sizes))
+
 
 def embed_dnabert_s(
     model: DnabertS, kernel: str, tokenizer: Tokenizer, sequences: list[str], token_budget: int
 ) -> torch.Tensor:
-    """(N, hidden_size) float32 on the CPU."""
-    device, width = model.device_and_width()
-    intermediate = model.encoder["layer"][0].mlp["wo"].in_features
-    slopes = torch.tensor(alibi_slopes(model.heads), device=device)
+    """(sequences, width) float32 on the CPU."""
+    slopes = torch.tensor(alibi_slopes(model.heads), device=model.device)
 
     def make_forward(rows: int) -> Forward:
-        like = model.embeddings["word_embeddings"].weight
-        buffers = Buffers(*(like.new_zeros(rows, size) for size in (3 * width, width, 2 * intermediate, intermediate)))
+        buffers = Buffers.make(model, rows)
         return lambda batch: packed_forward(model, kernel, batch, slopes, buffers)
 
     def tokenize(some: list[str]) -> tuple[np.ndarray, np.ndarray]:
         tokens = [encoding.ids for encoding in tokenizer.encode_batch_fast(some)]
         return np.concatenate([np.array(ids) for ids in tokens]), np.array([len(ids) for ids in tokens])
 
-    return embed_packed(sequences, tokenize, make_forward, width, token_budget, device)
+    return embed_packed(sequences, tokenize, make_forward, model.width, token_budget, model.device)
 
 
 def packed_forward(model: DnabertS, kernel: str, batch: Batch, slopes: torch.Tensor, buffers: Buffers) -> torch.Tensor:
-    """(sequences, hidden_size) float32: the mean of each sequence's last layer over all its tokens."""
+    """(sequences, width) float32: the mean of each sequence's last layer over all its tokens."""
     qkv, attended, gated, hidden = buffers
-    x = model.embed(batch.tokens)
-    for layer in model.encoder["layer"]:
-        projection, output, mlp = layer.attention["self"]["Wqkv"], layer.attention["output"], layer.mlp
-        torch.addmm(projection.bias, x, projection.weight.t(), out=qkv)
+    x = model.embed(batch.tokens)  # (rows, width)
+    for layer in model.layers:
+        attention, mlp = layer.attention, layer.mlp
+        torch.addmm(attention.qkv.bias, x, attention.qkv.weight.t(), out=qkv)
         attend(kernel, qkv, batch, slopes, attended)
-        x.addmm_(attended, output["dense"].weight.t())
-        add_norm_(x, output["dense"].bias, output["LayerNorm"])
-        torch.mm(x, mlp["gated_layers"].weight.t(), out=gated)
+        x.addmm_(attended, attention.out.weight.t())
+        kernels.layer_norm(x, attention.out.bias, attention.norm, x)
+        torch.mm(x, mlp.gate_and_value.weight.t(), out=gated)
         kernels.gated_gelu(gated, hidden)
-        x.addmm_(hidden, mlp["wo"].weight.t())
-        add_norm_(x, mlp["wo"].bias, mlp["layernorm"])
+        x.addmm_(hidden, mlp.out.weight.t())
+        kernels.layer_norm(x, mlp.out.bias, mlp.norm, x)
     return kernels.sequence_mean(x, batch.cu_seqlens, ends=0)
-
-
-def add_norm_(x: torch.Tensor, bias: torch.Tensor, norm: torch.nn.LayerNorm) -> None:
-    kernels.layer_norm(x, bias, (norm.weight, norm.bias), norm.eps, x)
 
 
 def attend(kernel: str, qkv: torch.Tensor, batch: Batch, slopes: torch.Tensor, out: torch.Tensor) -> None:

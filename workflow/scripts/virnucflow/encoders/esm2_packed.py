@@ -9,10 +9,11 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import nn
 from torch.nn.functional import ScalingType
 
 from virnucflow.encoders import triton_kernels as kernels
-from virnucflow.encoders.esm2 import ALPHABET, LAYER_NORM_EPS, TOKEN, FlashLayer, FlashModel, rotary_table
+from virnucflow.encoders.esm2 import ALPHABET, TOKEN, FlashModel, rotary_table
 from virnucflow.encoders.packed import Batch, Forward, embed_packed
 
 FP8 = torch.float8_e4m3fn
@@ -21,84 +22,85 @@ PACKED_TOKEN = TOKEN.copy()
 PACKED_TOKEN[[ord("<"), ord(">")]] = ALPHABET.cls_idx, ALPHABET.eos_idx
 
 
-class Scales(NamedTuple):
-    """float32 (1, outputs): a row of a layer's fp8 weight times its scale is the row of the weight."""
+class Fp8Linear(nn.Module):
+    """A linear layer with its weight in fp8."""
 
-    qkv: torch.Tensor
-    out: torch.Tensor
-    fc1: torch.Tensor
-    fc2: torch.Tensor
+    weight: torch.Tensor  # (outputs, inputs)
+    scale: torch.Tensor  # float32 (1, outputs), by which the weight's rows are to be multiplied
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__()
+        scale = linear.weight.float().abs().amax(1, keepdim=True).clamp(min=1e-12) / torch.finfo(FP8).max
+        self.register_buffer("weight", (linear.weight / scale).to(FP8))
+        self.register_buffer("scale", scale.t().contiguous())
+        self.bias = linear.bias
+
+    def forward(self, x: torch.Tensor, scales: torch.Tensor) -> torch.Tensor:
+        """Fp8 (rows, inputs) and their scales, (rows, 1), to the product without bias: bfloat16 (rows, outputs).
+
+        That is the one result that PyTorch gives for scaled rows on every GPU that knows fp8.
+        """
+        rows = ScalingType.RowWise
+        return F.scaled_mm(
+            x, self.weight.t(), scales, rows, self.scale, rows, output_dtype=torch.bfloat16, use_fast_accum=True
+        )
 
 
 class PackedModel(NamedTuple):
-    """The flash path's tensors, FlashModel's, as packed batches need them."""
+    """The flash path's encoder, with its products in fp8 or not, and what its biases add up to before each norm."""
 
-    letters: torch.Tensor
-    first_qkv: torch.Tensor
-    layers: list[FlashLayer]
-    scales: list[Scales] | None
+    encoder: FlashModel
     shifts: list[torch.Tensor]
-    final_norm: tuple[torch.Tensor, torch.Tensor]
-    inv_freq: torch.Tensor
-    attention_heads: int
+    fp8: bool
 
 
 @torch.inference_mode()
-def packed_model(model: FlashModel, fp8: bool) -> PackedModel:
-    """Prepare the flash path's model, in half precision, for packed batches; `fp8` quantizes the weights."""
-    layers, scales = model.layers, None
+def packed_model(encoder: FlashModel, fp8: bool) -> PackedModel:
+    """Prepare the flash path's encoder, in half precision, for packed batches; `fp8` replaces its linear layers."""
+    shifts = residual_shifts(encoder)
     if fp8:
-        quantized = [quantize_weights(layer) for layer in layers]
-        layers, scales = [layer for layer, _ in quantized], [scale for _, scale in quantized]
-    return PackedModel(
-        letters=model.letters,
-        first_qkv=model.first_qkv,
-        layers=layers,
-        scales=scales,
-        shifts=residual_shifts(model),
-        final_norm=model.final_norm,
-        inv_freq=model.inv_freq,
-        attention_heads=model.attention_heads,
-    )
+        quantize_weights(encoder)
+    return PackedModel(encoder, shifts, fp8)
 
 
-def residual_shifts(model: FlashModel) -> list[torch.Tensor]:
+def quantize_weights(encoder: FlashModel) -> None:
+    """Replace the encoder's linear layers, one by one, so that two copies of all weights are never there."""
+    for module in list(encoder.modules()):
+        for name, child in list(module.named_children()):
+            if isinstance(child, nn.Linear):
+                setattr(module, name, Fp8Linear(child))
+
+
+def residual_shifts(encoder: FlashModel) -> list[torch.Tensor]:
     """For each norm the float32 vector that the biases before it have added to the residual stream.
 
     The weights of a softmax add up to one, so the bias of the values passes through attention to the output projection.
     """
-    shift = torch.zeros_like(model.final_norm[0], dtype=torch.float32)
+    shift = torch.zeros_like(encoder.norm.weight, dtype=torch.float32)
     shifts = []
-    for layer in model.layers:
-        value_bias = layer.qkv[1].float().chunk(3)[2]
+    for layer in encoder.layers:
+        attention, mlp = layer.attention, layer.mlp
+        value_bias = attention.qkv.bias.float().chunk(3)[2]
         shifts.append(shift)
-        shifts.append(shift + layer.out[1].float() + layer.out[0].float() @ value_bias)
-        shift = shifts[-1] + layer.fc2[1].float()
+        shifts.append(shift + attention.out.bias.float() + attention.out.weight.float() @ value_bias)
+        shift = shifts[-1] + mlp.fc2.bias.float()
     return [*shifts, shift]
 
 
-def quantize_weights(layer: FlashLayer) -> tuple[FlashLayer, Scales]:
-    """The layer with its four weights in fp8, and their scales."""
-    weights, scales = {}, {}
-    for name in Scales._fields:
-        weight, bias = getattr(layer, name)
-        scale = weight.float().abs().amax(1, keepdim=True).clamp(min=1e-12) / torch.finfo(FP8).max
-        weights[name], scales[name] = ((weight / scale).to(FP8), bias), scale.t().contiguous()
-    return layer._replace(**weights), Scales(**scales)
-
-
 def embed_esm2(model: PackedModel, kernel: str, proteins: list[str], token_budget: int) -> torch.Tensor:
-    """(N, embed_dim) float32 on the CPU."""
-    device, width = model.letters.device, model.letters.shape[1]
-    tables = rotary_table(model.inv_freq, max(map(len, proteins), default=0) + 2)
+    """(proteins, width) float32 on the CPU."""
+    encoder = model.encoder
+    tables = rotary_table(encoder.inv_freq, max(map(len, proteins), default=0) + 2)
     cos, sin = (table[:, : table.shape[1] // 2].contiguous() for table in tables)
 
     def make_forward(rows: int) -> Forward:
-        buffers = Fp8Buffers.make(model, rows) if model.scales else Buffers.make(model, rows)
-        forward = fp8_forward if model.scales else half_forward
-        return lambda batch: forward(model, kernel, batch, cos, sin, buffers)
+        if model.fp8:
+            fp8_buffers = Fp8Buffers.make(encoder, rows)
+            return lambda batch: fp8_forward(model, kernel, batch, cos, sin, fp8_buffers)
+        buffers = Buffers.make(encoder, rows)
+        return lambda batch: half_forward(model, kernel, batch, cos, sin, buffers)
 
-    return embed_packed(proteins, tokenize, make_forward, width, token_budget, device)
+    return embed_packed(proteins, tokenize, make_forward, encoder.width, token_budget, encoder.device)
 
 
 def tokenize(proteins: list[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -117,30 +119,31 @@ class Buffers(NamedTuple):
     hidden: torch.Tensor
 
     @classmethod
-    def make(cls, model: PackedModel, rows: int) -> "Buffers":
-        return cls(*(model.letters.new_zeros(rows, times * model.letters.shape[1]) for times in (1, 3, 1, 4)))
+    def make(cls, encoder: FlashModel, rows: int) -> "Buffers":
+        return cls(*(encoder.letters.weight.new_zeros(rows, times * encoder.width) for times in (1, 3, 1, 4)))
 
 
 def half_forward(
     model: PackedModel, kernel: str, batch: Batch, cos: torch.Tensor, sin: torch.Tensor, buffers: Buffers
 ) -> torch.Tensor:
-    """(sequences, embed_dim) float32: the mean of each sequence's last layer over its residues."""
+    """(sequences, width) float32: the mean of each sequence's last layer over its residues."""
     normed, qkv, attended, hidden = buffers
-    heads, shifts = model.attention_heads, model.shifts
-    x = F.embedding(batch.tokens, model.letters)
-    for index, layer in enumerate(model.layers):
+    encoder, shifts = model.encoder, model.shifts
+    x = encoder.letters(batch.tokens)  # (rows, width)
+    for index, layer in enumerate(encoder.layers):
+        attention, mlp = layer.attention, layer.mlp
         if index == 0:
-            torch.index_select(model.first_qkv, 0, batch.tokens, out=qkv)
+            torch.index_select(encoder.first_qkv, 0, batch.tokens, out=qkv)
         else:
-            kernels.layer_norm(x, shifts[2 * index], layer.attention_norm, LAYER_NORM_EPS, normed)
-            torch.mm(normed, layer.qkv[0].t(), out=qkv)
-        kernels.bias_rotary_(qkv, layer.qkv[1], cos, sin, batch.positions, heads)
-        attend(kernel, qkv, batch, heads, attended)
-        x.addmm_(attended, layer.out[0].t())
-        kernels.layer_norm(x, shifts[2 * index + 1], layer.final_norm, LAYER_NORM_EPS, normed)
-        kernels.linear_gelu(normed, layer.fc1, hidden)
-        x.addmm_(hidden, layer.fc2[0].t())
-    kernels.layer_norm(x, shifts[-1], model.final_norm, LAYER_NORM_EPS, normed)
+            kernels.layer_norm(x, shifts[2 * index], attention.norm, normed)
+            torch.mm(normed, attention.qkv.weight.t(), out=qkv)
+        kernels.bias_rotary_(qkv, attention.qkv.bias, cos, sin, batch.positions, encoder.heads)
+        attend(kernel, qkv, batch, encoder.heads, attended)
+        x.addmm_(attended, attention.out.weight.t())
+        kernels.layer_norm(x, shifts[2 * index + 1], mlp.norm, normed)
+        kernels.linear_gelu(normed, mlp.fc1, hidden)
+        x.addmm_(hidden, mlp.fc2.weight.t())
+    kernels.layer_norm(x, shifts[-1], encoder.norm, normed)
     return kernels.sequence_mean(normed, batch.cu_seqlens, ends=1)
 
 
@@ -154,8 +157,8 @@ class Fp8Buffers(NamedTuple):
     attended: torch.Tensor
 
     @classmethod
-    def make(cls, model: PackedModel, rows: int) -> "Fp8Buffers":
-        width, new = model.letters.shape[1], model.letters.new_zeros
+    def make(cls, encoder: FlashModel, rows: int) -> "Fp8Buffers":
+        width, new = encoder.width, encoder.letters.weight.new_zeros
         return cls(
             normed=new(rows, width),
             quantized=new(rows, width, dtype=FP8),
@@ -170,39 +173,26 @@ def fp8_forward(
 ) -> torch.Tensor:
     """As `half_forward`, with both operands of every product but the first in fp8, scaled row by row."""
     normed, quantized, wide, scales, attended = buffers
-    heads, shifts = model.attention_heads, model.shifts
-    x = F.embedding(batch.tokens, model.letters)
+    encoder, shifts = model.encoder, model.shifts
+    x = encoder.letters(batch.tokens)  # (rows, width)
     added = None
-    for index, (layer, scale) in enumerate(zip(model.layers, model.scales, strict=True)):
+    for index, layer in enumerate(encoder.layers):
+        attention, mlp = layer.attention, layer.mlp
         if index == 0:
-            qkv = model.first_qkv.bfloat16()[batch.tokens]
+            qkv = encoder.first_qkv.bfloat16()[batch.tokens]
         else:
-            kernels.layer_norm(
-                x, shifts[2 * index], layer.attention_norm, LAYER_NORM_EPS, quantized, added=added, scales=scales
-            )
-            qkv = fp8_product(quantized, scales, layer.qkv[0], scale.qkv)
-        kernels.bias_rotary_(qkv, layer.qkv[1], cos, sin, batch.positions, heads)
-        attend(kernel, qkv, batch, heads, attended)
+            kernels.layer_norm(x, shifts[2 * index], attention.norm, quantized, added=added, scales=scales)
+            qkv = attention.qkv(quantized, scales)
+        kernels.bias_rotary_(qkv, attention.qkv.bias, cos, sin, batch.positions, encoder.heads)
+        attend(kernel, qkv, batch, encoder.heads, attended)
         kernels.quantize(attended, quantized, scales)
-        added = fp8_product(quantized, scales, layer.out[0], scale.out)
-        kernels.layer_norm(
-            x, shifts[2 * index + 1], layer.final_norm, LAYER_NORM_EPS, quantized, added=added, scales=scales
-        )
-        hidden = fp8_product(quantized, scales, layer.fc1[0], scale.fc1)
-        kernels.quantize(hidden, wide, scales, bias=layer.fc1[1])
-        added = fp8_product(wide, scales, layer.fc2[0], scale.fc2)
-    kernels.layer_norm(x, shifts[-1], model.final_norm, LAYER_NORM_EPS, normed, added=added)
+        added = attention.out(quantized, scales)
+        kernels.layer_norm(x, shifts[2 * index + 1], mlp.norm, quantized, added=added, scales=scales)
+        hidden = mlp.fc1(quantized, scales)
+        kernels.quantize(hidden, wide, scales, bias=mlp.fc1.bias)
+        added = mlp.fc2(wide, scales)
+    kernels.layer_norm(x, shifts[-1], encoder.norm, normed, added=added)
     return kernels.sequence_mean(normed, batch.cu_seqlens, ends=1)
-
-
-def fp8_product(
-    x: torch.Tensor, x_scales: torch.Tensor, weight: torch.Tensor, weight_scales: torch.Tensor
-) -> torch.Tensor:
-    """(rows, outputs) bfloat16, the one result that PyTorch gives for scaled rows on every GPU that knows fp8."""
-    rows = ScalingType.RowWise
-    return F.scaled_mm(
-        x, weight.t(), x_scales, rows, weight_scales, rows, output_dtype=torch.bfloat16, use_fast_accum=True
-    )
 
 
 def attend(kernel: str, qkv: torch.Tensor, batch: Batch, heads: int, out: torch.Tensor) -> None:

@@ -54,8 +54,7 @@ def _layer_norm(
 def layer_norm(
     x: torch.Tensor,
     shift: torch.Tensor,
-    norm: tuple[torch.Tensor, torch.Tensor],
-    eps: float,
+    norm: torch.nn.LayerNorm,
     out: torch.Tensor,
     added: torch.Tensor | None = None,
     scales: torch.Tensor | None = None,
@@ -69,7 +68,7 @@ def layer_norm(
     columns = triton.next_power_of_2(width)
     flags = {"ADDED": added is not None, "QUANTIZE": scales is not None}
     _layer_norm[(tokens // NORM_ROWS,)](
-        x, added, shift, *norm, out, scales, eps, width, NORM_ROWS, columns, **flags, num_warps=4
+        x, added, shift, norm.weight, norm.bias, out, scales, norm.eps, width, NORM_ROWS, columns, **flags, num_warps=4
     )
 
 
@@ -148,20 +147,20 @@ def _linear_gelu(
         out.store([row, column + half], _gelu(two).to(out.dtype))
 
 
-def linear_gelu(x: torch.Tensor, linear: tuple[torch.Tensor, torch.Tensor], out: torch.Tensor) -> None:
-    """erf GELU of `x` times the weight, transposed, plus the bias, into `out`."""
+def linear_gelu(x: torch.Tensor, linear: torch.nn.Linear, out: torch.Tensor) -> None:
+    """erf GELU of what the linear layer gives of (tokens, depth) `x`, into (tokens, width) `out`."""
     if torch.cuda.get_device_capability(x.device) != (9, 0):  # the fused kernel is made for Hopper
-        torch.mm(x, linear[0].t(), out=out)
-        bias_gelu_(out, linear[1])
+        torch.mm(x, linear.weight.t(), out=out)
+        bias_gelu_(out, linear.bias)
         return
     (tokens, depth), width = x.shape, out.shape[1]
     rows, columns, deep = TILE
     programs = torch.cuda.get_device_properties(x.device).multi_processor_count
-    blocks = ((x, [rows, deep]), (linear[0], [columns, deep]), (out, [rows, columns // 2]))
+    blocks = ((x, [rows, deep]), (linear.weight, [columns, deep]), (out, [rows, columns // 2]))
     operands = (TensorDescriptor.from_tensor(tensor, block) for tensor, block in blocks)
     _linear_gelu[(programs,)](
         *operands,
-        linear[1],
+        linear.bias,
         tokens,
         width,
         depth,

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import torch
 from safetensors import SafetensorError
@@ -16,6 +16,17 @@ from virnucflow.packs.pack import ModelPack
 
 CPU = torch.device("cpu")
 MOST_NAMED = 5  # tensors that do not fit, in one message
+
+Module = TypeVar("Module", bound=torch.nn.Module)
+
+
+@runtime_checkable
+class Renamed(Protocol):
+    """A module whose modules have other names than in the published checkpoint, whose names a pack has."""
+
+    def published_names(self) -> Mapping[str, str]:
+        """The published names of modules by their own."""
+        ...
 
 
 def read_weights(pack: ModelPack, name: str, device: torch.device = CPU) -> dict[str, torch.Tensor]:
@@ -53,22 +64,42 @@ def meta_device() -> Iterator[None]:
         yield
 
 
-def load_weights(module: torch.nn.Module, tensors: dict[str, torch.Tensor], path: Path) -> torch.nn.Module:
-    """Give a module built on the meta device its weights; a tensor missing, extra or of a wrong shape is an error."""
+def load_weights(module: Module, tensors: Mapping[str, torch.Tensor], path: Path) -> Module:
+    """Give a module built on the meta device its weights, which have the names of the published checkpoint.
+
+    The module takes the tensors themselves, without a copy. Raises InputError, which names the file `path`, when one is
+    missing, unknown or of another shape.
+    """
     if problems := misfits(module, tensors):
         raise InputError(f"{path}: the tensors do not fit pack.json: {problems}; restore the pack")
-    module.load_state_dict(tensors, assign=True)
+    module.load_state_dict({own: tensors[name] for own, name in tensor_names(module).items()}, assign=True)
     return module.eval().requires_grad_(False)
 
 
 def save_weights(module: torch.nn.Module, path: Path) -> None:
     """Write a module's tensors, in their precision, as load_weights takes them."""
-    save_tensors({name: tensor.cpu().numpy() for name, tensor in module.state_dict().items()}, path, {})
+    save_tensors({name: tensor.cpu().numpy() for name, tensor in published_state(module).items()}, path, {})
+
+
+def published_state(module: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """A module's tensors by their names in the published checkpoint."""
+    names = tensor_names(module)
+    return {names[own]: tensor for own, tensor in module.state_dict().items()}
+
+
+def tensor_names(module: torch.nn.Module) -> dict[str, str]:
+    """The names of a module's tensors in the published checkpoint, by their own."""
+    modules = module.published_names() if isinstance(module, Renamed) else {}
+    names = {}
+    for own in module.state_dict():
+        parent, _, tensor = own.rpartition(".")
+        names[own] = f"{modules.get(parent, parent)}.{tensor}"
+    return names
 
 
 def misfits(module: torch.nn.Module, tensors: Mapping[str, torch.Tensor]) -> str:
-    """What is missing, extra or of a wrong shape in tensors that are to be a module's; empty when they fit."""
-    wanted = module.state_dict()
+    """What is missing, unknown or of a wrong shape in tensors, by published names, for a module; else nothing."""
+    wanted = published_state(module)
     problems = [f"missing {name}" for name in wanted.keys() - tensors.keys()]
     problems += [f"unknown {name}" for name in tensors.keys() - wanted.keys()]
     problems += [
