@@ -52,10 +52,12 @@ LITE = LiteShape(
 
 
 def linear(module: nn.Linear, x: torch.Tensor) -> torch.Tensor:
+    """A linear layer of (..., inputs), whose weights are rounded to the precision of `x`."""
     return F.linear(x, module.weight.to(x.dtype), None if module.bias is None else module.bias.to(x.dtype))
 
 
 def norm(module: nn.LayerNorm, x: torch.Tensor) -> torch.Tensor:
+    """A layer norm of (..., width), whose weights are rounded to the precision of `x`."""
     return F.layer_norm(x, x.shape[-1:], module.weight.to(x.dtype), module.bias.to(x.dtype), module.eps)
 
 
@@ -84,6 +86,7 @@ class ProteinEncoder(nn.Module):
         return norm(self.esm2.emb_layer_norm_after, x)
 
     def layer(self, layer: nn.Module, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+        """One of fair-esm's layers: (frames, length, width) to the same."""
         frames, length, width = x.shape
         attention = layer.self_attn
         h = norm(layer.self_attn_layer_norm, x)
@@ -91,7 +94,7 @@ class ProteinEncoder(nn.Module):
         q, k, v = (
             linear(module, h).view(heads).transpose(1, 2)
             for module in (attention.q_proj, attention.k_proj, attention.v_proj)
-        )
+        )  # (frames, heads, length, head_dim)
         attended = F.scaled_dot_product_attention(rotate(q, cos, sin), rotate(k, cos, sin), v)
         attended = linear(attention.out_proj, attended.transpose(1, 2).reshape(frames, length, width))
         x = x + F.dropout(attended, self.dropout, self.training)
@@ -166,11 +169,13 @@ class MaskedTokenHead(nn.Module):
         self.bias = nn.Parameter(torch.zeros(vocabulary))
 
     def forward(self, x: torch.Tensor, embedding: torch.Tensor) -> torch.Tensor:
+        """(..., width) and the embedding, (vocabulary, width), to (..., vocabulary) logits in float32."""
         x = norm(self.norm, F.gelu(linear(self.dense, x)))
         return F.linear(x, embedding.to(x.dtype), self.bias.to(x.dtype)).float()
 
 
 def small_head(width: int, out: int) -> nn.Sequential:
+    """A perceptron from (..., width) to (..., out)."""
     return nn.Sequential(nn.Linear(width, 128), nn.ReLU(), nn.Linear(128, out))
 
 

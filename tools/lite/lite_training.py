@@ -109,6 +109,7 @@ def mask(tokens: torch.Tensor, share: float, masked: int, first: int, last: int)
 def masked_loss(
     hidden: torch.Tensor, tokens: torch.Tensor, chosen: torch.Tensor, head: MaskedTokenHead, embedding: torch.Tensor
 ) -> torch.Tensor:
+    """Cross entropy of the tokens at the `chosen` places, (frames, places), of (frames, length) `tokens`."""
     vectors = hidden.gather(1, chosen[..., None].expand(-1, -1, hidden.shape[-1])).flatten(0, 1)
     return F.cross_entropy(head(vectors, embedding), tokens.gather(1, chosen).flatten())
 
@@ -140,6 +141,7 @@ def label_loss(
 
 
 def gc_bin(gc: torch.Tensor) -> torch.Tensor:
+    """The number of the bin that each share of G and C is in."""
     return (gc * GC_BINS).long().clamp_(max=GC_BINS - 1)
 
 
@@ -176,6 +178,7 @@ class Trainer:
         )
 
     def pretraining_loss(self, batch: Batch) -> torch.Tensor:
+        """The loss of masked tokens alone."""
         return noisy_means(self.model, batch, batch.protein, self.settings.masked, self.dtype)[2]
 
     def loss(self, batch: Batch) -> torch.Tensor:

@@ -116,6 +116,7 @@ class DnabertS(nn.Module):
 
     @property
     def device(self) -> torch.device:
+        """Where the weights are."""
         return self.words.weight.device
 
     def embed(self, tokens: torch.Tensor) -> torch.Tensor:
@@ -161,7 +162,7 @@ def alibi_bias(heads: int, length: int, device: torch.device) -> torch.Tensor:
 
 @torch.inference_mode()
 def embed_standard(model: DnabertS, tokenizer: Tokenizer, sequences: list[str]) -> torch.Tensor:
-    """(sequences, width) float32 on the CPU as in v1: one sequence at a time, [CLS] and [SEP] in the mean."""
+    """(sequences, width) float32 embeddings on the CPU, as in v1: one sequence at a time, with its ends in the mean."""
     result = torch.empty(len(sequences), model.width)
     for row, sequence in enumerate(sequences):
         tokens = torch.tensor([tokenizer.encode(sequence).ids], device=model.device)
@@ -171,7 +172,7 @@ def embed_standard(model: DnabertS, tokenizer: Tokenizer, sequences: list[str]) 
 
 @torch.inference_mode()
 def embed_flash(model: DnabertS, tokenizer: Tokenizer, sequences: list[str], token_budget: int) -> torch.Tensor:
-    """The same in batches of equal token number, so that nothing is padded or masked."""
+    """(sequences, width) float32 embeddings on the CPU, in batches of equal token number: nothing is padded."""
     result = torch.empty(len(sequences), model.width)
     tokens = [encoding.ids for encoding in tokenizer.encode_batch_fast(sequences)]
     lengths = np.array([len(ids) for ids in tokens], dtype=np.int64)

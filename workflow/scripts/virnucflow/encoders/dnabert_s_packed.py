@@ -21,6 +21,7 @@ class Buffers(NamedTuple):
 
     @classmethod
     def make(cls, model: DnabertS, rows: int) -> "Buffers":
+        """Buffers for batches of so many rows, in the model's precision."""
         width, intermediate = model.width, model.layers[0].mlp.out.in_features
         sizes = (3 * width, width, 2 * intermediate, intermediate)
         return cls(*(model.words.weight.new_zeros(rows, size) for size in sizes))
@@ -29,7 +30,7 @@ class Buffers(NamedTuple):
 def embed_dnabert_s(
     model: DnabertS, kernel: str, tokenizer: Tokenizer, sequences: list[str], token_budget: int
 ) -> torch.Tensor:
-    """(sequences, width) float32 on the CPU."""
+    """(sequences, width) float32 embeddings on the CPU."""
     slopes = torch.tensor(alibi_slopes(model.heads), device=model.device)
 
     def make_forward(rows: int) -> Forward:

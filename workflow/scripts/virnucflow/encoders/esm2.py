@@ -114,6 +114,7 @@ class FlashModel(nn.Module):
 
     @property
     def device(self) -> torch.device:
+        """Where the weights are."""
         return self.inv_freq.device
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
@@ -154,9 +155,10 @@ def fair_esm_model(shape: Esm2Shape, device: str = "meta") -> ESM2:
 
 @torch.inference_mode()
 def embed_standard(model: ESM2, proteins: list[str], token_budget: int) -> torch.Tensor:
-    """(proteins, width) float32 on the CPU as in v1: batches in ascending length of up to `token_budget` tokens.
+    """(proteins, width) float32 embeddings on the CPU, as in v1.
 
-    As in v1, each sequence counts as one token more than it has residues.
+    Batches come in ascending length and have up to `token_budget` tokens, of which each sequence counts one more than
+    it has residues.
     """
     device = model.embed_tokens.weight.device
     dataset = FastaBatchedDataset(range(len(proteins)), proteins)
@@ -204,7 +206,7 @@ def fair_esm_names(name: str) -> list[str]:
 
 @torch.inference_mode()
 def embed_flash(model: FlashModel, proteins: list[str], token_budget: int) -> torch.Tensor:
-    """The same in batches of equal length, so that nothing is padded or masked."""
+    """(proteins, width) float32 embeddings on the CPU, in batches of equal length: nothing is padded or masked."""
     result = torch.empty(len(proteins), model.width)
     lengths = np.array([len(protein) for protein in proteins], dtype=np.int64)
     for batch in equal_length_batches(lengths + 2, token_budget):

@@ -4,7 +4,7 @@ Biases are never added to the residual stream: what they add up to is a vector a
 adds.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
@@ -88,7 +88,7 @@ def residual_shifts(encoder: FlashModel) -> list[torch.Tensor]:
 
 
 def embed_esm2(model: PackedModel, kernel: str, proteins: list[str], token_budget: int) -> torch.Tensor:
-    """(proteins, width) float32 on the CPU."""
+    """(proteins, width) float32 embeddings on the CPU."""
     encoder = model.encoder
     tables = rotary_table(encoder.inv_freq, max(map(len, proteins), default=0) + 2)
     cos, sin = (table[:, : table.shape[1] // 2].contiguous() for table in tables)
@@ -120,6 +120,7 @@ class Buffers(NamedTuple):
 
     @classmethod
     def make(cls, encoder: FlashModel, rows: int) -> "Buffers":
+        """Buffers for batches of so many rows, in the encoder's precision."""
         return cls(*(encoder.letters.weight.new_zeros(rows, times * encoder.width) for times in (1, 3, 1, 4)))
 
 
@@ -158,6 +159,7 @@ class Fp8Buffers(NamedTuple):
 
     @classmethod
     def make(cls, encoder: FlashModel, rows: int) -> "Fp8Buffers":
+        """Buffers for batches of so many rows."""
         width, new = encoder.width, encoder.letters.weight.new_zeros
         return cls(
             normed=new(rows, width),
@@ -205,7 +207,7 @@ def attend(kernel: str, qkv: torch.Tensor, batch: Batch, heads: int, out: torch.
     if kernel == "varlen":
         from torch.nn.attention.varlen import varlen_attn
 
-        result = varlen_attn(q, k, v, *edges, *longest)
+        result = cast(torch.Tensor, varlen_attn(q, k, v, *edges, *longest))  # more only where it is asked for
     else:
         from flash_attn import flash_attn_varlen_func
 

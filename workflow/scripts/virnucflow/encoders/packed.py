@@ -121,5 +121,6 @@ def pack(tokens: np.ndarray, lengths: np.ndarray, rows: int, device: torch.devic
     padded[: len(tokens)] = tokens
     positions[: len(tokens)] = np.arange(len(tokens)) - np.repeat(ends - lengths, lengths)
     cu_seqlens = np.concatenate([[0], ends]).astype(np.int32)
-    arrays = (torch.from_numpy(array).pin_memory() for array in (padded, positions, cu_seqlens))
-    return Batch(*(array.to(device, non_blocking=True) for array in arrays), max_length=int(lengths.max()))
+    arrays = [torch.from_numpy(array).pin_memory() for array in (padded, positions, cu_seqlens)]
+    on_gpu = [array.to(device, non_blocking=True) for array in arrays]
+    return Batch(on_gpu[0], on_gpu[1], on_gpu[2], max_length=int(lengths.max()))

@@ -52,6 +52,7 @@ def embed_program(description: str, encoder: Encoder) -> None:
 
 
 def parse_arguments(description: str) -> argparse.Namespace:
+    """The command line of an embed program."""
     parser = argument_parser(description)
     parser.add_argument("--frames", type=Path, required=True, help="parquet table of translate_frames.py")
     parser.add_argument("--model", type=Path, required=True, help="directory of a model pack")

@@ -20,7 +20,7 @@ class Encoder:
     width_field: str  # the name that its shape has for the width
     heads_field: str  # the name that its shape has for the number of attention heads
     weights: str  # the file with its weights
-    tokenizer: str | None  # the file with its tokenizer, where it has one
+    tokenizer: str  # the file with its tokenizer; empty where it has none
     fp8: bool  # whether it computes in fp8 where that is asked; the products of others are too small a part of the work
     takes_kernel: bool  # whether the setting attention_kernel is for it; others take the fastest that is there
 
@@ -65,7 +65,7 @@ ESM2 = Encoder(
     width_field="embed_dim",
     heads_field="attention_heads",
     weights="esm2.safetensors",
-    tokenizer=None,
+    tokenizer="",
     fp8=True,
     takes_kernel=True,
 )

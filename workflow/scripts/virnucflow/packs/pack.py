@@ -78,21 +78,25 @@ class ModelPack(Description, frozen=True, kw_only=True):
         """The path of one of the pack's files, to read from.
 
         While it is read, a thread takes its SHA-256. The block ends, well or not, when that was found to be the one
-        that `pack.json` records; so the time of it is seldom felt, and a damaged file is always called that.
+        that `pack.json` records; so the time of it is seldom felt, and a damaged file is always called that. Raises
+        InputError for another one.
         """
         path = self.directory / name
         with ThreadPoolExecutor(1) as thread:
-            found = thread.submit(file_sha256, path)
+            digest = thread.submit(file_sha256, path)
             try:
                 yield path
             finally:
-                if (sha256 := found.result()) != self.sha256[name]:
+                if (sha256 := digest.result()) != self.sha256[name]:
                     wanted = self.sha256[name]
                     raise InputError(f"{path}: SHA-256 {sha256} is not the {wanted} of pack.json; restore the pack")
 
 
 def read_model_pack(directory: Path, chunk_length: int | None = None) -> ModelPack:
-    """Read a pack's description; refuse one for another chunk length, and warn when its weights are random."""
+    """Read a pack's description, and warn when its weights are random.
+
+    Raises InputError when it is no description of a pack, or the pack is not for chunks of `chunk_length` bases.
+    """
     path = directory / "pack.json"
     pack = ModelPack(directory=directory, **asdict(read_published_json(path, Description, "restore the pack")))
     for name, encoder in ENCODERS.items():
@@ -116,5 +120,6 @@ def describe(content: dict[str, Any], files: Mapping[str, Path]) -> str:
 
 
 def file_sha256(path: Path) -> str:
+    """A file's SHA-256, as 64 hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

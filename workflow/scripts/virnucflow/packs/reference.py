@@ -52,7 +52,7 @@ def save_reference(reference: Reference, path: Path) -> None:
 
 
 def load_reference(pack: ModelPack) -> Reference | None:
-    """A pack's reference values, or nothing when it has none."""
+    """A pack's reference values, or nothing when it has none. Raises InputError when they do not fit the pack."""
     if REFERENCE not in pack.sha256:
         return None
     with pack.file(REFERENCE) as path:
@@ -60,9 +60,9 @@ def load_reference(pack: ModelPack) -> Reference | None:
             with safe_open(path, framework="np") as file:
                 values = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
                 texts = {name: json.loads(text) for name, text in (file.metadata() or {}).items()}
-            found = msgspec.convert(texts, _Texts)
-            number = len(found.names)
-            if not number == len(found.nucleotides) == len(found.proteins):
+            typed = msgspec.convert(texts, _Texts)
+            number = len(typed.names)
+            if not number == len(typed.nucleotides) == len(typed.proteins):
                 raise ValueError("not as many names as nucleotides and proteins")
             widths = feature_widths(pack) | {"scores": 2}
             for name, value in values.items():
@@ -79,24 +79,23 @@ class Comparison(NamedTuple):
 
     @property
     def passed(self) -> bool:
-        return self.difference <= self.allowed  # not so when it is NaN
+        """Whether the difference is allowed; one that is not a number is not."""
+        return self.difference <= self.allowed
 
     def __str__(self) -> str:
         return f"differs by {self.difference:.1e}, may differ by {self.allowed:.0e}"
 
 
-def compare_embedding(reference: Reference, encoder: str, found: torch.Tensor, precision: str) -> Comparison | None:
-    """The largest distance of a row of (frames, width) from its reference, relative to that; None without one."""
-    if encoder not in reference.values:
-        return None
+def compare_embedding(reference: Reference, encoder: str, embedding: torch.Tensor, precision: str) -> Comparison:
+    """The largest distance of a row of (frames, width) from its reference value, relative to that value's length."""
     wanted = torch.from_numpy(reference.values[encoder]).double()
-    distance = (found.double() - wanted).norm(dim=1) / wanted.norm(dim=1)
+    distance = (embedding.double() - wanted).norm(dim=1) / wanted.norm(dim=1)
     return Comparison(distance.max().item(), LARGEST_DIFFERENCE[precision])
 
 
-def compare_scores(reference: Reference, found: torch.Tensor, precision: str) -> Comparison:
+def compare_scores(reference: Reference, scores: torch.Tensor, precision: str) -> Comparison:
     """The largest difference of (frames, 2) scores from the reference's."""
-    difference = (found - torch.from_numpy(reference.values["scores"])).abs().max().item()
+    difference = (scores - torch.from_numpy(reference.values["scores"])).abs().max().item()
     return Comparison(difference, LARGEST_SCORE_DIFFERENCE[precision])
 
 

@@ -1,5 +1,6 @@
 """config/models.yaml: the packs that can be made of published files, and where these files are."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, TypeVar
@@ -15,6 +16,7 @@ from virnucflow.packs.pack import DnabertSShape, Esm2Shape
 ADVICE = "compare with the workflow's own"
 
 Kind = TypeVar("Kind")
+Shape = TypeVar("Shape", Esm2Shape, DnabertSShape)
 Length = Annotated[int, Meta(ge=3)]  # of a chunk, in bases
 
 
@@ -35,6 +37,7 @@ class PublishedFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def has_checksum(self) -> bool:
+        """Whether the content is known beforehand."""
         return bool(self.sha256 or self.git_blob)
 
 
@@ -85,7 +88,7 @@ class Recipe:
     dnabert_s_config: str
     tokenizer: str
     classifier: str | None
-    reference: list[str]
+    reference: Sequence[str]
     reference_source: str
     reference_chunk_length: int
     reference_runs: list[Run]
@@ -138,7 +141,7 @@ def _typed(where: str, kind: type[Kind], value: Any) -> Kind:  # noqa: ANN401 - 
         raise Unfit(f"{where}: {shown(str(error))}") from None
 
 
-def _shape(encoder: Encoder, kind: type[Kind], values: dict[str, str]) -> Kind:
+def _shape(encoder: Encoder, kind: type[Shape], values: dict[str, str]) -> Shape:
     """An encoder's shape, in which the number of heads divides the width. Raises Unfit."""
     if unknown := values.keys() - {field.name for field in fields(kind)}:
         raise Unfit(f"{encoder.name}: unknown {shown(min(unknown))}")

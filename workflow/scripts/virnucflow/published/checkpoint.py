@@ -117,6 +117,7 @@ def _carry_out(pickled: bytes, storage: Callable[[Any], Storage]) -> Any:  # noq
     stack: list[Any] = []
     marks: list[int] = []
     memo: dict[int, Any] = {}
+    argument: Any  # of the type that its instruction has
 
     def pop(start: int) -> list[Any]:
         """The items from `start` on, counted from the end if negative, off the stack."""
@@ -261,6 +262,7 @@ class _Bounded(io.BufferedReader):
     """A file of which zipfile, which reads a table of contents at once, reads no more than a model's can have."""
 
     def read(self, size: int | None = -1) -> bytes:
+        """Raises Refused when more than a model's table of contents is asked for and there."""
         most = LARGEST_DIRECTORY + 1
         content = super().read(most if size is None or size < 0 else min(size, most))
         if len(content) == most:

@@ -86,7 +86,7 @@ def classifier_tensors(path: Path, features: int) -> Tensors:
     module = read_checkpoint(path)
     if not isinstance(module, Record) or module.name != CLASSIFIER_CLASS:
         raise InputError(f"{path}: not a module {CLASSIFIER_CLASS}; {ADVICE}")
-    values = {}
+    values: dict[str | int, Any] = {}
     try:
         parts = _table(module, "_modules")
         if len(parts) > MOST_PARTS:
@@ -166,7 +166,9 @@ def _fitting(path: Path, module: torch.nn.Module, tensors: Tensors) -> Tensors:
 def v1_reference(files: dict[str, Path], recipe: Recipe) -> Reference:
     """What runs of VirNucPro v1 gave for their frames, as far as a pack must give the same; `files` by their names."""
     widths = feature_widths(recipe)
-    frames, features, scores = {}, {}, {}
+    frames: dict[str, Frame] = {}
+    features: Tensors = {}
+    scores: dict[str, list[float]] = {}
     for run in recipe.reference_runs:
         frames |= _frames(files[run.fasta], recipe.reference_chunk_length)
         scores |= _scores(files[run.predictions])

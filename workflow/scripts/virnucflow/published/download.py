@@ -52,6 +52,7 @@ class Session(requests.Session):
     """Reads nothing of an answer that redirects: requests would take all of it into memory, at any length."""
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:
+        """The address that an answer sends to, if it does."""
         if target := super().get_redirect_target(resp):
             resp.raw.close()
         return target
@@ -70,9 +71,11 @@ class Lock:
             raise InputError(f"{path}: not a table of addresses and SHA-256; {advice}")
 
     def sha256(self, file: PublishedFile) -> str | None:
+        """The SHA-256 that a file's address first gave, if anything was fetched from there."""
         return self.entries.get(file.url)
 
     def record(self, file: PublishedFile, sha256: str) -> None:
+        """Keep what a file's address gave."""
         self.entries[file.url] = sha256
         with staged(self.path) as (partial,):
             partial.write_text(json.dumps(self.entries, indent=2, sort_keys=True) + "\n", encoding="utf-8")
@@ -225,7 +228,8 @@ def _announced(url: str, response: requests.Response, start: int) -> tuple[int, 
 
 
 def _say(state: RetryCallState) -> None:
-    log.warning("%s: %s; trying again", state.args[0], _reason(state.outcome.exception()))
+    if state.outcome and (error := state.outcome.exception()):
+        log.warning("%s: %s; trying again", state.args[0], _reason(error))
 
 
 def _reason(error: BaseException) -> str:

@@ -18,15 +18,18 @@ def reference_values(
     tokenizer: Tokenizer,
     classifier: MLPClassifier,
 ) -> Reference:
-    """Of modules on the CPU, with the weights that the pack will have, in float32."""
+    """Reference values by modules on the CPU in float32, which have the weights that the pack will have.
+
+    The chunks are drawn from PyTorch's global random numbers.
+    """
     chunks = ("".join("ACGT"[i] for i in row) for row in torch.randint(4, (CHUNKS, BASES)).tolist())
     frames = [frame for chunk in chunks for frame in stop_free_frames(chunk)]
     nucleotides, proteins = [frame.nucleotide for frame in frames], [frame.protein for frame in frames]
-    values = {
+    embeddings = {
         "dnabert_s": dnabert_s.embed_standard(nucleotide_encoder, tokenizer, nucleotides),
         "esm2": esm2.embed_standard(protein_encoder, proteins, TOKEN_BUDGET["standard"]),
     }
-    values["scores"] = score(classifier, torch.cat([values["dnabert_s"], values["esm2"]], dim=1))
+    scores = score(classifier, torch.cat([*embeddings.values()], dim=1))
+    values = {name: tensor.numpy() for name, tensor in (embeddings | {"scores": scores}).items()}
     names = [f"frame_{number}" for number in range(1, len(frames) + 1)]
-    values = {name: tensor.numpy() for name, tensor in values.items()}
     return Reference(names, nucleotides, proteins, "what this computer gave when the pack was built", values)
