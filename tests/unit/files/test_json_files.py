@@ -48,7 +48,7 @@ def test_no_flipped_bit_changes_what_is_read(tmp_path: Path) -> None:
     ("text", "message"),
     [
         (b"", "not a JSON file"),
-        (b"\xff\xfe{}", "not a JSON file"),
+        (b"\xff\xfe{}", "not UTF-8 text"),
         (b"[1]", "not a JSON file with keys and values"),
         (b"7", "not a JSON file with keys and values"),
         (b"{}", "its digest is not that of its content"),
@@ -89,5 +89,5 @@ def test_missing_keys_are_refused(tmp_path: Path) -> None:
 def test_a_large_file_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(json_files, "MOST_BYTES", 1 << 20)
     (tmp_path / "x").write_bytes(b" " * (1 << 20) + b"1")
-    with pytest.raises(InputError, match="x: more than 1 MB"):
+    with pytest.raises(InputError, match="x: has more than 1048576 bytes"):
         read_json(tmp_path / "x", Gate)

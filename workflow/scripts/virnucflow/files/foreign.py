@@ -1,4 +1,4 @@
-"""Small text files that somebody else wrote, read within bounds: whatever they hold ends in content or in one line.
+"""Text files that may hold anything, read within bounds: whatever they hold ends in content or in one line.
 
 `shown` is what a message may say of a value that such a file holds.
 """
@@ -15,12 +15,12 @@ MOST_BYTES = 1 << 18  # the largest, a catalogue of models, has 8 kB
 MOST_LETTERS, MOST_BITS = 120, 128  # of a text and of a number that a message quotes
 
 
-def read_text(path: Path, advice: str) -> str:
-    """The text of a file in UTF-8. Raises InputError, which ends with `advice`, as do the others."""
+def read_text(path: Path, advice: str, most: int = MOST_BYTES) -> str:
+    """The text of a file in UTF-8 that has at most so many bytes; else InputError, which ends with `advice`."""
     with path.open("rb") as file:
-        content = file.read(MOST_BYTES + 1)
-    if len(content) > MOST_BYTES:
-        raise InputError(f"{path}: has more than {MOST_BYTES} bytes, more than any such file; {advice}")
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise InputError(f"{path}: has more than {most} bytes, more than any such file; {advice}")
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:

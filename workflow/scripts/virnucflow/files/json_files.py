@@ -8,6 +8,7 @@ import msgspec
 
 from virnucflow.cli import InputError, reading
 from virnucflow.files.digests import digest_json
+from virnucflow.files.foreign import read_text
 
 Kind = TypeVar("Kind")
 
@@ -54,10 +55,9 @@ def parse_json(text: str | bytes, path: Path, kind: type[Kind], advice: str = "m
 
 
 def _parse(path: Path, advice: str) -> dict[str, Any]:
-    if path.stat().st_size > MOST_BYTES:
-        raise InputError(f"{path}: more than {MOST_BYTES >> 20} MB, which no file of this kind has; {advice}")
+    text = read_text(path, advice, MOST_BYTES)
     with reading(path, "a JSON file", advice):
-        value = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+        value = json.loads(text, parse_constant=_refuse_constant)
     if not isinstance(value, dict):
         raise InputError(f"{path}: not a JSON file with keys and values; {advice}")
     return value
