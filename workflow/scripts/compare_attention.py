@@ -130,6 +130,7 @@ def settings(made: ScoresMade) -> dict[str, Any]:
 
 
 def distinct(several: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Each value once, in the order in which they first come."""
     return list({json.dumps(one, sort_keys=True): one for one in several}.values())
 
 

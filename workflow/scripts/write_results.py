@@ -50,6 +50,8 @@ class Made(TypedDict, total=False):
 
 
 class InputFile(TypedDict):
+    """An input file as it was split."""
+
     path: str
     sha256: str
     bytes: int
@@ -64,6 +66,8 @@ class Split(TypedDict, total=False):
 
 
 class Gate(TypedDict):
+    """What of divergence_gate.py's decision is needed here."""
+
     decision: Literal["accept", "validate", "refuse", "nothing to compare"]
     attention: Literal["flash", "standard"]
     message: str
@@ -111,6 +115,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def parse_settings(text: str) -> dict[str, Any]:
+    """The settings that are given as JSON on the command line."""
     settings = json.loads(text)
     if not isinstance(settings, dict):
         raise ValueError("not a JSON object")
@@ -295,7 +300,7 @@ def main() -> None:
         log.info("%d sequences without a frame of %d residues are not called", short, arguments.min_residues)
     said = f"{(summary['call'] == 'virus').sum()} of {len(summary)} sequences called virus"
     if rna := split.get("rna_records"):
-        said += f"; {rna} have U, {RNA.get(split.get('rna'), 'as the setting rna says')}"
+        said += f"; {rna} have U, {RNA.get(split.get('rna', ''), 'as the setting rna says')}"
     log.info("%s", said)
 
 
