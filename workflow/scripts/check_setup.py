@@ -139,8 +139,10 @@ def check_gpus(device: str, precisions: list[str]) -> list[str]:
         if not gpus and precision == "fp8":
             problems.append(f"{needs}, and there is none; choose auto")
         if weak := {gpu.capability for gpu in gpus if gpu.capability < least}:
-            found = ", ".join(f"{major}.{minor}" for major, minor in sorted(weak))
-            problems.append(f"{needs}, and one here has {found}; choose fp16, or leave it out of CUDA_VISIBLE_DEVICES")
+            capabilities = ", ".join(f"{major}.{minor}" for major, minor in sorted(weak))
+            problems.append(
+                f"{needs}, and one here has {capabilities}; choose fp16, or leave it out of CUDA_VISIBLE_DEVICES"
+            )
     return problems
 
 

@@ -47,18 +47,18 @@ def visible_gpus() -> list[Gpu]:
     A part of a GPU (MIG) is named by itself and is as good as a GPU.
     """
     installed = installed_gpus()
-    given = os.environ.get(VISIBLE, "" if "SLURM_JOB_ID" in os.environ else None)
-    if given is None or not installed:
+    words = os.environ.get(VISIBLE, "" if "SLURM_JOB_ID" in os.environ else None)
+    if words is None or not installed:
         return installed
     visible = []
-    for word in map(str.strip, given.split(",")):
+    for word in map(str.strip, words.split(",")):
         if word.startswith("MIG-"):
             visible.append(Gpu(word, installed[0].capability))
             continue
-        found = [gpu for number, gpu in enumerate(installed) if word == str(number) or _names(word, gpu)]
-        if len(found) != 1:
+        matches = [gpu for number, gpu in enumerate(installed) if word == str(number) or _names(word, gpu)]
+        if len(matches) != 1:
             break
-        visible += found
+        visible += matches
     return list(dict.fromkeys(visible))
 
 

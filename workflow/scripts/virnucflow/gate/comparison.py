@@ -127,12 +127,12 @@ def compare(frames: pd.DataFrame, whole: bool, precisions: dict[str, str]) -> di
 
 def in_words(findings: Mapping[str, Any]) -> str:
     """The agreement of labels, as a sentence without its full stop."""
-    found = findings["frame_agreement"]
+    agreement = findings["frame_agreement"]
     if not findings["frames"]:
         return f"{NOTHING}: no frame of the sample is without a stop codon"
     return (
-        f"labels of {found['estimate']:.2%} of the frames agree (95 % interval {found['lower']:.2%} to "
-        f"{found['upper']:.2%}, {findings['frames']} of {findings['run_frames']} frames compared)"
+        f"labels of {agreement['estimate']:.2%} of the frames agree (95 % interval {agreement['lower']:.2%} to "
+        f"{agreement['upper']:.2%}, {findings['frames']} of {findings['run_frames']} frames compared)"
     )
 
 

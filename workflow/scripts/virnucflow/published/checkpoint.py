@@ -244,9 +244,9 @@ def _ordered_dict() -> dict[str | int, Any]:
 
 def _set(members: Any) -> set[str | int]:  # noqa: ANN401
     """The list is used up, so that a file cannot have it copied again and again."""
-    found = set(map(_key, _of_type(members, list)))
+    keys = set(map(_key, _of_type(members, list)))
     members.clear()
-    return found
+    return keys
 
 
 # What torch.save writes for tensors, parameters, dictionaries in order and sets, by protocol 2's names.

@@ -174,8 +174,8 @@ def v1_reference(files: dict[str, Path], recipe: Recipe) -> Reference:
         scores |= _scores(files[run.predictions])
         embeddings = _embeddings(files[run.embeddings], sum(widths.values()))
         if unknown := [name for name in embeddings if name not in frames or name not in scores]:
-            of = f"{run.fasta} ('{shown(unknown[0])}')"
-            raise InputError(f"{files[run.embeddings]}: not v1's output for {of}; {ADVICE}")
+            frame = f"'{shown(unknown[0])}'"
+            raise InputError(f"{files[run.embeddings]}: not v1's output for {run.fasta} ({frame}); {ADVICE}")
         features |= embeddings
     chosen = [frames[name] for name in features]
     names = list(features)
@@ -208,8 +208,8 @@ def _embeddings(path: Path, width: int) -> dict[str, torch.Tensor]:
     if not isinstance(names, list) or not names or not all(type(name) is str for name in names):
         raise InputError(f"{path}: has no list of frames as ids; {ADVICE}")
     if not isinstance(rows, torch.Tensor) or rows.shape != (len(names), width):
-        found = list(rows.shape) if isinstance(rows, torch.Tensor) else shown(rows)
-        raise InputError(f"{path}: its data is {found}, not {[len(names), width]}; {ADVICE}")
+        shape = list(rows.shape) if isinstance(rows, torch.Tensor) else shown(rows)
+        raise InputError(f"{path}: its data is {shape}, not {[len(names), width]}; {ADVICE}")
     if not rows.isfinite().all():
         raise InputError(f"{path}: has a value that is not finite; {ADVICE}")
     return dict(zip(names, rows.float()))

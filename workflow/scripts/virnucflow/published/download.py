@@ -83,7 +83,7 @@ class Lock:
 
 def fetch_files(files: Iterable[PublishedFile], folder: Path, lock: Lock, patience: Patience) -> dict[str, Path]:
     """The paths of files in `folder` by their names, after those that are not there, or not whole, were downloaded."""
-    found = {}
+    paths = {}
     for file in files:
         path = folder / file.name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -92,8 +92,8 @@ def fetch_files(files: Iterable[PublishedFile], folder: Path, lock: Lock, patien
             path.unlink()
         if not path.exists():
             _fetch(file, path, lock, patience)
-        found[file.name] = path
-    return found
+        paths[file.name] = path
+    return paths
 
 
 def take_files(files: Iterable[PublishedFile], folder: Path, lock: Lock) -> dict[str, Path]:
