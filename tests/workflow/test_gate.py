@@ -75,6 +75,7 @@ def test_accepted_run_publishes_its_evidence(copy: Path) -> None:
     assert [line.split(b"\t")[0] for line in one_shard.splitlines()] == rows
 
 
+@pytest.mark.long
 def test_refused_run_publishes_nothing(prepared: Path, faulty: Path) -> None:
     said = snakemake(prepared, "--snakefile", str(faulty), shards=3, gate={"frames": GATE}, code=1)
     assert "divergence_gate.py: error: work/mixed/divergence/divergence.json: labels of " in said
