@@ -73,25 +73,15 @@ CALLS = [
     call(
         "compare_attention",
         {
-            "sample": "sample.parquet", "labels": "labels.tsv", "fast-features": "features.safetensors",
-            "fast-scores": "scores.parquet", "reference-features": "features.safetensors",
+            "sample": "sample.parquet", "labels": "labels.tsv", "fast-dnabert-s": "dnabert_s.safetensors",
+            "fast-esm2": "esm2.safetensors", "fast-scores": "scores.parquet",
+            "reference-dnabert-s": "dnabert_s.safetensors", "reference-esm2": "esm2.safetensors",
             "reference-scores": "scores.parquet",
         },
         {"divergence": "divergence.json", "compared-frames": "frames.tsv", "figures": "figures.svg"},
         "--model", "pack", besides=pack(),
     ),
     call("divergence_gate", {"divergence": "divergence.json"}, {"gate": "gate.json"}),
-    call(
-        "report_divergence",
-        {
-            "divergence": "divergence.json", "gate": "gate.json", "compared-frames": "frames.tsv",
-            "figures": "figures.svg",
-        },
-        {
-            "published-findings": "published.json", "published-frames": "published.tsv",
-            "published-figures": "published.svg",
-        },
-    ),
     call(
         "write_results",
         {
@@ -116,7 +106,8 @@ CALLS = [
     call(
         "train_classifier",
         {
-            "frames": "frames.parquet", "features": "features.safetensors", "labels": "labels.tsv",
+            "frames": "frames.parquet", "dnabert-s": "dnabert_s.safetensors", "esm2": "esm2.safetensors",
+            "labels": "labels.tsv",
             "sequences": "sequences.parquet", "proteins": "proteins.parquet", "clusters": "clusters.parquet",
         },
         {}, *LENGTH, "--model", "pack", "--name", "mine", "--trained-model", "trained", "--split-by", "split",

@@ -62,13 +62,13 @@ def test_failed_run_says_what_is_ready_and_why_the_rest_is_not(copy: Path) -> No
 
 def test_final_error_of_a_rule_that_is_tried_again_is_said_once(copy: Path) -> None:
     scores = copy / "work" / "v1" / "scores" / "standard" / "00001.parquet"
-    (copy / "work" / "v1" / "features" / "standard" / "00001.safetensors").write_bytes(b"damaged")
+    (copy / "work" / "v1" / "embeddings" / "esm2-untrained-standard-fp32" / "00001.safetensors").write_bytes(b"damaged")
     scores.unlink()
     settings(copy, shards=3)
     said = run(copy, str(scores.relative_to(copy)), "--rerun-triggers", "mtime", code=1)
     assert said.count("Trying to restart job") == 1
-    reason = (copy / "logs" / "predict" / "v1" / "standard" / "00001.log").read_text().splitlines()
-    assert len(reason) == 1 and reason[0].startswith("predict.py: error: ")
+    reason = (copy / "logs" / "concat_features" / "v1" / "standard" / "00001.log").read_text().splitlines()
+    assert len(reason) == 1 and reason[0].startswith("concat_features.py: error: ")
     assert said.count(reason[0]) == 1
 
 

@@ -121,7 +121,7 @@ def test_dry_run_lists_every_job_of_the_full_config(tmp_path: Path) -> None:
         jobs = planned_jobs(snakemake(tmp_path, "-n", **CONFIG | {"samples": samples, "shards": shards}))
         # The sample of the gate is a shard more.
         each_shard = dict.fromkeys(["embed_dnabert_s", "embed_esm2", "concat_features", "predict"], 2 * shards + 2)
-        gate = ["sample_frames", "compare_attention", "divergence_gate", "report_divergence"]
+        gate = ["sample_frames", "compare_attention", "divergence_gate"]
         each_sample = dict.fromkeys(["split_fasta", *gate, "write_results"], 2)
         assert jobs == each_shard | each_sample | {"translate_frames": 2 * shards}
     assert not (tmp_path / "work").exists()

@@ -11,6 +11,11 @@ from helpers import REPOSITORY, planned_jobs, run_program, snakemake, tree, writ
 from virnucflow.files.json_files import write_json
 
 GATE = 300  # frames
+EMBEDDINGS = {
+    "dnabert-s": "embeddings/dnabert_s-untrained-flash-auto",
+    "esm2": "embeddings/esm2-untrained-flash-auto",
+}
+EVIDENCE = ("divergence.json", "gate.json", "divergence.tsv", "divergence.svg")
 TABLES = ("prediction_results.txt", "prediction_results_highestscore.csv", "sequences.tsv", "chunks.tsv", "viral.fasta")
 
 
@@ -35,12 +40,12 @@ def _made(folder: Path) -> Path:
 
 def test_gate_is_planned_for_fast_samples_alone(prepared: Path) -> None:
     planned = planned_jobs(snakemake(prepared, "-n", shards=3, gate={"frames": GATE}))
-    gate = ("sample_frames", "compare_attention", "divergence_gate", "report_divergence")
-    assert [planned[rule] for rule in gate] == [1, 1, 1, 1]
+    gate = ("sample_frames", "compare_attention", "divergence_gate")
+    assert [planned[rule] for rule in gate] == [1, 1, 1]
     assert planned["embed_esm2"] == 3 + 3 + 1
     assert "divergence_gate" not in planned_jobs(snakemake(prepared, "-n", shards=3, attention="standard"))
     validation = planned_jobs(snakemake(prepared, "validate", "-n", shards=3, gate={"frames": GATE}))
-    assert validation["report_divergence"] == 1 and "write_results" not in validation
+    assert validation["divergence_gate"] == 1 and "write_results" not in validation
     said = snakemake(prepared, "validate", "-n", attention="standard", gate={"frames": GATE}, code=1)
     assert "nothing to compare; set attention: flash" in said
 
@@ -52,8 +57,8 @@ def test_accepted_run_publishes_its_evidence(copy: Path) -> None:
     (copy / "samples.tsv").write_text("\n".join([sheet[0] + "\tlabels", *rows]) + "\n")
     before = tree(copy / "results" / "mixed")
     snakemake(copy, shards=3, gate={"frames": GATE})
-    found = json.loads((copy / "results" / "mixed" / "divergence.json").read_text())
-    assert found["gate"]["decision"] == "accept" and found["whole"] and found["frames"] == found["run_frames"] == 57
+    found, gate = (json.loads((copy / "results" / "mixed" / name).read_text()) for name in EVIDENCE[:2])
+    assert gate["decision"] == "accept" and found["whole"] and found["frames"] == found["run_frames"] == 57
     assert [found[path][0]["esm2"]["kernel"] for path in ("fast", "reference")] == ["sdpa", "fair-esm"]
     assert found["truth"]["frames"] > 5 and found["truth"]["fast"] == found["truth"]["reference"]
     scored = pd.read_csv(copy / "results" / "mixed" / "chunks.tsv", sep="\t").query("frames > 0")["sequence_id"]
@@ -68,21 +73,26 @@ def test_accepted_run_publishes_its_evidence(copy: Path) -> None:
     assert decided["frame_agreement"] == found["frame_agreement"]
     assert decided["thresholds"] == {"accept": 0.99, "refuse": 0.95, "decide_on": "estimate"}
     assert planned_jobs(snakemake(copy, "-n", shards=3, gate={"frames": GATE})) == {}
-    whole = (copy / "work" / "mixed" / "divergence" / "frames.tsv").read_bytes()
+    # Nobody but predict needs the features, which are gone: what is done later computes no frame again.
+    assert not list((copy / "work").glob("*/features/*/*"))
+    later = {"reference_run": str(copy), "training": {"split_by": "sequence_id"}}
+    planned = planned_jobs(snakemake(copy, "-n", "compare", "train", shards=3, gate={"frames": GATE}, **later))
+    assert planned == dict.fromkeys(["compare", "compare_runs", "train", "train_classifier"], 1)
+    whole = after["divergence.tsv"]
     snakemake(copy, "results/mixed/divergence.json", shards=1, gate={"frames": GATE})
     rows = [line.split(b"\t")[0] for line in whole.splitlines()]
-    one_shard = (copy / "work" / "mixed" / "divergence" / "frames.tsv").read_bytes()
+    one_shard = (copy / "results" / "mixed" / "divergence.tsv").read_bytes()
     assert [line.split(b"\t")[0] for line in one_shard.splitlines()] == rows
 
 
 @pytest.mark.long
 def test_refused_run_publishes_nothing(prepared: Path, faulty: Path) -> None:
     said = snakemake(prepared, "--snakefile", str(faulty), shards=3, gate={"frames": GATE}, code=1)
-    assert "divergence_gate.py: error: work/mixed/divergence/divergence.json: labels of " in said
+    assert "divergence_gate.py: error: results/mixed/divergence.json: labels of " in said
     assert "nothing is published, and what an earlier run published stays. Set attention: standard" in said
-    assert not (prepared / "results" / "mixed").exists()
-    evidence = {path.name for path in (prepared / "work" / "mixed" / "divergence").iterdir()}
-    assert evidence == {"sample.parquet", "divergence.json", "frames.tsv", "figures.svg"}
+    evidence = tree(prepared / "results" / "mixed")
+    assert evidence.keys() == {"divergence.json", "divergence.tsv", "divergence.svg"}
+    assert json.loads(evidence["divergence.json"])["frame_agreement"]["estimate"] < 0.95
 
 
 @pytest.mark.long
@@ -138,8 +148,8 @@ def test_two_runs_of_other_settings_are_compared(copy: Path) -> None:
     bf16 = {"precision": {"flash": "bf16"}, "model_pack": str(copy / "models" / "untrained")}
     said = snakemake(other, "compare", shards=2, gate={"frames": 20}, code=1, **bf16)
     assert "reference_run: not set; give the working directory" in said
-    for kind in ("features", "scores"):  # of an earlier cut
-        shard = next((copy / "work" / "mixed" / kind / "flash").glob("00003.*"))
+    for kind in (*EMBEDDINGS.values(), "scores/flash"):  # of an earlier cut
+        shard = next((copy / "work" / "mixed" / kind).glob("00003.*"))
         shutil.copy(shard, shard.with_stem("00004"))
     snakemake(other, "compare", shards=2, gate={"frames": 20}, reference_run=str(copy), **bf16)
     found = json.loads((other / "results" / "mixed" / "comparison.json").read_text())
@@ -152,12 +162,12 @@ def test_two_runs_of_other_settings_are_compared(copy: Path) -> None:
 
 def test_frames_of_another_run_are_refused(copy: Path) -> None:
     snakemake(copy, shards=3, gate={"frames": GATE})
-    work, files = copy / "work" / "mixed", {}
-    for kind in ("features", "scores"):
-        files[kind] = sorted((work / kind / "flash").glob("0*"))
+    work = copy / "work" / "mixed"
+    folders = EMBEDDINGS | {"scores": "scores/flash"}
+    files = {kind: sorted((work / folder).glob("0*")) for kind, folder in folders.items()}
     compare = ["--sample", work / "divergence" / "sample.parquet", "--model", copy / "models" / "untrained"]
-    compare += ["--fast-features", *files["features"][:2], "--fast-scores", *files["scores"][:2]]
-    compare += ["--reference-features", *files["features"], "--reference-scores", *files["scores"]]
+    for kind, shards in files.items():
+        compare += [f"--fast-{kind}", *shards[:2], f"--reference-{kind}", *shards]
     outputs = ("divergence", "compared-frames", "figures")
     compare += [word for name in outputs for word in (f"--{name}", copy / name)]
     assert "give each shard of one run" in run_program("compare_attention", *compare, code=2)
@@ -178,10 +188,10 @@ def test_sample_without_a_frame_has_nothing_to_compare(tmp_path: Path) -> None:
     said = snakemake(tmp_path, gate={"frames": GATE, "strict": True})
     assert "100.00" not in said
     results = tmp_path / "results" / "stops"
-    found, run = (json.loads((results / name).read_text()) for name in ("divergence.json", "run.json"))
-    assert (found["gate"]["decision"], found["frames"], found["run_frames"]) == ("nothing to compare", 0, 0)
+    found, gate, run = (json.loads((results / name).read_text()) for name in (*EVIDENCE[:2], "run.json"))
+    assert (gate["decision"], found["frames"], found["run_frames"]) == ("nothing to compare", 0, 0)
     assert found["frame_agreement"]["estimate"] is found["embeddings"]["esm2"]["least_cosine"] is None
-    assert found["gate"] == run["divergence"]
+    assert gate["message"] == run["divergence"]["message"]
     figure = (results / "divergence.svg").read_text()
     assert "nothing to compare" in figure and "100.00" not in figure
     assert (results / "sequences.tsv").read_text().endswith("no_frame\n")

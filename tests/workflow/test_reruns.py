@@ -29,7 +29,7 @@ def jobs(*rules: str) -> Counter[str]:
 
 # What follows for one sample, up to its results; the gate embeds, concatenates and scores a sample of the frames too.
 SCORES = jobs("embed_dnabert_s embed_esm2 concat_features predict")
-VERDICT = jobs("divergence_gate report_divergence write_results")
+VERDICT = jobs("divergence_gate write_results")
 GATE = jobs("sample_frames compare_attention") + SCORES + VERDICT
 SPLIT = jobs("split_fasta translate_frames")
 ALL_OF_FAST, ALL_OF_SLOW = SPLIT + SCORES + GATE, SPLIT + SCORES + jobs("write_results")
@@ -39,7 +39,7 @@ ESM2_OF_FAST = jobs("embed_esm2 concat_features predict") + GATE
 
 # Each setting that changes results: another value, and the jobs that `all` and `train` together then need.
 CHANGED = {
-    "model_pack": ("other", SCORES + SCORES + GATE + jobs("write_results") + TRAINING),
+    "model_pack": ("other", TRAINING),  # a copy: the same scores, but the trained pack says of which pack it is
     "chunk_length": (300, EVERYTHING + TRAINING),
     "duplicate_ids": ("rename", EVERYTHING + TRAINING),
     "rna": ("keep", EVERYTHING + TRAINING),
@@ -77,6 +77,7 @@ UNCHANGED = {
     "catalogue": str(REPOSITORY / "config" / "models.yaml"),
     "published_files": "by_hand",
     "check_models_at_start": True,
+    "keep": "all",
     "container": "containers/other.sif",
 }
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from helpers import EXAMPLE, planned_jobs, snakemake, write_fasta
 
-from virnucflow.files.tables import SEQUENCES, write_parquet
+from virnucflow.files.tables import SCORES, SEQUENCES, write_parquet
 from virnucflow.sequences.fasta import read_fasta
 
 ODD_NAMES = [
@@ -59,11 +59,14 @@ def test_a_changed_file_that_snakemake_cannot_name_is_noticed(odd: Path) -> None
 def test_other_settings_of_any_name(odd: Path) -> None:
     """What programs are called with, of training, of fetching packs, and of comparing with another run."""
     reference = "--ref {sample}"
-    for kind, suffix in (("features", "safetensors"), ("scores", "parquet")):
-        file = odd / reference / "work/odd" / kind / "flash" / f"00001.{suffix}"
-        file.parent.mkdir(parents=True)
-        file.touch()
-    write_parquet(SEQUENCES.empty_table(), odd / reference / "work/odd/sequences.parquet", {"shards": 1})
+    work, made = odd / reference / "work/odd", {}
+    for encoder in ("dnabert_s", "esm2"):
+        made[encoder] = {"key": f"{encoder}-1a2b3c4d-flash-fp16"}
+        (work / "embeddings" / made[encoder]["key"]).mkdir(parents=True)
+        (work / "embeddings" / made[encoder]["key"] / "00001.safetensors").touch()
+    (work / "scores/flash").mkdir(parents=True)
+    write_parquet(SCORES.empty_table(), work / "scores/flash/00001.parquet", made)
+    write_parquet(SEQUENCES.empty_table(), work / "sequences.parquet", {"shards": 1})
     (odd / "--catalogue={x}").write_text("")
     settings = {
         "model_pack": "-packs {sample}/<x>", "catalogue": "--catalogue={x}",
@@ -77,6 +80,7 @@ def test_other_settings_of_any_name(odd: Path) -> None:
         "--trained-model './--trained model'", "--name='--trained model'", "--split-by='--{family}'",
         "--model './-packs {sample}/<x>'", "--labels './--labels={sample}'", "--catalogue './--catalogue={x}'",
         "--source './--source {x}'", "--reference-scores './--ref {sample}/work/odd/scores/flash/00001.parquet'",
+        "--reference-esm2 './--ref {sample}/work/odd/embeddings/esm2-1a2b3c4d-flash-fp16/00001.safetensors'",
         "--fasta ./--dup=rename ./-x.fa 'asm_{k127}.fa' '{sample}.fa'",
     ):  # fmt: skip
         assert any(call in command for command in commands), call

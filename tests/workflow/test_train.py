@@ -147,8 +147,13 @@ def frame_table(folder: Path, sample: str) -> pd.DataFrame:
 
 
 def features(folder: Path, sample: str) -> torch.Tensor:
-    shards = sorted((folder / "work" / sample / "features" / "flash").glob("*.safetensors"))
-    return torch.cat([load_file(shard)["features"] for shard in shards])
+    of_encoders = (
+        sorted((folder / "work" / sample / "embeddings" / f"{encoder}-untrained-flash-auto").glob("*.safetensors"))
+        for encoder in ("dnabert_s", "esm2")
+    )
+    return torch.cat(
+        [torch.cat([load_file(file)["embedding"] for file in shard], 1) for shard in zip(*of_encoders, strict=True)]
+    )
 
 
 @pytest.fixture(scope="module")

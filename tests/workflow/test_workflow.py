@@ -208,7 +208,7 @@ def replace_weights(pack: Path, file: str) -> None:
 
 def test_other_weights_rerun_their_encoder(packed: Path) -> None:
     for file, expected in (
-        ("classifier.safetensors", {"predict": 6, "write_results": 2}),
+        ("classifier.safetensors", {"concat_features": 6, "predict": 6, "write_results": 2}),
         ("esm2.safetensors", {"embed_esm2": 6, "concat_features": 6, "predict": 6, "write_results": 2}),
         ("tokenizer.json", {"embed_dnabert_s": 6, "concat_features": 6, "predict": 6, "write_results": 2}),
     ):
@@ -220,6 +220,17 @@ def test_other_weights_rerun_their_encoder(packed: Path) -> None:
         for name, content in before.items():
             (packed / "mine" / name).write_bytes(content)
     assert reruns(packed, **WITH_PACK) == {}
+
+
+def test_a_copied_pack_computes_nothing_again_and_a_renamed_one_no_embedding(packed: Path) -> None:
+    shutil.copytree(packed / "mine", packed / "other")
+    assert reruns(packed, shards=3, model_pack="other") == {}
+    description = json.loads((packed / "other" / "pack.json").read_text())
+    (packed / "other" / "pack.json").write_text(json.dumps(description | {"name": "other"}))
+    expected = {"concat_features": 6, "predict": 6, "write_results": 2}
+    assert reruns(packed, shards=3, model_pack="other") == expected
+    snakemake(packed, shards=3, model_pack="other")
+    assert json.loads((packed / "results" / "mixed" / "run.json").read_text())["model"] == "other"
 
 
 def test_times_of_the_pack_rerun_nothing(packed: Path) -> None:
@@ -240,6 +251,30 @@ def test_a_copy_without_times_is_taken_over_with_touch(packed: Path) -> None:
     assert planned_jobs(snakemake(packed, "-n", *compared, **WITH_PACK)), "the copy's times show nothing"
     snakemake(packed, "--touch", *compared, **WITH_PACK)
     assert planned_jobs(snakemake(packed, "-n", *compared, **WITH_PACK)) == {}
+
+
+@pytest.mark.parametrize(
+    ("keep", "kinds"),
+    [
+        ("scores", {"frames", "scores"}),
+        ("embeddings", {"frames", "scores", "embeddings"}),
+        ("all", {"frames", "scores", "embeddings", "features", "chunks"}),
+    ],
+)
+def test_keep_says_what_stays(keep: str, kinds: set[str], tmp_path: Path) -> None:
+    """With another value nothing is computed again; what would go on from embeddings that are gone is refused."""
+    write_fasta(tmp_path / "a.fa", {"a": "GCCGCAGCTGCG" * 40})
+    (tmp_path / "samples.tsv").write_text("sample\tfasta\na\ta.fa\n")
+    settings = {"model_pack": "lite", "shards": 2}
+    snakemake(tmp_path, keep=keep, **settings)
+    assert {path.parts[0] for path in map(Path, tree(tmp_path / "work" / "a")) if len(path.parts) > 1} == kinds
+    for other in ("scores", "embeddings", "all"):
+        assert reruns(tmp_path, keep=other, **settings) == {}, other
+    if keep == "scores":
+        for target in ("train", "compare"):
+            said = snakemake(tmp_path, "-n", target, keep=keep, **settings, code=1)
+            assert f"keep: scores leaves no embeddings for {target}; give keep: embeddings" in said
+    assert reruns(tmp_path, keep=keep, **settings, rna="keep")["split_fasta"] == 1
 
 
 def test_no_frame_in_the_whole_file(tmp_path: Path) -> None:

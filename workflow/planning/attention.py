@@ -1,14 +1,11 @@
-"""The attention of each sample, and what both encoders are asked to compute with it."""
+"""The attention of each sample."""
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from planning.messages import PlanningError, named, shown
 from planning.samples import ATTENTIONS
-from planning.shards import SAMPLED
-from virnucflow.packs.encoders import ENCODERS
 
 V1_ATTENTION = "VIRNUCPRO_V1_ATTENTION"
 
@@ -36,17 +33,3 @@ def decided_attention(gate: Path) -> str:
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         problem = shown(str(error))
     raise PlanningError(f"{gate}: damaged ({problem}); delete it and run again")
-
-
-def embed_options(name: str, attention: str, shard: str, config: Mapping[str, Any]) -> str:
-    """The options of an encoder's program (`dnabert_s` or `esm2`) that change what it computes."""
-    encoder = ENCODERS[name]
-    precision, allowed = encoder.precision(config["precision"][attention]), config["precision"]["standard_allows"]
-    if shard == SAMPLED:
-        precision, allowed = "fp32", []  # the gate's reference is v1 as it was
-    words = ["--chunk-length", config["chunk_length"], "--device", config["device"], "--precision", precision]
-    if attention == "standard":
-        words += ["--allow", *allowed]
-    elif encoder.takes_kernel:
-        words += ["--attention-kernel", config["attention_kernel"]]
-    return " ".join(map(str, words))

@@ -72,6 +72,13 @@ def needs(arguments: list[str] | None = None) -> Needs:
     return max((_needs_of(target) for target in call.targets or ()), default=max(Needs))
 
 
+def asked_rules(*names: str, arguments: list[str] | None = None) -> list[str]:
+    """Those of some rules that a call of Snakemake has among its targets; none where the call is not understood."""
+    call = _parse(*(sys.argv[1:] if arguments is None else arguments))
+    targets = (call.targets or ()) if call else ()
+    return [name for name in names if any(_is_rule(target, name) for target in targets)]
+
+
 def touches(arguments: list[str] | None = None) -> bool:
     """Whether the user says that what is there is up to date."""
     call = _parse(*(sys.argv[1:] if arguments is None else arguments))
@@ -79,8 +86,12 @@ def touches(arguments: list[str] | None = None) -> bool:
 
 
 def _needs_of(target: str) -> Needs:
-    rule = "" if "/" in target else target  # and not a file
-    return next((need for name, need in TARGETS.items() if rule == name or rule.endswith(f"_{name}")), max(Needs))
+    return next((need for name, need in TARGETS.items() if _is_rule(target, name)), max(Needs))
+
+
+def _is_rule(target: str, name: str) -> bool:
+    """Whether a target is the rule of this name and not a file."""
+    return "/" not in target and (target == name or target.endswith(f"_{name}"))
 
 
 @cache

@@ -21,6 +21,7 @@ def setup_options(
     that runs the programs.
     """
     options = ["--work", WORK, "--chunk-length", config["chunk_length"], "--bases", sum(map(estimated_bases, fasta))]
+    options += ["--copies", 2 if config["keep"] == "all" else 1]
     options += ["--there", sum(map(bytes_in_work, set(outputs)))]
     options += ["--model", argument(config["model_pack"])] if config["model_pack"] != UNTRAINED else []
     if attentions:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from planning.messages import PlanningError, named, shown
 
@@ -37,6 +38,19 @@ def shards_of_run(run: Path, sample: str) -> list[str]:
 
     PlanningError where that run has no table of the sample's sequences, or pyarrow, which reads it, is not installed.
     """
+    return shard_names(_noted(run / "work" / sample / "sequences.parquet", "shards"))
+
+
+def embeddings_of_run(run: Path, sample: str, encoder: str) -> str:
+    """The name below which another run has an encoder's embeddings of which its scores by flash were made.
+
+    PlanningError as of shards_of_run.
+    """
+    return str(_noted(run / "work" / sample / "scores" / "flash" / f"{shard_names(1)[0]}.parquet", encoder, "key"))
+
+
+def _noted(path: Path, *keys: str) -> Any:  # noqa: ANN401
+    """What a table of another run notes of what made it."""
     try:
         from virnucflow.cli import InputError
         from virnucflow.files.tables import read_provenance
@@ -44,9 +58,11 @@ def shards_of_run(run: Path, sample: str) -> list[str]:
         raise PlanningError(
             f"compare: this Python has no {error.name}; install envs/run.txt for the Python of snakemake"
         ) from None
-    path = run / "work" / sample / "sequences.parquet"
     try:
-        return shard_names(read_provenance(path)["shards"])
+        value = read_provenance(path)
+        for key in keys:
+            value = value[key]
     except (InputError, OSError, KeyError, TypeError) as error:
-        problem = f"no table of a run's sequences ({shown(str(error))})"
+        problem = f"no table of a run, or it does not say its {keys[-1]} ({shown(str(error))})"
         raise PlanningError(f"reference_run: {named(path)}: {problem}; run it first") from None
+    return value

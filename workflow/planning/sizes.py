@@ -64,9 +64,10 @@ def comparison_memory(tables: Collection[int], labels: bool) -> int:
     return int(2000 + 100 * (sum(tables) if labels else max(tables)) / 1e6)
 
 
-def results_memory(scores: int) -> int:
-    """All scores (measured: 55 bytes for each byte of the files)."""
-    return int(4000 + 100 * scores / 1e6)
+def results_memory(scores: Iterable[int], sequences: int) -> int:
+    """The scores of one shard at a time (measured: 25 bytes for each byte of the file), and of each sequence its row,
+    200 bytes, of which the file has at least 16, as that many a digest takes."""
+    return int(4000 + 60 * max(scores) / 1e6 + 20 * sequences / 1e6)
 
 
 def reading_runtime(bases: int) -> int:

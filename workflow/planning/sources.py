@@ -17,8 +17,9 @@ from planning.messages import PlanningError, named, nearest
 from planning.paths import hint
 from planning.samples import InputFile, Sample
 from planning.settings import UNTRAINED
-from planning.shards import shards_of_run
+from planning.shards import embeddings_of_run, shards_of_run
 from virnucflow.packs.check import check_pack
+from virnucflow.packs.encoders import ENCODERS
 from virnucflow.packs.pack_files import CLASSIFIER
 
 BUILT_IN = "lite"  # the pack that comes with the workflow
@@ -101,16 +102,22 @@ def pack_directory(model: str, built_in: Path) -> str:
     return str(own) if own.is_dir() else f"models/{model}"
 
 
-def read_pack_sha256(model: str) -> dict[str, str]:
-    """What pack.json states of each file of a pack.
+def read_pack(model: str) -> dict[str, Any]:
+    """What pack.json says.
 
     Nothing of the untrained pack, which may be built anew, nor of one that is not there, which fetch_models makes.
     """
     try:
-        sha256 = json.loads(Path(model, "pack.json").read_text(encoding="utf-8"))["sha256"]
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        pack = json.loads(Path(model, "pack.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
         return {}
-    return sha256 if model != UNTRAINED and isinstance(sha256, dict) else {}
+    return pack if model != UNTRAINED and isinstance(pack, dict) else {}
+
+
+def sha256_of_pack(pack: Mapping[str, Any]) -> dict[str, str]:
+    """What pack.json states of each file."""
+    sha256 = pack.get("sha256")
+    return sha256 if isinstance(sha256, dict) else {}
 
 
 def missing_pack(model: str, catalogue: str) -> list[str]:
@@ -129,7 +136,7 @@ def missing_pack(model: str, catalogue: str) -> list[str]:
 
 def missing_classifier(model: str) -> list[str]:
     """That a pack is of encoders alone, on which `train` makes a classifier; in a line."""
-    if CLASSIFIER in read_pack_sha256(model):
+    if CLASSIFIER in sha256_of_pack(read_pack(model)):
         return []
     return [f"model_pack: {named(model)} has no classifier; train one on it (snakemake train), or give another pack"]
 
@@ -184,12 +191,14 @@ def missing_run(reference_run: str) -> list[str]:
 def files_of_run(reference_run: str, pattern: str, sample: str) -> list[str]:
     """The files of a sample of the run with which `compare` compares, by a pattern with {sample} and {shard}.
 
-    That run's shards may be others than this one's. PlanningError where it is not set, or has not all of them.
+    In a pattern {esm2} and {dnabert_s} are the names of the embeddings that its scores were made of. That run's shards
+    may be others than this one's. PlanningError where it is not set, or has not all of them.
     """
     if not reference_run:
         raise PlanningError("reference_run: not set; give the working directory of a run of the same samples by flash")
     run = Path(reference_run)
-    names = [pattern.format(sample=sample, shard=shard) for shard in shards_of_run(run, sample)]
+    embeddings = {name: embeddings_of_run(run, sample, name) for name in ENCODERS if f"{{{name}}}" in pattern}
+    names = [pattern.format(sample=sample, shard=shard, **embeddings) for shard in shards_of_run(run, sample)]
     if missing := [name for name in names if not (run / name).exists()]:
         raise PlanningError(f"reference_run: {named(run)}: no {missing[0]}; run its samples by flash first")
     return [str(run / name) for name in names]

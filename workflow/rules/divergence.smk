@@ -35,16 +35,18 @@ rule sample_frames:
 rule compare_attention:
     input:
         sample="work/{sample}/divergence/sample.parquet",
-        fast_features=get_files_of_shards("work/{sample}/features/flash/{shard}.safetensors"),
+        fast_dnabert_s=get_files_of_shards(embeddings("dnabert_s", "flash", "{shard}")),
+        fast_esm2=get_files_of_shards(embeddings("esm2", "flash", "{shard}")),
         fast_scores=get_files_of_shards("work/{sample}/scores/flash/{shard}.parquet"),
-        reference_features=[f"work/{{sample}}/features/standard/{SAMPLED}.safetensors"],
+        reference_dnabert_s=[embeddings("dnabert_s", "standard", SAMPLED)],
+        reference_esm2=[embeddings("esm2", "standard", SAMPLED)],
         reference_scores=[f"work/{{sample}}/scores/standard/{SAMPLED}.parquet"],
         labels=get_labels,
-        pack=pack_file("pack.json"),
+        pack=built_pack_file("pack.json"),
     output:
-        divergence="work/{sample}/divergence/divergence.json",
-        compared_frames="work/{sample}/divergence/frames.tsv",
-        figures="work/{sample}/divergence/figures.svg",
+        divergence="results/{sample}/divergence.json",
+        compared_frames="results/{sample}/divergence.tsv",
+        figures=report("results/{sample}/divergence.svg", caption="../report/divergence.rst", category="Divergence"),
     log:
         "logs/compare_attention/{sample}.log",
     retries: 0
@@ -54,30 +56,33 @@ rule compare_attention:
     resources:
         mem_mb=comparison_memory,
         runtime=reading_runtime,
+        model=get_pack_argument,  # an option, and no reason to compare again: its widths are those of the embeddings
     params:
         program=program("compare_attention"),
         code=code("compare_attention"),
-        model=get_pack_argument,
         labels=lambda wildcards: arguments(SAMPLES[wildcards.sample].labels),
-        reference_features=lambda wildcards, input: input.reference_features,
+        reference_dnabert_s=lambda wildcards, input: input.reference_dnabert_s,
+        reference_esm2=lambda wildcards, input: input.reference_esm2,
         reference_scores=lambda wildcards, input: input.reference_scores,
         stamps=lambda wildcards: stamps(SAMPLES[wildcards.sample].labels),
     message:
         "Compare both attentions on the sampled frames of {wildcards.sample}"
     shell:
-        "python {params.program:q} --sample {input.sample:q} --model {params.model:q} --labels {params.labels:q}"
-        " --fast-features {input.fast_features:q} --fast-scores {input.fast_scores:q}"
-        " --reference-features {params.reference_features:q} --reference-scores {params.reference_scores:q}"
+        "python {params.program:q} --sample {input.sample:q} --model {resources.model:q} --labels {params.labels:q}"
+        " --fast-dnabert-s {input.fast_dnabert_s:q} --fast-esm2 {input.fast_esm2:q}"
+        " --fast-scores {input.fast_scores:q} --reference-dnabert-s {params.reference_dnabert_s:q}"
+        " --reference-esm2 {params.reference_esm2:q} --reference-scores {params.reference_scores:q}"
         " --divergence {output.divergence:q} --compared-frames {output.compared_frames:q}"
         " --figures {output.figures:q} 2> {log:q}"
 
 
+# When it refuses, it fails, and the findings stay in results/, since they are outputs of a job that has succeeded.
 # A checkpoint for gate: on_failure: fallback alone, where its decision says which attention's scores are published.
 checkpoint divergence_gate:
     input:
-        divergence="work/{sample}/divergence/divergence.json",
+        divergence="results/{sample}/divergence.json",
     output:
-        gate="work/{sample}/divergence/gate.json",
+        gate="results/{sample}/gate.json",
     log:
         "logs/divergence_gate/{sample}.log",
     retries: 0
@@ -97,57 +102,31 @@ checkpoint divergence_gate:
         "python {params.program:q} --divergence {input.divergence:q} {params.options} --gate {output.gate:q} 2> {log:q}"
 
 
-rule report_divergence:
-    input:
-        divergence="work/{sample}/divergence/divergence.json",
-        gate="work/{sample}/divergence/gate.json",
-        compared_frames="work/{sample}/divergence/frames.tsv",
-        figures="work/{sample}/divergence/figures.svg",
-    output:
-        findings="results/{sample}/divergence.json",
-        frames="results/{sample}/divergence.tsv",
-        figures=report("results/{sample}/divergence.svg", caption="../report/divergence.rst", category="Divergence"),
-    log:
-        "logs/report_divergence/{sample}.log",
-    conda:
-        "../../envs/programs.yaml"
-    threads: 1
-    resources:
-        mem_mb=2000,
-        runtime=30,
-        attempt=attempt_number,
-    params:
-        program=program("report_divergence"),
-        code=code("report_divergence"),
-    message:
-        "Publish the comparison of both attentions for {wildcards.sample}"
-    shell:
-        "VIRNUCFLOW_ATTEMPT={resources.attempt} VIRNUCFLOW_FINAL_ERROR={log:q}.final "
-        "python {params.program:q} --divergence {input.divergence:q} --gate {input.gate:q}"
-        " --compared-frames {input.compared_frames:q} --figures {input.figures:q}"
-        " --published-findings {output.findings:q} --published-frames {output.frames:q}"
-        " --published-figures {output.figures:q} 2> {log:q}"
-
-
 rule validate:
     input:
-        lambda wildcards: expand(rules.report_divergence.output, sample=gated_samples()),
+        lambda wildcards: expand(
+            [*rules.compare_attention.output, *rules.divergence_gate.output], sample=gated_samples()
+        ),
 
 
 # Two settings of the fast path: this run against another one, on the frames that are sampled from this one.
 use rule compare_attention as compare_runs with:
     input:
         sample="work/{sample}/divergence/sample.parquet",
-        fast_features=get_files_of_shards("work/{sample}/features/flash/{shard}.safetensors"),
+        fast_dnabert_s=get_files_of_shards(embeddings("dnabert_s", "flash", "{shard}")),
+        fast_esm2=get_files_of_shards(embeddings("esm2", "flash", "{shard}")),
         fast_scores=get_files_of_shards("work/{sample}/scores/flash/{shard}.parquet"),
-        reference_features=lambda wildcards: inputs(
-            get_files_of_run("work/{sample}/features/flash/{shard}.safetensors")(wildcards)
+        reference_dnabert_s=lambda wildcards: inputs(
+            get_files_of_run("work/{sample}/embeddings/{dnabert_s}/{shard}.safetensors")(wildcards)
+        ),
+        reference_esm2=lambda wildcards: inputs(
+            get_files_of_run("work/{sample}/embeddings/{esm2}/{shard}.safetensors")(wildcards)
         ),
         reference_scores=lambda wildcards: inputs(
             get_files_of_run("work/{sample}/scores/flash/{shard}.parquet")(wildcards)
         ),
         labels=get_labels,
-        pack=pack_file("pack.json"),
+        pack=built_pack_file("pack.json"),
     output:
         divergence="results/{sample}/comparison.json",
         compared_frames="results/{sample}/comparison.tsv",
@@ -157,8 +136,11 @@ use rule compare_attention as compare_runs with:
     params:
         program=program("compare_attention"),
         code=code("compare_attention"),
-        reference_features=lambda wildcards: arguments(
-            get_files_of_run("work/{sample}/features/flash/{shard}.safetensors")(wildcards)
+        reference_dnabert_s=lambda wildcards: arguments(
+            get_files_of_run("work/{sample}/embeddings/{dnabert_s}/{shard}.safetensors")(wildcards)
+        ),
+        reference_esm2=lambda wildcards: arguments(
+            get_files_of_run("work/{sample}/embeddings/{esm2}/{shard}.safetensors")(wildcards)
         ),
         reference_scores=lambda wildcards: arguments(
             get_files_of_run("work/{sample}/scores/flash/{shard}.parquet")(wildcards)

@@ -1,72 +1,83 @@
-# Both encoders over the frames. {attention} is flash or standard (v1); neither overwrites the other.
+# Both encoders over the frames. Embeddings lie below a name of all that their numbers depend on besides the frames: the
+# encoder's files, the attention (flash or standard, v1's) and the arithmetic as it is set.
 
 
 rule embed_dnabert_s:
     input:
         frames="work/{sample}/frames/{shard}.parquet",
-        pack=pack_file("pack.json"),
-        weights=pack_file("dnabert_s.safetensors"),
-        tokenizer=pack_file("tokenizer.json"),
+        pack=built_pack_file("pack.json"),
+        weights=built_pack_file("dnabert_s.safetensors"),
+        tokenizer=built_pack_file("tokenizer.json"),
     output:
-        embeddings="work/{sample}/embeddings/{attention}/dnabert_s/{shard}.safetensors",
+        embeddings=kept_with("embeddings", embeddings_path("dnabert_s")),
     log:
-        "logs/embed_dnabert_s/{sample}/{attention}/{shard}.log",
+        "logs/embed_dnabert_s/{sample}/{attention}-{arithmetic}/{shard}.log",
     benchmark:
-        "logs/embed_dnabert_s/{sample}/{attention}/{shard}.benchmark.tsv"
+        "logs/embed_dnabert_s/{sample}/{attention}-{arithmetic}/{shard}.benchmark.tsv"
     conda:
         "../../envs/programs.yaml"
     threads: embed_threads()
     resources:
         gpu=GPUS,
-        mem_mb=embed_memory,
+        mem_mb=embed_memory("dnabert_s"),
         runtime=embed_runtime,
         token_budget=token_budget,
         check_model=int(config["check_models_at_start"]),
         attempt=attempt_number,
+        model=get_pack_argument,  # an option, and no reason to embed again: the path has the SHA-256 of the pack's files
     params:
         program=program("embed_dnabert_s"),
         code=code("embed_dnabert_s"),
-        model=get_pack_argument,
-        options=get_embed_options("dnabert_s"),
-        sha256=pack_sha256("dnabert_s.safetensors", "tokenizer.json"),
+        options=get_embed_options,
+        key=EMBEDDED["dnabert_s"] + "-{attention}-{arithmetic}",
     message:
         "Embed the nucleotides of shard {wildcards.shard} of {wildcards.sample} ({wildcards.attention})"
     shell:
         "VIRNUCFLOW_ATTEMPT={resources.attempt} VIRNUCFLOW_FINAL_ERROR={log:q}.final "
-        "python {params.program:q} --frames {input.frames:q} --model {params.model:q}"
+        "python {params.program:q} --frames {input.frames:q} --model {resources.model:q}"
         " --attention {wildcards.attention} {params.options}"
         " --token-budget {resources.token_budget} --threads {threads} --check-model {resources.check_model}"
-        " --embeddings {output.embeddings:q} 2> {log:q}"
+        " --key {params.key} --embeddings {output.embeddings:q} 2> {log:q}"
 
 
 use rule embed_dnabert_s as embed_esm2 with:
     input:
         frames="work/{sample}/frames/{shard}.parquet",
-        pack=pack_file("pack.json"),
-        weights=pack_file("esm2.safetensors"),
+        pack=built_pack_file("pack.json"),
+        weights=built_pack_file("esm2.safetensors"),
     output:
-        embeddings="work/{sample}/embeddings/{attention}/esm2/{shard}.safetensors",
+        embeddings=kept_with("embeddings", embeddings_path("esm2")),
     log:
-        "logs/embed_esm2/{sample}/{attention}/{shard}.log",
+        "logs/embed_esm2/{sample}/{attention}-{arithmetic}/{shard}.log",
     benchmark:
-        "logs/embed_esm2/{sample}/{attention}/{shard}.benchmark.tsv"
+        "logs/embed_esm2/{sample}/{attention}-{arithmetic}/{shard}.benchmark.tsv"
     # The longer jobs first, so that several GPUs end at about the same time.
     priority: 1
+    resources:
+        gpu=GPUS,
+        mem_mb=embed_memory("esm2"),
+        runtime=embed_runtime,
+        token_budget=token_budget,
+        check_model=int(config["check_models_at_start"]),
+        attempt=attempt_number,
+        model=get_pack_argument,
     params:
         program=program("embed_esm2"),
         code=code("embed_esm2"),
-        options=get_embed_options("esm2"),
-        sha256=pack_sha256("esm2.safetensors"),
+        options=get_embed_options,
+        key=EMBEDDED["esm2"] + "-{attention}-{arithmetic}",
     message:
         "Embed the proteins of shard {wildcards.shard} of {wildcards.sample} ({wildcards.attention})"
 
 
 rule concat_features:
     input:
-        dnabert_s="work/{sample}/embeddings/{attention}/dnabert_s/{shard}.safetensors",
-        esm2="work/{sample}/embeddings/{attention}/esm2/{shard}.safetensors",
+        dnabert_s=get_embeddings("dnabert_s"),
+        esm2=get_embeddings("esm2"),
     output:
-        features="work/{sample}/features/{attention}/{shard}.safetensors",
+        # The same numbers once more, for predict alone. If another rule read them, it would run again whenever predict
+        # does, since Snakemake then makes the temporary file again.
+        features=kept_with("all", "work/{sample}/features/{attention}/{shard}.safetensors"),
     log:
         "logs/concat_features/{sample}/{attention}/{shard}.log",
     conda:

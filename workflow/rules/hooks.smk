@@ -43,7 +43,7 @@ def note_logs():
 def say_closing_words():
     """Say once what there is to tell the user after a run."""
     atexit.unregister(say_closing_words)
-    last = [job for job in workflow.dag.jobs if job.rule.name in ("write_results", "report_divergence")]
+    last = [job for job in workflow.dag.jobs if job.rule.name in ("write_results", "divergence_gate")]
     unfinished = {job.wildcards.sample for job in last if not workflow.dag.noneedrun_finished(job)}
     written = {job.wildcards.sample for job in last if job.rule.name == "write_results"}
     ready, missing = ([one for one in SAMPLES if one in samples] for samples in (written - unfinished, unfinished))

@@ -2,13 +2,19 @@
 
 from functools import cache
 
-from planning.attention import decided_attention, embed_options
+from planning.attention import decided_attention
 from planning.code import digest_of_code
+from planning.embeddings import name_arithmetic, name_encoder, options_of_arithmetic
 from planning.host import inputs
 from planning.paths import argument, arguments
 from planning.settings import UNTRAINED, options
 from planning.shards import estimated_bases, number_of_shards, shard_names
 from planning.sources import files_of_run, stamps
+from virnucflow.packs.encoders import ENCODERS
+from virnucflow.packs.pack_files import CLASSIFIER, ENCODER_FILES
+
+EMBEDDED = {name: name_encoder(encoder, PACK_SHA256) for name, encoder in ENCODERS.items()}
+KEEPS = ("scores", "embeddings", "all")  # values of `keep`; each keeps what the ones before it keep
 
 
 def attention(sample):
@@ -55,6 +61,12 @@ def pack_file(name):
     return path if config["model_pack"] == UNTRAINED else next(map(ancient, inputs([path])), [])
 
 
+def built_pack_file(name):
+    """A file of the model pack, as an input, where a rule builds it. Any other pack is known by what it is: where it lies
+    is no reason to compute again."""
+    return pack_file(name) if config["model_pack"] == UNTRAINED else []
+
+
 def pack_sha256(*names):
     """The SHA-256 of files of the model pack, as a parameter. That of the untrained pack is known when it is built."""
     return [PACK_SHA256.get(name, "") for name in names]
@@ -71,6 +83,27 @@ def get_fasta(wildcards):
 
 def get_labels(wildcards):
     return inputs(SAMPLES[wildcards.sample].labels)
+
+
+def kept_with(least, output):
+    """An output that stays with this value of `keep` and those that keep more; with less it is temporary."""
+    return output if KEEPS.index(config["keep"]) >= KEEPS.index(least) else temp(output)
+
+
+def embeddings_path(name, attention="{attention}", arithmetic="{arithmetic}", shard="{shard}"):
+    """The path of an encoder's embeddings, as a rule writes them; what is not given is a wildcard."""
+    return f"work/{{sample}}/embeddings/{EMBEDDED[name]}-{attention}-{arithmetic}/{shard}.safetensors"
+
+
+def embeddings(name, attention, shard):
+    """The path of those embeddings of a shard that the settings ask for, as rules read them."""
+    arithmetic = name_arithmetic(ENCODERS[name], attention, shard, config)
+    return embeddings_path(name, attention, arithmetic, shard)
+
+
+def get_embeddings(name):
+    """A function that gives an encoder's embeddings of one shard."""
+    return lambda wildcards: embeddings(name, wildcards.attention, wildcards.shard).format(sample=wildcards.sample)
 
 
 def get_files_of_shards(pattern):
@@ -98,9 +131,10 @@ def get_scores(wildcards):
 
 
 def get_gate(wildcards):
-    return "work/{sample}/divergence/gate.json" if is_gated(wildcards.sample) else []
+    return "results/{sample}/gate.json" if is_gated(wildcards.sample) else []
 
 
-def get_embed_options(encoder):
-    """A function that gives what the settings ask of an embed program."""
-    return lambda wildcards: embed_options(encoder, wildcards.attention, wildcards.shard, config)
+def get_embed_options(wildcards):
+    """What an encoder's program is asked: the arithmetic that is in the path, for which chunks, and where."""
+    options = options_of_arithmetic(wildcards.attention, wildcards.arithmetic)
+    return f"--chunk-length {config['chunk_length']} --device {config['device']} {options}"

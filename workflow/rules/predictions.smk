@@ -5,8 +5,8 @@ rule predict:
     input:
         frames="work/{sample}/frames/{shard}.parquet",
         features="work/{sample}/features/{attention}/{shard}.safetensors",
-        pack=pack_file("pack.json"),
-        classifier=pack_file("classifier.safetensors"),
+        pack=built_pack_file("pack.json"),
+        classifier=built_pack_file("classifier.safetensors"),
     output:
         scores="work/{sample}/scores/{attention}/{shard}.parquet",
     log:
@@ -18,18 +18,18 @@ rule predict:
         mem_mb=table_memory,
         runtime=lambda wildcards, attempt: 30 * attempt,
         attempt=attempt_number,
+        model=get_pack_argument,  # an option; what of a pack the scores depend on is a parameter
     params:
         program=program("predict"),
         code=code("predict"),
-        model=get_pack_argument,
         chunk_length=config["chunk_length"],
-        sha256=pack_sha256("classifier.safetensors"),
+        pack=[PACK.get("name"), PACK.get("trained"), *pack_sha256(*ENCODER_FILES, CLASSIFIER)],
     message:
         "Score the frames of shard {wildcards.shard} of {wildcards.sample} ({wildcards.attention})"
     shell:
         "VIRNUCFLOW_ATTEMPT={resources.attempt} VIRNUCFLOW_FINAL_ERROR={log:q}.final "
         "python {params.program:q} --frames {input.frames:q} --features {input.features:q}"
-        " --model {params.model:q} --chunk-length {params.chunk_length} --scores {output.scores:q} 2> {log:q}"
+        " --model {resources.model:q} --chunk-length {params.chunk_length} --scores {output.scores:q} 2> {log:q}"
 
 
 rule write_results:

@@ -35,8 +35,12 @@ def pack_bytes(files):
     return sizes.bytes_of(filter(None, files)) or sizes.bytes_of(map(str, Path(config["model_pack"]).iterdir()))
 
 
-def embed_memory(wildcards, input, attempt):
-    return sizes.embed_memory(pack_bytes([input.weights]), sizes.bytes_of(input.frames), attempt)
+def embed_memory(name):
+    def megabytes(wildcards, input, attempt):
+        weights = input.weights or str(Path(config["model_pack"], ENCODERS[name].weights))
+        return sizes.embed_memory(sizes.bytes_of(weights), sizes.bytes_of(input.frames), attempt)
+
+    return megabytes
 
 
 def check_memory(wildcards, input, attempt):
@@ -65,7 +69,9 @@ def comparison_memory(wildcards, input):
 
 
 def results_memory(wildcards, input):
-    return sizes.results_memory(sizes.bytes_of(input.scores))
+    # Until a checkpoint has decided which the scores are, Snakemake gives the checkpoint's own file, and no list.
+    shards = [input.scores] if isinstance(input.scores, str) else input.scores
+    return sizes.results_memory(map(sizes.bytes_of, shards), sizes.bytes_of(input.sequences))
 
 
 def reading_runtime(wildcards):

@@ -6,7 +6,7 @@ rule split_fasta:
         fasta=get_fasta,
     output:
         # A directory, because the number of shards differs between samples; with the digest of each file of chunks.
-        chunks=directory("work/{sample}/chunks"),
+        chunks=kept_with("all", directory("work/{sample}/chunks")),
         sequences="work/{sample}/sequences.parquet",
     log:
         "logs/split_fasta/{sample}.log",

@@ -74,7 +74,8 @@ rule list_proteins:
 rule train_classifier:
     input:
         frames=["work/{sample}/frames/{shard}.parquet".format(**one) for one in LABELLED],
-        features=["work/{sample}/features/{attention}/{shard}.safetensors".format(**one) for one in LABELLED],
+        dnabert_s=[embeddings("dnabert_s", one["attention"], one["shard"]).format(**one) for one in LABELLED],
+        esm2=[embeddings("esm2", one["attention"], one["shard"]).format(**one) for one in LABELLED],
         labels=inputs(one["labels"] for one in LABELLED),
         sequences=["work/{sample}/sequences.parquet".format(**one) for one in LABELLED],
         proteins=[
@@ -84,8 +85,8 @@ rule train_classifier:
         ],
         clusters="work/clusters.parquet" if LABELLED and config["training"]["split_by"] == "cluster" else [],
         pack=pack_file("pack.json"),
-        esm2=pack_file("esm2.safetensors"),
-        dnabert_s=pack_file("dnabert_s.safetensors"),
+        esm2_weights=pack_file("esm2.safetensors"),
+        dnabert_s_weights=pack_file("dnabert_s.safetensors"),
         tokenizer=pack_file("tokenizer.json"),
     output:
         multiext(
@@ -128,7 +129,8 @@ rule train_classifier:
         "Train a classifier on the labelled samples"
     shell:
         "VIRNUCFLOW_ATTEMPT={resources.attempt} VIRNUCFLOW_FINAL_ERROR={log:q}.final "
-        "python {params.program:q} --frames {input.frames:q} --features {input.features:q} --labels {params.labels:q}"
+        "python {params.program:q} --frames {input.frames:q} --dnabert-s {input.dnabert_s:q} --esm2 {input.esm2:q}"
+        " --labels {params.labels:q}"
         " --sequences {input.sequences:q} --proteins {input.proteins:q} --clusters {input.clusters:q}"
         " --model {params.model:q} --name={params.name:q} --chunk-length {params.chunk_length}"
         " --split-by={params.split_by:q} {params.options} --threads {threads}"

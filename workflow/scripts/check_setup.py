@@ -21,9 +21,10 @@ from virnucflow.cli import argument_parser, log, run
 from virnucflow.devices.gpu_lease import LEAST_CAPABILITY, visible_gpus
 from virnucflow.packs.check import check_pack
 
-# What work/ takes: of an input, the chunks' FASTA and the frames' tables, and of each frame its embeddings, twice.
+# What work/ takes: of an input, the chunks' FASTA and the frames' tables, and of each frame the values of its
+# embeddings, twice where its features are kept.
 BYTES_PER_BASE = 2
-BYTES_PER_FEATURE = 8
+BYTES_PER_VALUE = 4
 # Frames without a stop a chunk, by its bases, as the example's E. coli has them: for 300 and 500 these are the manual's
 # 3,025 and 1,275 a megabase. Eukaryotes have fewer.
 FRAMES_PER_CHUNK = {30: 4.3, 100: 2.23, 300: 0.91, 500: 0.64, 1000: 0.28}
@@ -36,6 +37,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--chunk-length", type=int, required=True, help="bases a chunk")
     parser.add_argument("--bases", type=float, required=True, help="of all input of the run, about")
     parser.add_argument("--work", type=Path, required=True, help="directory of what lies between input and results")
+    parser.add_argument("--copies", type=int, default=1, help="2 where features are kept beside the embeddings")
     parser.add_argument("--there", type=int, default=0, help="bytes that it has already of what the run makes")
     parser.add_argument("--model", type=Path, help="directory of a model pack; left out when the workflow builds it")
     parser.add_argument("--device", choices=("auto", "cuda", "cpu"), help="when the encoders run on this machine")
@@ -54,9 +56,10 @@ def frames_per_chunk(chunk_length: int) -> float:
     return more * (chunk_length / shorter) ** (math.log(fewer / more) / math.log(longer / shorter))
 
 
-def work_bytes(bases: float, chunk_length: int, width: int) -> float:
-    """About what work/ will take."""
-    return bases * (BYTES_PER_BASE + frames_per_chunk(chunk_length) / chunk_length * BYTES_PER_FEATURE * width)
+def work_bytes(bases: float, chunk_length: int, width: int, copies: int) -> float:
+    """About what work/ will take, with so many copies of each frame's `width` values."""
+    values = bases * frames_per_chunk(chunk_length) / chunk_length * width
+    return bases * BYTES_PER_BASE + values * BYTES_PER_VALUE * copies
 
 
 def check_disk(work: Path, needed: float, there: int) -> list[str]:
@@ -149,7 +152,7 @@ def check_gpus(device: str, precisions: list[str]) -> list[str]:
 def main() -> None:
     arguments = parse_arguments()
     problems, width = check_pack(arguments.model, arguments.chunk_length) if arguments.model else ([], 0)
-    needed = work_bytes(arguments.bases, arguments.chunk_length, width)
+    needed = work_bytes(arguments.bases, arguments.chunk_length, width, arguments.copies)
     problems += check_disk(arguments.work, needed, arguments.there)
     if arguments.device:
         problems += check_gpus(arguments.device, arguments.precision)

@@ -6,7 +6,7 @@ in which the sampled frames are, among others or alone. Any two ways to compute 
 
 import argparse
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
@@ -14,16 +14,15 @@ import numpy as np
 import pandas as pd
 
 from virnucflow.cli import InputError, argument_parser, log, run, staged
-from virnucflow.files.digests import digest_file
 from virnucflow.files.json_files import write_json
-from virnucflow.files.tables import LABELS, SAMPLE, SCORES, VIRUS, digest, read_parquet, read_provenance, write_tsv
-from virnucflow.files.tensors import load_rows
+from virnucflow.files.tables import LABELS, SAMPLE, SCORES, VIRUS, read_parquet, read_provenance, write_tsv
 from virnucflow.gate.comparison import compare, compare_with_truth, distances, in_words
 from virnucflow.gate.figures import save_figures
 from virnucflow.measures.reliability import reliability
 from virnucflow.packs.encoders import ENCODERS, feature_widths
 from virnucflow.packs.pack import ModelPack, read_model_pack
 from virnucflow.scoring.calls import call_chunks
+from virnucflow.scoring.features import check_frames, load_embeddings
 from virnucflow.training.labels import read_labels
 
 COMPARED = ["score_others", "score_virus", "prediction"]  # columns of both runs, side by side
@@ -59,10 +58,11 @@ def parse_arguments() -> argparse.Namespace:
     parser = argument_parser(__doc__)
     parser.add_argument("--sample", type=Path, required=True, help="table of sample_frames.py")
     parser.add_argument("--model", type=Path, required=True, help="directory of the model pack")
-    parser.add_argument("--fast-features", type=Path, nargs="+", required=True, help="of concat_features.py")
-    parser.add_argument("--fast-scores", type=Path, nargs="+", required=True, help="of predict.py")
-    parser.add_argument("--reference-features", type=Path, nargs="+", required=True, help="of concat_features.py")
-    parser.add_argument("--reference-scores", type=Path, nargs="+", required=True, help="of predict.py")
+    for path in ("fast", "reference"):
+        for encoder in ENCODERS:
+            option = f"--{path}-{encoder.replace('_', '-')}"
+            parser.add_argument(option, type=Path, nargs="+", required=True, help=f"embeddings of embed_{encoder}.py")
+        parser.add_argument(f"--{path}-scores", type=Path, nargs="+", required=True, help="of predict.py")
     parser.add_argument(
         "--labels", type=Path, nargs="?", help="true labels: tab-separated, sequence_id and label (virus, others)"
     )
@@ -72,31 +72,29 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def read_scores(path: Path, features: Path) -> pd.DataFrame:
-    """Scores, after it was found that the features are of the same frames."""
-    scores = read_parquet(path, SCORES).to_pandas()
-    metadata = load_rows(features, "features", np.empty(0, dtype=int))[1]
-    if metadata.get("names_sha256") != digest(scores["name"]):
-        raise InputError(f"{features}: not of the frames in {path}; give both in shard order")
-    return scores
-
-
 def read_run(
-    scores_files: list[Path], features_files: list[Path], names: pd.Series, pack: ModelPack
+    scores_files: list[Path], embeddings_files: Sequence[list[Path]], names: pd.Series, pack: ModelPack
 ) -> tuple[pd.DataFrame, np.ndarray]:
-    """Scores and features of the frames of these names, in their order, from the shards of a run by this pack."""
-    if len(scores_files) != len(features_files):
-        raise InputError(f"{len(features_files)} files of features, {len(scores_files)} of scores; give as many")
+    """Scores and features of the frames of these names, in their order, from the shards of a run.
+
+    `embeddings_files` are those of each encoder, in the order of ENCODERS, as wide as the pack's.
+    """
+    for encoder, files in zip(ENCODERS, embeddings_files, strict=True):
+        if len(files) != len(scores_files):
+            raise InputError(f"{len(files)} embeddings of {encoder}, {len(scores_files)} files of scores; give as many")
     scores, features = [], []
-    for scores_file, features_file in zip(scores_files, features_files, strict=True):
-        table = read_scores(scores_file, features_file)
+    for scores_file, *shard in zip(scores_files, *embeddings_files, strict=True):
+        table = read_parquet(scores_file, SCORES).to_pandas()
         rows = np.flatnonzero(table["name"].isin(names))
+        values, made = load_embeddings(shard, rows)
+        check_frames(made, table["name"], shard[0], scores_file)
+        if values.shape[1] != pack.feature_width:
+            raise InputError(f"{shard[0]}: of another model's shape than {pack.directory}; compare models of one shape")
+        described = read_provenance(scores_file)
+        if any(described.get(encoder) != of_encoder for encoder, of_encoder in made.items()):
+            raise InputError(f"{shard[0]}: {scores_file} has not the scores of these embeddings; score them again")
         scores.append(table.iloc[rows])
-        features.append(load_rows(features_file, "features", rows)[0])
-        if features[-1].shape[1] != pack.feature_width:
-            raise InputError(
-                f"{features_file}: of another model's shape than {pack.directory}; compare models of one shape"
-            )
+        features.append(values)
     table = pd.concat(scores, ignore_index=True)
     if table["name"].duplicated().any() or len(table) != len(names):
         raise InputError(f"{scores_files[0]}: its run has not each sampled frame once; give all shards of one run")
@@ -141,9 +139,11 @@ def main() -> None:
     provenance = read_provenance(arguments.sample, SampleMade)
     runs = {"fast": arguments.fast_scores, "reference": arguments.reference_scores}
     made = {run: distinct(map(settings, read_made(files, provenance["chunks"]))) for run, files in runs.items()}
-    fast, fast_features = read_run(arguments.fast_scores, arguments.fast_features, sample["name"], pack)
+    fast, fast_features = read_run(
+        arguments.fast_scores, (arguments.fast_dnabert_s, arguments.fast_esm2), sample["name"], pack
+    )
     reference, reference_features = read_run(
-        arguments.reference_scores, arguments.reference_features, sample["name"], pack
+        arguments.reference_scores, (arguments.reference_dnabert_s, arguments.reference_esm2), sample["name"], pack
     )
     frames = fast.merge(reference[["name", *COMPARED]], on="name", suffixes=("_fast", "_reference"))
     frames = frames.assign(**{name: sample[name] for name in ("residues", "stratum", "weight")})
@@ -167,8 +167,7 @@ def main() -> None:
     with staged(*outputs) as (divergence_file, frames_file, figures_file):
         write_tsv(frames, frames_file)
         save_figures(frames, bins, in_words(findings), figures_file)
-        digests = {"compared_frames": digest_file(frames_file), "figures": digest_file(figures_file)}
-        write_json(findings | {"digests": digests}, divergence_file)
+        write_json(findings, divergence_file)
     log.info(in_words(findings))
 
 

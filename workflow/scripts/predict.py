@@ -5,18 +5,15 @@ score_virus, prediction. A tie is `others`, as in VirNucPro v1.
 """
 
 import argparse
-import json
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import torch
 
 from virnucflow.cli import Failure, InputError, argument_parser, log, run, staged
 from virnucflow.files.tables import (
-    FRAMES,
-    IDENTITY,
+    FRAMES_WITHOUT_LETTERS,
     LABELS,
     SCORES,
     VIRUS,
@@ -24,10 +21,10 @@ from virnucflow.files.tables import (
     read_provenance,
     write_parquet,
 )
-from virnucflow.packs.encoders import ENCODERS
 from virnucflow.packs.pack import read_model_pack
 from virnucflow.packs.pack_files import CLASSIFIER, ENCODER_FILES
-from virnucflow.scoring.classifier import load_classifier, load_features, score
+from virnucflow.scoring.classifier import load_classifier, score
+from virnucflow.scoring.features import check_frames, check_pack, load_features
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -42,26 +39,26 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> None:
     arguments = parse_arguments()
-    frames = read_parquet(arguments.frames, FRAMES)
+    frames = read_parquet(arguments.frames, FRAMES_WITHOUT_LETTERS)
     pack = read_model_pack(arguments.model, arguments.chunk_length)
-    features, metadata = load_features(arguments.features, arguments.frames, frames["name"].to_pylist(), pack)
-    if "attention" not in metadata:
-        raise InputError(f"{arguments.features}: does not say its attention; make it again")
+    features, made = load_features(arguments.features)
+    check_frames(made, frames["name"].to_pylist(), arguments.features, arguments.frames)
+    if len(features) != len(frames):
+        raise InputError(f"{arguments.features}: {len(features)} rows for {len(frames)} frames; make it again")
+    check_pack(made, features.shape[1], arguments.features, pack)
     scores = score(load_classifier(pack), torch.from_numpy(features)).numpy()
     if not np.isfinite(scores).all():
         raise Failure(f"{arguments.features}: a score is not finite; restore the model pack")
     others, virus = scores[:, 1 - VIRUS], scores[:, VIRUS]
-    identity = [frames[name] for name, _ in IDENTITY]
-    residues = pc.utf8_length(frames["protein"])
     prediction = np.array(LABELS)[(virus > others).astype(int)]
-    table = pa.table([*identity, residues, others, virus, prediction], schema=SCORES)
+    table = pa.table([*frames.columns, others, virus, prediction], schema=SCORES)
     provenance = {
         "model": pack.name,
         "trained": pack.trained,
-        "attention": metadata["attention"],
+        "attention": made["esm2"]["attention"],
         "classifier_sha256": pack.sha256[CLASSIFIER],
         "pack_sha256": {name: pack.sha256[name] for name in (*ENCODER_FILES, CLASSIFIER)},
-        **{encoder: json.loads(metadata[encoder]) for encoder in ENCODERS},
+        **made,
     } | read_provenance(arguments.frames)
     with staged(arguments.scores) as (partial,):
         write_parquet(table, partial, provenance)

@@ -15,6 +15,7 @@ from virnucflow.files.tables import FRAMES, SAMPLE, SCORES, ShardMade, read_parq
 from virnucflow.gate.sampling import draw, stratify, weigh
 
 NAMES = pa.schema([FRAMES.field("name")])
+SCORED = pa.schema([SCORES.field(name) for name in ("name", "residues", "score_virus")])
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -31,7 +32,7 @@ def parse_arguments() -> argparse.Namespace:
 
 def read_shard(frames_file: Path, scores_file: Path) -> tuple[pd.DataFrame, int]:
     """Residues and score of each frame of a shard, and the number of chunks that the shard had."""
-    frames, scores = read_parquet(frames_file, NAMES), read_parquet(scores_file, SCORES)
+    frames, scores = read_parquet(frames_file, NAMES), read_parquet(scores_file, SCORED)
     made, scored = (read_provenance(path, ShardMade) for path in (frames_file, scores_file))
     if not frames["name"].equals(scores["name"]) or made["chunks"] != scored["chunks"]:
         raise InputError(f"{scores_file}: not the scores of the frames in {frames_file}; give both in shard order")

@@ -26,6 +26,7 @@ from virnucflow.cli import InputError, add_settings, argument_parser, log, read_
 from virnucflow.files.tables import (
     CLUSTERS,
     FRAMES,
+    IDENTITY,
     LABELS,
     PROTEINS,
     VIRUS,
@@ -38,21 +39,28 @@ from virnucflow.files.tables import (
 from virnucflow.measures.discrimination import STRANDS, by_group, by_stratum
 from virnucflow.measures.figures import save_reliability
 from virnucflow.measures.reliability import reliability
+from virnucflow.packs.encoders import ENCODERS
 from virnucflow.packs.pack import ModelPack, describe, read_model_pack
 from virnucflow.packs.pack_files import CLASSIFIER, ENCODER_FILES
 from virnucflow.packs.weights import save_weights
-from virnucflow.scoring.classifier import load_features
+from virnucflow.scoring.features import check_frames, check_pack, load_embeddings
 from virnucflow.training import fit as training
 from virnucflow.training.labels import SPLITS, read_labels, split_sequences
 from virnucflow.training.model_card import model_card
 
+# What of a frame is needed to train on it, and its protein where annotated ones are known.
+OF_A_FRAME = pa.schema([*IDENTITY, FRAMES.field("nucleotide")])
 SEQUENCE = ["table", "sequence_id"]  # the number of the table of labels, and the name in it
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = argument_parser(__doc__)
     parser.add_argument("--frames", type=Path, nargs="*", required=True, help="tables of translate_frames.py")
-    parser.add_argument("--features", type=Path, nargs="*", required=True, help="of concat_features.py, in their order")
+    for encoder in ENCODERS:
+        parser.add_argument(
+            f"--{encoder.replace('_', '-')}", type=Path, nargs="*", required=True,
+            help=f"for each of them its embeddings of embed_{encoder}.py",
+        )  # fmt: skip
     parser.add_argument(
         "--labels", type=Path, nargs="*", required=True,
         help="for each of them its table of labels: tab-separated; sequence_id, label (virus, others), group if known",
@@ -69,7 +77,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--clusters", type=Path, nargs="?", help="table of cluster_sequences.py; for --split-by cluster"
     )
-    parser.add_argument("--model", type=Path, required=True, help="model pack that the features were made with")
+    parser.add_argument("--model", type=Path, required=True, help="model pack that the embeddings were made with")
     parser.add_argument("--chunk-length", type=int, required=True, help="bases a chunk")
     parser.add_argument("--split-by", default="sequence_id", help="column of the labels; default: sequence_id")
     parser.add_argument("--name", required=True, help="of the new pack")
@@ -79,16 +87,27 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def read_frames(arguments: argparse.Namespace, pack: ModelPack) -> tuple[pd.DataFrame, torch.Tensor]:
-    """A row a frame: table, sequence_id, chunk, frame, gc, annotated; and their features (frames, width)."""
+def read_frames(
+    arguments: argparse.Namespace, pack: ModelPack, sequences: pd.DataFrame
+) -> tuple[pd.DataFrame, torch.Tensor]:
+    """A row a frame of the labelled sequences: table, sequence_id, chunk, frame, gc, annotated.
+
+    And their features, float32 (frames, width).
+    """
     tables = {path: number for number, path in enumerate(dict.fromkeys(arguments.labels))}
     proteins = arguments.proteins or [None] * len(arguments.frames)
     frames, features = [], []
-    for path, features_file, labels_file, proteins_file in zip(
-        arguments.frames, arguments.features, arguments.labels, proteins
+    for path, labels_file, proteins_file, *embeddings in zip(
+        arguments.frames, arguments.labels, proteins, arguments.dnabert_s, arguments.esm2
     ):
-        table = read_parquet(path, FRAMES)
-        features.append(load_features(features_file, path, table["name"].to_pylist(), pack)[0])
+        table = read_parquet(path, OF_A_FRAME.append(FRAMES.field("protein")) if proteins_file else OF_A_FRAME)
+        labelled = sequences.loc[sequences["table"] == tables[labels_file], "sequence_id"]
+        rows = np.flatnonzero(table["sequence_id"].to_pandas().isin(labelled))
+        values, made = load_embeddings(embeddings, rows)
+        check_frames(made, table["name"].to_pylist(), embeddings[0], path)
+        check_pack(made, values.shape[1], embeddings[0], pack)
+        features.append(values)
+        table = table.take(rows)
         part = table.select(["sequence_id", "chunk", "frame"]).to_pandas()
         of_table = {"table": tables[labels_file], "annotated": annotated(table, proteins_file)}
         frames.append(part.assign(**of_table, gc=gc_content(table["nucleotide"])))
@@ -103,7 +122,9 @@ def gc_content(nucleotide: pa.ChunkedArray) -> pd.Series:
 
 def annotated(frames: pa.Table, proteins_file: Path | None) -> list[bool | None]:
     """For each frame whether its protein is part of an annotated one of its sequence; None without annotation."""
-    known = read_proteins(proteins_file) if proteins_file else {}
+    if not proteins_file:
+        return [None] * len(frames)
+    known = read_proteins(proteins_file)
     pairs = zip(frames["sequence_id"].to_pylist(), frames["protein"].to_pylist())
     return [protein in known[name] if name in known else None for name, protein in pairs]
 
@@ -240,7 +261,7 @@ def main() -> None:
     arguments = parse_arguments()
     if not arguments.labels:
         raise InputError("no labelled sequences; add the column labels to the sample sheet")
-    for name in ("frames", "features", "sequences", *["proteins"] * bool(arguments.proteins)):
+    for name in ("frames", *ENCODERS, "sequences", *["proteins"] * bool(arguments.proteins)):
         if (number := len(getattr(arguments, name))) != len(arguments.labels):
             raise InputError(f"--{name}: {number} files for {len(arguments.labels)} of --labels; give as many")
     if arguments.threads:
@@ -248,7 +269,7 @@ def main() -> None:
     pack = read_model_pack(arguments.model)
     check_shards(arguments)
     sequences = read_labelled(arguments)
-    frames, features = read_frames(arguments, pack)
+    frames, features = read_frames(arguments, pack, sequences)
     frames = frames.merge(sequences, how="left", on=SEQUENCE, validate="many_to_one")
     viral = torch.from_numpy(frames["viral"].eq(True).to_numpy(dtype=np.int64))
     rows = {split: np.flatnonzero(frames["split"] == split) for split in SPLITS}

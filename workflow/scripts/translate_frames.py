@@ -41,7 +41,7 @@ def translate(chunks: Path) -> tuple[pa.Table, int]:
         except ValueError as error:
             raise InputError(f"{chunks}, line {record.line}: {error}; make chunks with split_fasta.py") from None
         for frame in stop_free_frames(record.sequence):
-            row = (record.name + frame.frame, sequence_id, chunk, *frame)
+            row = (record.name + frame.frame, sequence_id, chunk, *frame, len(frame.protein))
             for column, value in zip(columns.values(), row, strict=True):
                 column.append(value)
     return pa.table(columns, schema=FRAMES), number

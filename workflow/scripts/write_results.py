@@ -12,22 +12,27 @@ import json
 import platform
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, NotRequired, TypedDict
+from typing import Any, Literal, NotRequired, Required, TypedDict
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from virnucflow import __version__
 from virnucflow.cli import Failure, InputError, argument_parser, log, run, staged
 from virnucflow.files.json_files import publish_json, read_json
+from virnucflow.files.sorted_lines import SortedLines
 from virnucflow.files.tables import SCORES, read_parquet, read_provenance, read_sequences, write_tsv
 from virnucflow.packs.encoders import ENCODERS
-from virnucflow.scoring.calls import call_chunks, call_sequences
-from virnucflow.sequences.chunks import chunk_coordinates, chunk_name
+from virnucflow.scoring.calls import call, call_chunks, count_chunks
+from virnucflow.sequences.chunks import chunk_name, chunk_places
 from virnucflow.sequences.fasta import write_record
 from virnucflow.sequences.records import records_of
 
 V1_COLUMNS = {"name": "Sequence_ID", "prediction": "Prediction", "score_others": "score1", "score_virus": "score2"}
+CHUNK_COLUMNS = ["sequence_id", "chunk", "start", "end", "frames", "best_score", "call", "status"]
+ROWS = 1 << 16  # that are written at a time
 OUTPUTS = ("predictions", "consensus", "summary", "chunk_summary", "viral_fasta", "provenance")
 STATUSES = ("ok", "short", "no_frame", "empty")
 # Of what computes results, besides this workflow; run.json has their versions.
@@ -46,7 +51,7 @@ class Made(TypedDict, total=False):
     pack_sha256: dict[str, str]
     dnabert_s: dict[str, str]
     esm2: dict[str, str]
-    chunks: int
+    chunks: Required[int]
 
 
 class InputFile(TypedDict):
@@ -122,40 +127,83 @@ def parse_settings(text: str) -> dict[str, Any]:
     return settings
 
 
-def summarize_sequences(sequences: pd.DataFrame, chunks: pd.DataFrame, min_residues: int) -> pd.DataFrame:
-    """The table of results: every input sequence, in input order."""
-    table = sequences.join(call_sequences(chunks, min_residues), on="sequence_id")
-    scored = table["frames"].notna()
-    counts = ["frames", "viral_chunks"]
-    table[counts] = table[counts].fillna(0).astype(int)
-    table["call"] = table["call"].fillna("")
-    conditions = [table["length"] == 0, ~scored, table["call"] == ""]
-    table["status"] = np.select(conditions, ["empty", "no_frame", "short"], "ok")
-    return table[["sequence_id", "length", "chunks", "frames", "viral_chunks", "best_score", "call", "status"]]
+class Run:
+    """The sequences of a run, and where their chunks are among all chunks of the run, which are numbered from 0."""
+
+    def __init__(self, sequences: pd.DataFrame, path: Path) -> None:
+        self.path = path
+        self.ids = pa.array(sequences["sequence_id"], pa.string())
+        self.lengths = sequences["length"].to_numpy()
+        self.chunks = sequences["chunks"].to_numpy(dtype=np.int64)
+        self.ends = np.cumsum(self.chunks)
+        self.starts = self.ends - self.chunks
+
+    def rows(self, sequence_ids: pa.ChunkedArray, shard: Path, first: int, end: int) -> np.ndarray:
+        """The rows of sequences that have chunks from `first` to before `end`, which are those of a shard."""
+        low, high = np.searchsorted(self.ends, first, "right"), np.searchsorted(self.starts, end, "left")
+        rows = pc.index_in(sequence_ids, self.ids.slice(low, max(0, high - low)))
+        if rows.null_count:
+            name = pc.min(sequence_ids.filter(rows.is_null())).as_py()
+            raise InputError(
+                f"{self.path}: no sequence {name!r} where {shard} has scores of it; give one run's files in shard order"
+            )
+        return rows.to_numpy() + low
+
+
+def read_chunks(scores: pa.Table, run: Run, shard: Path, first: int, end: int) -> pd.DataFrame:
+    """What call_chunks says of the scores of a shard, which has the chunks from `first` to before `end`.
+
+    `sequence_id` is the row of the sequence, and `place` the number of the chunk in the run.
+    """
+    rows, chunk = run.rows(scores["sequence_id"], shard, first, end), scores["chunk"].to_numpy()
+    places = run.starts[rows] + chunk - 1
+    for wrong, what in (
+        ((chunk < 1) | (chunk > run.chunks[rows]), "is none of the sequence's"),
+        ((places < first) | (places >= end), "is of another shard"),
+    ):
+        if wrong.any():
+            name = scores["sequence_id"][int(wrong.argmax())].as_py()
+            raise InputError(f"{shard}: chunk {chunk[wrong.argmax()]} of {name!r} {what}; use one run's files")
+    numbers = scores.select(["chunk", "residues", "score_others", "score_virus"]).to_pandas()
+    chunks = call_chunks(numbers.assign(sequence_id=rows))
+    return chunks.assign(place=run.starts[chunks["sequence_id"]] + chunks["chunk"] - 1)
 
 
 def summarize_chunks(
-    sequences: pd.DataFrame, chunks: pd.DataFrame, chunk_length: int, min_residues: int
+    chunks: pd.DataFrame, run: Run, first: int, end: int, chunk_length: int, min_residues: int
 ) -> pd.DataFrame:
-    """Every chunk of every sequence, in input order, with its 1-based first and last base."""
-    places = (place for length in sequences["length"] for place in chunk_coordinates(length, chunk_length))
-    starts, ends = np.fromiter(places, dtype=np.dtype((np.int64, 2))).reshape(-1, 2).T
-    every = pd.DataFrame({"sequence_id": sequences["sequence_id"].repeat(sequences["chunks"])}).reset_index(drop=True)
-    number = every.groupby("sequence_id").cumcount() + 1
-    every = every.assign(chunk=number.astype(np.int32), start=starts + 1, end=ends)
-    table = every.merge(chunks, how="left", on=["sequence_id", "chunk"])
-    conditions = [table["frames"].isna(), table["residues"] < min_residues]
-    table["status"] = np.select(conditions, ["no_frame", "short"], "ok")
-    table["frames"] = table["frames"].fillna(0).astype(int)
-    calls = np.where(table["viral"].eq(True), "virus", "others")
-    table["call"] = np.where(table["status"] == "ok", calls, "")
-    return table[["sequence_id", "chunk", "start", "end", "frames", "best_score", "call", "status"]]
+    """The chunks from `first` to before `end`, with their 1-based first and last base.
+
+    `chunks` are those of them that have a frame, as read_chunks gives them.
+    """
+    places = np.arange(first, end)
+    rows = np.searchsorted(run.ends, places, "right")
+    number = places - run.starts[rows] + 1
+    starts, ends = chunk_places(run.lengths[rows], number, chunk_length)
+    scored = chunks.set_index("place").reindex(places)
+    conditions = [scored["frames"].isna(), scored["residues"] < min_residues]
+    status = np.select(conditions, ["no_frame", "short"], "ok")
+    columns = {
+        "sequence_id": run.ids.take(pa.array(rows)).to_pandas(),
+        "chunk": number,
+        "start": starts + 1,
+        "end": ends,
+        "frames": scored["frames"].fillna(0).to_numpy(dtype=int),
+        "best_score": scored["best_score"].to_numpy(),
+        "call": np.where(status == "ok", np.where(scored["viral"].eq(True), "virus", "others"), ""),
+        "status": status,
+    }
+    return pd.DataFrame(columns)
 
 
-def v1_consensus(chunks: pd.DataFrame) -> pd.DataFrame:
-    """v1's table of chunks, sorted by name as text."""
-    names = [chunk_name(*identity) for identity in zip(chunks["sequence_id"], chunks["chunk"], strict=True)]
-    return pd.DataFrame({"Modified_ID": names, "Is_Virus": chunks["viral"]}).sort_values("Modified_ID")
+def summarize_sequences(sequences: pd.DataFrame, counts: pd.DataFrame) -> pd.DataFrame:
+    """The table of results: every input sequence, in input order. `counts` are the sums of count_chunks, by row."""
+    calls = call(counts["counted_chunks"].to_numpy(), counts["viral_chunks"].to_numpy())
+    conditions = [sequences["length"] == 0, counts["frames"] == 0, calls == ""]
+    table = sequences[["sequence_id", "length", "chunks"]].assign(
+        frames=counts["frames"], viral_chunks=counts["viral_chunks"], best_score=counts["best_score"], call=calls
+    )
+    return table.assign(status=np.select(conditions, ["empty", "no_frame", "short"], "ok"))
 
 
 def write_viral(fasta: list[Path], table: pd.DataFrame, note: str, path: Path) -> None:
@@ -173,39 +221,50 @@ def check_shards(paths: list[Path], made: list[Made], sequences_file: Path, sequ
     for path, provenance in zip(paths, made, strict=True):
         if differing := [key for key in SHARED if provenance.get(key) != made[0].get(key)]:
             raise InputError(f"{path}: {', '.join(differing)} differ from {paths[0]}; score all shards alike")
-    scored = [provenance.get("chunks") for provenance in made]
-    if None not in scored and sum(scored) != sequences["chunks"].sum():
+    if (scored := sum(provenance["chunks"] for provenance in made)) != (chunks := sequences["chunks"].sum()):
         raise InputError(
-            f"{sequences_file}: {sequences['chunks'].sum()} chunks, but the scores are of {sum(scored)}; "
-            "give the scores of every shard once"
+            f"{sequences_file}: {chunks} chunks, but the scores are of {scored}; give the scores of every shard once"
         )
 
 
-def read_chunks(paths: list[Path], sequences_file: Path, sequences: pd.DataFrame, predictions: Path) -> pd.DataFrame:
-    """What call_chunks says of all shards, one after the other; meanwhile v1's table of frames is written.
+def write_shards(arguments: argparse.Namespace, made: list[Made], run: Run, to: dict[str, Path]) -> pd.DataFrame:
+    """Write the tables of frames and of chunks, one shard after the other.
 
-    A chunk is in one shard. So one that is in two was computed from another cut of the sequences.
+    Gives the sums of count_chunks over all shards, one row per sequence.
     """
-    parts = []
-    for path in paths:
-        scores = read_parquet(path, SCORES).to_pandas()
-        write_tsv(scores[list(V1_COLUMNS)].rename(columns=V1_COLUMNS), predictions, append=bool(parts))
-        parts.append(call_chunks(scores))
-    chunks = pd.concat(parts, ignore_index=True)
-    known = sequences.set_index("sequence_id")["chunks"].reindex(chunks["sequence_id"]).to_numpy()
-    if (strange := np.isnan(known)).any():
-        name = chunks["sequence_id"][strange].min()
-        raise InputError(f"{sequences_file}: no sequence {name!r}, which has scores; use one run's files")
-    for wrong, what in (
-        (chunks.duplicated(["sequence_id", "chunk"]), "has scores in two shards"),
-        ((chunks["chunk"] < 1) | (chunks["chunk"] > known), "is none of the sequence's"),
-    ):
-        if wrong.any():
-            first = chunks[wrong].iloc[0]
-            raise InputError(
-                f"{paths[0]}: chunk {first['chunk']} of {first['sequence_id']!r} {what}; use one run's files"
-            )
-    return chunks
+    zeros = np.zeros(len(run.ids), dtype=np.int64)
+    counts = pd.DataFrame({"frames": zeros, "counted_chunks": zeros, "viral_chunks": zeros}).assign(
+        best_score=np.full(len(run.ids), np.nan, dtype=np.float32)
+    )
+    consensus = SortedLines(to["consensus"].parent)
+    write_tsv(pd.DataFrame(columns=list(V1_COLUMNS.values())), to["predictions"])
+    if "chunk_summary" in to:
+        write_tsv(pd.DataFrame(columns=CHUNK_COLUMNS), to["chunk_summary"])
+    end = 0
+    for path, provenance in zip(arguments.scores, made, strict=True):
+        first, end = end, end + provenance["chunks"]
+        scores = read_parquet(path, SCORES)
+        for part in scores.select(list(V1_COLUMNS)).to_batches(max_chunksize=ROWS):
+            write_tsv(part.to_pandas().rename(columns=V1_COLUMNS), to["predictions"], append=True)
+        chunks = read_chunks(scores, run, path, first, end)
+        del scores
+        names = run.ids.take(pa.array(chunks["sequence_id"])).to_pylist()
+        of_chunks = zip(names, chunks["chunk"], chunks["viral"], strict=True)
+        consensus.add(f"{chunk_name(name, chunk)}\t{viral}" for name, chunk, viral in of_chunks)
+        for start in range(first, end, ROWS) if "chunk_summary" in to else ():
+            stop = min(start + ROWS, end)
+            some = chunks[(chunks["place"] >= start) & (chunks["place"] < stop)]
+            table = summarize_chunks(some, run, start, stop, arguments.chunk_length, arguments.min_residues)
+            write_tsv(table, to["chunk_summary"], append=True)
+        of_shard = count_chunks(chunks, arguments.min_residues)
+        rows = of_shard.index
+        for name in ("frames", "counted_chunks", "viral_chunks"):
+            counts.loc[rows, name] += of_shard[name]
+        counts.loc[rows, "best_score"] = np.fmax(counts.loc[rows, "best_score"], of_shard["best_score"])
+    with to["consensus"].open("w", encoding="utf-8", newline="\n") as file:
+        file.write("Modified_ID\tIs_Virus\n")
+        file.writelines(f"{line}\n" for line in consensus)
+    return counts
 
 
 def of_encoder(encoder: str, made: list[Made]) -> list[dict[str, str]]:
@@ -280,21 +339,18 @@ def main() -> None:
     names = [name for name in OUTPUTS if getattr(arguments, name)]
     with staged(*(getattr(arguments, name) for name in names)) as paths:
         to = dict(zip(names, paths, strict=True))
-        chunks = read_chunks(arguments.scores, arguments.sequences, sequences, to["predictions"])
+        counts = write_shards(arguments, made, Run(sequences, arguments.sequences), to)
+        frames = int(counts["frames"].sum())
         if gate:
-            check_gate(arguments.gate, gate, attention, int(chunks["frames"].sum()))
-        summary = summarize_sequences(sequences, chunks, arguments.min_residues)
-        write_tsv(v1_consensus(chunks), to["consensus"])
+            check_gate(arguments.gate, gate, attention, frames)
+        summary = summarize_sequences(sequences, counts)
         write_tsv(summary, to["summary"])
-        if "chunk_summary" in to:
-            table = summarize_chunks(sequences, chunks, arguments.chunk_length, arguments.min_residues)
-            write_tsv(table, to["chunk_summary"])
         if "viral_fasta" in to:
             called = sequences.assign(call=summary["call"], best_score=summary["best_score"])
             write_viral(arguments.fasta, called, note, to["viral_fasta"])
         if "provenance" in to:
             publish_json(provenance_of(arguments, made, split, gate, summary), to["provenance"])
-    if chunks.empty:
+    if not frames:
         log.warning("%s: no frame without a stop codon in any of %d sequences", arguments.sequences, len(sequences))
     if short := int((summary["status"] == "short").sum()):
         log.info("%d sequences without a frame of %d residues are not called", short, arguments.min_residues)

@@ -30,7 +30,14 @@ def frames(proteins: list[str], nucleotides: list[str], tmp_path_factory: pytest
     path = tmp_path_factory.mktemp("frames") / "frames.parquet"
     rows = list(zip(proteins, nucleotides))
     identity = [[f"s{i}_chunk_1F1" for i in range(len(rows))], [f"s{i}" for i in range(len(rows))]]
-    columns = [*identity, [1] * len(rows), ["F1"] * len(rows), [n for _, n in rows], [p for p, _ in rows]]
+    columns = [
+        *identity,
+        [1] * len(rows),
+        ["F1"] * len(rows),
+        [n for _, n in rows],
+        [p for p, _ in rows],
+        [len(p) for p, _ in rows],
+    ]
     write_parquet(pa.table(columns, schema=FRAMES), path)
     return path
 

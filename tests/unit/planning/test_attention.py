@@ -1,15 +1,11 @@
-"""The attention of a sample, and the options of both encoders."""
+"""The attention of a sample."""
 
 from pathlib import Path
 
 import pytest
-import yaml
-from helpers import REPOSITORY
 
-from planning.attention import V1_ATTENTION, decided_attention, embed_options, forced_attention
+from planning.attention import V1_ATTENTION, decided_attention, forced_attention
 from planning.messages import PlanningError
-
-CONFIG = yaml.safe_load((REPOSITORY / "config" / "config.yaml").read_text())
 
 
 @pytest.mark.parametrize(
@@ -40,23 +36,3 @@ def test_a_gate_that_says_none_is_refused_in_one_line(text: str | None, tmp_path
         gate.write_text(text)
     with pytest.raises(PlanningError, match=r"gate\.json: damaged \(.*\); delete it and run again$"):
         decided_attention(gate)
-
-
-@pytest.mark.parametrize(
-    ("encoder", "attention", "shard", "precision", "expected"),
-    [
-        ("esm2", "flash", "00001", {}, "--precision auto --attention-kernel sdpa"),
-        ("dnabert_s", "flash", "00001", {}, "--precision auto"),
-        ("esm2", "flash", "00001", {"flash": "fp8"}, "--precision fp8 --attention-kernel sdpa"),
-        ("dnabert_s", "flash", "00001", {"flash": "fp8"}, "--precision fp16"),
-        ("esm2", "standard", "00001", {"standard": "fp16"}, "--precision fp16 --allow tf32"),
-        ("dnabert_s", "standard", "00001", {}, "--precision fp32 --allow tf32"),
-        # The gate's reference is v1 as it was, whatever the settings say.
-        ("esm2", "standard", "sampled", {"standard": "fp16"}, "--precision fp32 --allow"),
-        ("dnabert_s", "standard", "sampled", {"standard": "fp16"}, "--precision fp32 --allow"),
-    ],
-)
-def test_options_of_the_encoders(encoder: str, attention: str, shard: str, precision: dict, expected: str) -> None:
-    settings = {"chunk_length": 300, "device": "cpu", "attention_kernel": "sdpa"}
-    settings["precision"] = CONFIG["precision"] | {"standard_allows": ["tf32"]} | precision
-    assert embed_options(encoder, attention, shard, settings) == f"--chunk-length 300 --device cpu {expected}"

@@ -27,6 +27,7 @@ def test_how_much_a_call_needs(arguments: str, expected: Needs) -> None:
 
 
 def test_a_call_that_vouches_for_what_is_there() -> None:
+    assert host.asked_rules("train", "compare", arguments=["-n", "all", "v_compare", "results/train"]) == ["compare"]
     assert host.touches(["--touch", "-c", "1"]) and not host.touches(["-n"]) and not host.touches(["--no-such-option"])
 
 

@@ -6,7 +6,12 @@ import pytest
 
 from planning.setup import bytes_in_work, null_separated, setup_options
 
-CONFIG = {"chunk_length": 500, "device": "auto", "precision": {"flash": "auto", "standard": "fp32"}}
+CONFIG = {
+    "chunk_length": 500,
+    "keep": "embeddings",
+    "device": "auto",
+    "precision": {"flash": "auto", "standard": "fp32"},
+}
 
 
 @pytest.fixture(autouse=True)
@@ -21,14 +26,14 @@ def test_options_of_a_run_on_this_machine() -> None:
         CONFIG | {"model_pack": "-mine"}, ["a.fa", "absent.fa"], [], {"standard", "flash"}, ["sbatch"], Path("p.txt")
     )
     assert " ".join(options) == (
-        "--work work --chunk-length 500 --bases 7 --there 0 --model ./-mine --device auto --precision auto fp32 "
-        "--commands sbatch --requirements p.txt"
+        "--work work --chunk-length 500 --bases 7 --copies 1 --there 0 --model ./-mine --device auto "
+        "--precision auto fp32 --commands sbatch --requirements p.txt"
     )
 
 
 def test_options_of_a_run_elsewhere_with_a_pack_that_a_rule_builds() -> None:
     options = setup_options(CONFIG | {"model_pack": "models/untrained"}, [], [], (), [], None)
-    assert " ".join(options) == "--work work --chunk-length 500 --bases 0 --there 0 --commands"
+    assert " ".join(options) == "--work work --chunk-length 500 --bases 0 --copies 1 --there 0 --commands"
 
 
 def test_what_is_in_work_already_counts_once() -> None:

@@ -41,7 +41,10 @@ def test_names_sort_as_their_numbers() -> None:
 def test_shards_of_another_run(tmp_path: Path) -> None:
     table = tmp_path / "work" / "a" / "sequences.parquet"
     table.parent.mkdir(parents=True)
-    with pytest.raises(PlanningError, match=r"^reference_run: .*: no table of a run's sequences \(.*\); run it first$"):
+    with pytest.raises(
+        PlanningError,
+        match=r"^reference_run: .*: no table of a run, or it does not say its shards \(.*\); run it first$",
+    ):
         shards_of_run(tmp_path, "a")
     write_parquet(SEQUENCES.empty_table(), table, {"shards": 2})
     assert shards_of_run(tmp_path, "a") == ["00001", "00002"]

@@ -18,10 +18,11 @@ from planning.sources import (
     missing_records,
     missing_sources,
     pack_directory,
-    read_pack_sha256,
+    read_pack,
+    sha256_of_pack,
     stamps,
 )  # fmt: skip
-from virnucflow.files.tables import SEQUENCES, write_parquet
+from virnucflow.files.tables import SCORES, SEQUENCES, write_parquet
 
 BUILT_IN = REPOSITORY / "resources" / "models"
 
@@ -42,13 +43,13 @@ def test_a_pack_by_its_name_is_the_workflows_or_below_models(folder: Path) -> No
 
 def test_checksums_are_those_that_the_pack_states(folder: Path) -> None:
     sha256 = json.loads((BUILT_IN / "lite" / "pack.json").read_text())["sha256"]
-    assert read_pack_sha256(str(BUILT_IN / "lite")) == sha256
-    assert read_pack_sha256("absent") == {}
+    assert sha256_of_pack(read_pack(str(BUILT_IN / "lite"))) == sha256
+    assert read_pack("absent") == {}
     shutil.copytree(BUILT_IN / "lite", "models/untrained")
-    assert read_pack_sha256("models/untrained") == {}, "it may be built anew"
+    assert read_pack("models/untrained") == {}, "it may be built anew"
     for text in ("[]", "{", '{"sha256": []}', "[" * 100_000):
         Path("models/pack.json").write_text(text)
-        assert read_pack_sha256("models") == {}
+        assert sha256_of_pack(read_pack("models")) == {}
 
 
 def test_a_pack_of_encoders_alone_has_no_classifier(folder: Path) -> None:
@@ -112,3 +113,6 @@ def test_files_of_the_run_to_compare_with(folder: Path) -> None:
         files_of_run("other", pattern, "a")
     (scores / "00002.parquet").touch()
     assert files_of_run("other", pattern, "a") == [f"{scores}/0000{shard}.parquet" for shard in (1, 2)]
+    write_parquet(SCORES.empty_table(), scores / "00001.parquet", {"esm2": {"key": "esm2-1a2b3c4d-flash-bf16"}})
+    with pytest.raises(PlanningError, match=r"no work/a/embeddings/esm2-1a2b3c4d-flash-bf16/00001\.safetensors"):
+        files_of_run("other", "work/{sample}/embeddings/{esm2}/{shard}.safetensors", "a")

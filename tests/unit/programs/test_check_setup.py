@@ -112,11 +112,12 @@ def test_disk_space_counts_what_the_run_has_made_already_and_nothing_else(mine: 
     description["esm2"]["embed_dim"] = 2560
     (mine / "pack.json").write_text(json.dumps(description))
     free = shutil.disk_usage(work).free
-    # 0.64 frames a chunk of 500 bases, of each 8 bytes for 2608 features, and 2 bytes a base.
-    bases = free / (2 + 0.64 / 500 * 8 * 2608)
+    # 0.64 frames per chunk of 500 bases, 4 bytes for each of a frame's 2608 values, and 2 bytes per base.
+    bases = free / (2 + 0.64 / 500 * 4 * 2608)
     assert problems(mine, work, bases=0.8 * bases) == []
     (line,) = problems(mine, work, bases=1.5 * bases)
     assert float(re.search(r"about ([\d.]+) GB are needed", line)[1]) == pytest.approx(1.5 * free / 1e9, abs=0.1)
+    assert len(problems(mine, work, "--copies", "2", bases=0.8 * bases)) == 1
     assert problems(mine, work, "--there", str(int(0.9 * free)), bases=1.5 * bases) == []
     with (work / "embeddings").open("wb") as file:  # of another run
         os.truncate(file.fileno(), int(0.9 * free))  # without its blocks on the disk

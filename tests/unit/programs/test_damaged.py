@@ -10,7 +10,6 @@ import pyarrow as pa
 import pytest
 from helpers import REPOSITORY, call_program, error_line, tree
 
-from virnucflow.files.json_files import write_json
 from virnucflow.files.tables import FRAMES, SCORES, digest, read_parquet, read_provenance, write_parquet
 from virnucflow.files.tensors import load_tensor, save_rows
 from virnucflow.packs.encoders import ENCODERS
@@ -26,27 +25,27 @@ INPUTS = {
     "sample_frames": {"--frames": "1.frames 2.frames", "--scores": "1.scores 2.scores"},
     "compare_attention": {
         "--sample": "sample",
-        "--fast-features": "1.features 2.features",
+        "--fast-dnabert-s": "1.dnabert_s 2.dnabert_s",
+        "--fast-esm2": "1.esm2 2.esm2",
         "--fast-scores": "1.scores 2.scores",
-        "--reference-features": "sampled.features",
+        "--reference-dnabert-s": "sampled.dnabert_s",
+        "--reference-esm2": "sampled.esm2",
         "--reference-scores": "sampled.scores",
         "--model": "pack",
         "--labels": "labels",
     },
-    "report_divergence": {
-        "--divergence": "divergence.json",
-        "--gate": "gate.json",
-        "--compared-frames": "frames.tsv",
-        "--figures": "figures.svg",
-    },
+    "divergence_gate": {"--divergence": "divergence.json"},
 }
-SETTINGS = {"sample_frames": ["--chunk-length", 500, "--number", 20]}
+SETTINGS = {
+    "sample_frames": ["--chunk-length", 500, "--number", 20],
+    "divergence_gate": ["--on-failure", "fallback"],
+}
 OUTPUTS = {
     "concat_features": ["features"],
     "predict": ["scores"],
     "sample_frames": ["sampled-frames", "sample"],
     "compare_attention": ["divergence", "compared-frames", "figures"],
-    "report_divergence": ["published-findings", "published-frames", "published-figures"],
+    "divergence_gate": ["gate"],
 }
 # What is damaged bit by bit: everything but the pack, whose files have SHA-256, and the labels, which users write.
 CHECKED = [
@@ -81,7 +80,7 @@ def embed(frames: Path, folder: Path, pack: ModelPack, attention: str) -> None:
     names = read_parquet(frames, FRAMES)["name"].to_pylist()
     random = np.random.default_rng(len(names))
     for name, encoder in ENCODERS.items():
-        made = {"encoder": name, "model": pack.name, "trained": "false", "attention": attention, "kernel": "sdpa"}
+        made = {"encoder": name, "attention": attention, "kernel": "sdpa"}
         made |= {"precision": "fp32", "allowed": "", "device": "cpu", "names_sha256": digest(names)}
         made |= {key: pack.sha256[file] for key, file in encoder.files.items()}
         rows = random.normal(size=(len(names), encoder.width(getattr(pack, name)))).astype(np.float32)
@@ -97,7 +96,9 @@ def run(pack: ModelPack, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for shard in ("2", "1"):
         columns: dict[str, list] = {name: [] for name in FRAMES.names}
         for chunk in range(1, FRAMES_OF_A_SHARD + 1):
-            row = [f"s{shard}_chunk_{chunk}F1", f"s{shard}", chunk, "F1", "GCA" * (99 + chunk), "A" * (99 + chunk)]
+            residues = 99 + chunk
+            identity = [f"s{shard}_chunk_{chunk}F1", f"s{shard}", chunk, "F1"]
+            row = [*identity, "GCA" * residues, "A" * residues, residues]
             for column, value in zip(columns.values(), row, strict=True):
                 column.append(value)
         write_parquet(pa.table(columns, schema=FRAMES), folder / "1.frames", {"chunks": FRAMES_OF_A_SHARD})
@@ -105,7 +106,7 @@ def run(pack: ModelPack, tmp_path_factory: pytest.TempPathFactory) -> Path:
         make("concat_features", folder, "1.features")
         make("predict", folder, "1.scores")
         if shard == "2":
-            for kind in ("frames", "features", "scores"):
+            for kind in ("frames", "dnabert_s", "esm2", "features", "scores"):
                 (folder / f"1.{kind}").rename(folder / f"2.{kind}")
     make("sample_frames", folder, "sampled.frames", "sample")
     other = folder / "other"
@@ -114,11 +115,10 @@ def run(pack: ModelPack, tmp_path_factory: pytest.TempPathFactory) -> Path:
     embed(other / "1.frames", other, pack, "standard")
     make("concat_features", other, "1.features")
     make("predict", other, "1.scores")
-    for kind in ("features", "scores"):
+    for kind in ("dnabert_s", "esm2", "scores"):
         shutil.copy(other / f"1.{kind}", folder / f"sampled.{kind}")
     shutil.rmtree(other)
     make("compare_attention", folder, "divergence.json", "frames.tsv", "figures.svg")
-    write_json({"decision": "accept", "attention": "flash", "message": "labels agree"}, folder / "gate.json")
     shutil.rmtree(folder / "out")
     return folder
 
@@ -203,7 +203,7 @@ def test_files_that_were_found_are_refused(path: Path, copy: Path) -> None:
         "scores": ("sample_frames", "1.scores"),
         "compare": ("compare_attention", "sample"),
         "embeddings": ("concat_features", "1.esm2"),
-        "json": ("report_divergence", "gate.json"),
+        "json": ("divergence_gate", "divergence.json"),
         "pack": ("predict", "pack/pack.json"),
         "labels": ("compare_attention", "labels"),
     }[path.parent.name]
@@ -264,7 +264,7 @@ def test_embeddings_of_other_rows_or_without_what_made_them_are_refused(copy: Pa
         ({"esm2": "{"}, "not a JSON text"),
         ({"esm2": "[]"}, "Expected `object`, got `array`"),
         ({"esm2": '{"weights_sha256": 3}'}, "Expected `str`, got `int`"),
-        ({"dnabert_s": "{}"}, "not made with dnabert_s.safetensors"),
+        ({"dnabert_s": "{}"}, "embeddings of None, not of dnabert_s"),
     ],
 )
 def test_features_that_do_not_say_what_made_them_are_refused(change: dict, message: str, copy: Path) -> None:
@@ -277,24 +277,33 @@ def test_features_of_another_width_or_number_are_refused(copy: Path) -> None:
     rows, made = load_tensor(copy / "1.features", "features")
     save_rows(rows[:, 1:], "features", copy / "1.features", made)
     assert f"{rows.shape[1] - 1} values per frame, not {rows.shape[1]}" in refused("predict", copy, "1.features")
-    assert "of another model's shape" in refused("compare_attention", copy, "1.features")
     save_rows(rows[1:], "features", copy / "1.features", made)
-    assert "not of the frames in" in refused("predict", copy, "1.features")
+    assert f"{len(rows) - 1} rows for {len(rows)} frames" in refused("predict", copy, "1.features")
+    rows, made = load_tensor(copy / "1.dnabert_s", "embedding")
+    save_rows(rows[:, 1:], "embedding", copy / "1.dnabert_s", made)
+    assert "of another model's shape" in refused("compare_attention", copy, "1.dnabert_s")
 
 
-def test_findings_and_tables_of_two_comparisons_are_refused(copy: Path) -> None:
-    (copy / "frames.tsv").write_text((copy / "frames.tsv").read_text().replace("s1", "s2", 1))
-    assert "not as it was written with" in refused("report_divergence", copy, "frames.tsv")
+def test_embeddings_that_the_scores_are_not_of_are_refused(copy: Path) -> None:
+    """Of the same frames, but with other settings."""
+    for encoder in ENCODERS:
+        rows, made = load_tensor(copy / f"1.{encoder}", "embedding")
+        save_rows(rows, "embedding", copy / f"1.{encoder}", made | {"precision": "bf16"})
+    assert "has not the scores of these embeddings" in refused("compare_attention", copy, "1.dnabert_s")
 
 
 def test_a_shard_of_another_cut_is_refused(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One too few, one too many, and one more without any of the sampled frames."""
     made = read_provenance(copy / "1.scores")
     write_parquet(SCORES.empty_table(), copy / "3.scores", made)
-    none = load_tensor(copy / "1.features", "features")[0][:0]
-    save_rows(none, "features", copy / "3.features", {"names_sha256": digest([])})
+    for encoder in ENCODERS:
+        rows, described = load_tensor(copy / f"1.{encoder}", "embedding")
+        save_rows(rows[:0], "embedding", copy / f"3.{encoder}", described | {"names_sha256": digest([])})
     for shards, chunks in (("1", 30), ("121", 90), ("123", 90)):
-        files = {f"--fast-{kind}": " ".join(f"{shard}.{kind}" for shard in shards) for kind in ("scores", "features")}
+        files = {
+            f"--fast-{kind.replace('_', '-')}": " ".join(f"{shard}.{kind}" for shard in shards)
+            for kind in ("scores", *ENCODERS)
+        }
         monkeypatch.setitem(INPUTS, "compare_attention", INPUTS["compare_attention"] | files)
         said = refused("compare_attention", copy, "1.scores")
         assert f"its run has {chunks} chunks, but the sample is of 60; give each shard" in said

@@ -5,12 +5,13 @@ import json
 from itertools import groupby
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from helpers import GOLDEN, error_line, run_program
 
 from virnucflow.files.tables import SCORES, SEQUENCES, write_parquet
-from virnucflow.sequences.chunks import chunk_coordinates, chunk_identity
+from virnucflow.sequences.chunks import chunk_coordinates, chunk_identity, chunk_places
 
 CASES = sorted(path.name for path in (GOLDEN / "cases").iterdir())
 # Where this project does better than v1: what it says or does instead.
@@ -66,6 +67,9 @@ def test_coordinates(chunk_length: int) -> None:
     for length, group in groupby(rows, key=lambda row: int(row["length"])):
         expected = [(int(row["start0"]), int(row["end0"])) for row in group]
         assert list(chunk_coordinates(length, chunk_length)) == expected
+        numbers = np.arange(len(expected)) + 1
+        places = chunk_places(np.full(len(expected), length), numbers, chunk_length)
+        assert list(zip(*places, strict=True)) == expected
         lengths += 1
     assert lengths == 2500
 
@@ -82,11 +86,11 @@ def test_consensus(case: str, tmp_path: Path) -> None:
         for column, value in zip(columns.values(), values, strict=True):
             column.append(value)
     scores, sequences = tmp_path / "scores.parquet", tmp_path / "sequences.parquet"
-    write_parquet(pa.table(columns, schema=SCORES), scores)
     chunks = {
         identity: max(c for i, c in zip(columns["sequence_id"], columns["chunk"]) if i == identity)
         for identity in columns["sequence_id"]
     }
+    write_parquet(pa.table(columns, schema=SCORES), scores, {"chunks": sum(chunks.values())})
     listed = [list(chunks), [count * 500 for count in chunks.values()], list(chunks.values())]
     write_parquet(pa.table([*listed, [0] * len(chunks), [""] * len(chunks)], schema=SEQUENCES), sequences)
     consensus, predictions = tmp_path / "consensus.csv", tmp_path / "predictions.txt"

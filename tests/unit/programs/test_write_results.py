@@ -33,7 +33,7 @@ ACGTACGT
 
 
 LISTED = [("first", 27, 1), ("long", 1900, 4), ("void", 0, 0), ('odd"name"', 8, 1), ("NA", 8, 1), ("x_chunk_1", 8, 1)]
-MADE = {"model": "m", "trained": True, "attention": "flash", "classifier_sha256": "c"}
+MADE = {"model": "m", "trained": True, "attention": "flash", "classifier_sha256": "c", "chunks": 4}
 
 Row = tuple[str, int, str, float] | tuple[str, int, str, float, int]
 
@@ -140,7 +140,7 @@ def test_viral_sequences_keep_their_header(tmp_path: Path) -> None:
 
 
 def test_untrained_model_is_named(tmp_path: Path) -> None:
-    made = {"model": "untrained", "trained": False, "attention": "flash", "classifier_sha256": "c"}
+    made = MADE | {"model": "untrained", "trained": False}
     said = run_program("write_results", *write_inputs(tmp_path, made), *outputs(tmp_path))
     assert "model 'untrained' is untrained: these results mean nothing" in said
     assert ">NA best_score=0.500000 model=untrained\n" in (tmp_path / "out" / "viral-fasta").read_text()
@@ -150,7 +150,9 @@ def test_untrained_model_is_named(tmp_path: Path) -> None:
 
 def test_shards_of_different_runs_are_refused(tmp_path: Path) -> None:
     inputs = write_inputs(tmp_path)
-    write_parquet(SCORES.empty_table(), tmp_path / "1.parquet", {"model": "other", "attention": "standard"})
+    write_parquet(
+        SCORES.empty_table(), tmp_path / "1.parquet", {"model": "other", "attention": "standard", "chunks": 4}
+    )
     said = run_program("write_results", *inputs, *outputs(tmp_path), code=2)
     assert "1.parquet: model, trained, attention, classifier_sha256 differ from" in error_line(said)
     assert not list((tmp_path / "out").glob("*"))
@@ -167,15 +169,17 @@ def test_another_fasta_than_was_split_is_refused(tmp_path: Path) -> None:
 
 def test_scores_of_other_sequences_are_refused(tmp_path: Path) -> None:
     inputs = write_inputs(tmp_path)
-    write_sequences(tmp_path / "sequences.parquet", [("long", 1900, 4)], {"long": "ACGT" * 475})
+    listed = [("A" if name == "NA" else name, *numbers) for name, *numbers in LISTED]
+    write_sequences(tmp_path / "sequences.parquet", listed, {})
     said = run_program("write_results", *inputs, *outputs(tmp_path), code=2)
-    assert "no sequence 'NA', which has scores" in error_line(said)
+    assert "no sequence 'NA' where " in error_line(said)
 
 
 def test_missing_and_doubled_shards_are_refused(tmp_path: Path) -> None:
-    made = MADE | {"chunks": 4}
-    _, first, second, *rest = write_inputs(tmp_path, made)
+    _, first, second, *rest = write_inputs(tmp_path)
     run_program("write_results", "--scores", first, second, *rest, *outputs(tmp_path))
+    said = run_program("write_results", "--scores", second, first, *rest, *outputs(tmp_path), code=2)
+    assert "give one run's files in shard order" in error_line(said)
     for shards in ([first], [first, second, second]):
         said = run_program("write_results", "--scores", *shards, *rest, *outputs(tmp_path), code=2)
         assert "sequences.parquet: 8 chunks, but the scores are of" in error_line(said)
@@ -184,7 +188,7 @@ def test_missing_and_doubled_shards_are_refused(tmp_path: Path) -> None:
 def test_no_frame_at_all(tmp_path: Path) -> None:
     inputs = write_inputs(tmp_path)
     for shard in (0, 1):
-        write_parquet(SCORES.empty_table(), tmp_path / f"{shard}.parquet", {"model": "m", "trained": True})
+        write_parquet(SCORES.empty_table(), tmp_path / f"{shard}.parquet", MADE)
     said = run_program("write_results", *inputs, *outputs(tmp_path))
     assert "no frame without a stop codon in any of 6 sequences" in said
     assert (tmp_path / "out" / "predictions").read_text() == "Sequence_ID\tPrediction\tscore1\tscore2\n"
@@ -203,7 +207,7 @@ def test_outputs_that_need_more_input_say_so(tmp_path: Path) -> None:
 def run_short(folder: Path, rows: list[Row], length: int, chunks: int, *options: object) -> tuple[list, list, str, str]:
     """Rows of `sequences.tsv` and of `chunks.tsv`, viral.fasta, and v1's table, of one sequence."""
     letters = "ACGT" * (length // 4)
-    scores = write_scores(folder / "scores.parquet", rows, MADE)
+    scores = write_scores(folder / "scores.parquet", rows, MADE | {"chunks": chunks})
     sequences = write_sequences(folder / "sequences.parquet", [("s", length, chunks)], {"s": letters})
     inputs = ["--scores", scores, "--sequences", sequences, "--fasta", write_fasta(folder / "s.fa", {"s": letters})]
     run_program("write_results", *inputs, "--chunk-length", 500, *options, *outputs(folder))
@@ -246,10 +250,10 @@ def test_scores_of_another_cut_are_refused(tmp_path: Path) -> None:
     inputs = write_inputs(tmp_path)
     write_scores(tmp_path / "1.parquet", [("long", 3, "F1", 0.4), *FRAMES[1]], MADE)
     said = run_program("write_results", *inputs, *outputs(tmp_path), code=2)
-    assert "chunk 3 of 'long' has scores in two shards" in error_line(said)
+    assert "1.parquet: chunk 3 of 'long' is of another shard" in error_line(said)
     write_scores(tmp_path / "1.parquet", [("long", 5, "F1", 0.4)], MADE)
     said = run_program("write_results", *inputs, *outputs(tmp_path), code=2)
-    assert "chunk 5 of 'long' is none of the sequence's" in error_line(said)
+    assert "1.parquet: chunk 5 of 'long' is none of the sequence's" in error_line(said)
     inputs[-1] = 300
     said = run_program("write_results", *inputs, *outputs(tmp_path), code=2)
     assert "sequences.parquet: not of chunks of 300 bases" in error_line(said)
@@ -287,7 +291,7 @@ def test_gate_that_is_none_is_refused(tmp_path: Path) -> None:
 def test_run_json_says_what_made_the_results(tmp_path: Path) -> None:
     encoder = {"kernel": "triton", "precision": "fp16", "device": "NVIDIA H200", "weights_sha256": "e"}
     hashes = {"classifier.safetensors": "c", "esm2.safetensors": "e"}
-    made = MADE | {"pack_sha256": hashes, "esm2": encoder | {"names_sha256": "n"}, "dnabert_s": encoder, "chunks": 4}
+    made = MADE | {"pack_sha256": hashes, "esm2": encoder | {"names_sha256": "n"}, "dnabert_s": encoder}
     given = {"path": "in.fa", "sha256": "a" * 64, "bytes": 2000}
     inputs = write_inputs(tmp_path, made, {"inputs": [given], "rna": "as_dna", "records": 6, "rna_records": 2})
     write_scores(tmp_path / "1.parquet", FRAMES[1], made | {"esm2": encoder | {"device": "NVIDIA A100"}})
@@ -304,7 +308,7 @@ def test_run_json_says_what_made_the_results(tmp_path: Path) -> None:
         run["versions"].pop("snakemake") == "9.27.1"
         and {"python", "torch", "safetensors"} <= run.pop("versions").keys()
     )
-    assert run == MADE | {
+    assert run == {key: value for key, value in MADE.items() if key != "chunks"} | {
         "sample": "soil",
         "started": "2026-01-02T03:04:05Z",
         "inputs": [given],

@@ -190,6 +190,6 @@ def test_tables_without_rows_go_through(pack_directory: Path, tmp_path: Path) ->
 def test_other_tables_are_refused(tmp_path: Path, pack_directory: Path) -> None:
     pq.write_table(pa.table({"name": ["a"]}), tmp_path / "frames")
     said = predict(tmp_path, pack_directory, "frames", "features", "scores", code=2)
-    assert "frames: no column sequence_id, chunk, frame, nucleotide, protein" in error_line(said)
+    assert "frames: no column sequence_id, chunk, frame, residues" in error_line(said)
     (tmp_path / "frames").write_text("hello")
     assert "frames: not a parquet file" in error_line(predict(tmp_path, pack_directory, "frames", "f", "s", code=2))

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
+import pyarrow as pa
 import torch
 
 from virnucflow import __version__
@@ -72,6 +73,7 @@ def parse_arguments(description: str) -> argparse.Namespace:
         default=[],
         help="of standard: what PyTorch may do to matrix products on a GPU; by default nothing",
     )
+    parser.add_argument("--key", default="", help="name by which a run finds these embeddings; noted with them")
     parser.add_argument("--embeddings", type=Path, required=True, help="safetensors file, to be written")
     parser.add_argument("--device", default="auto", help="auto (a GPU where there is one), cpu, cuda or cuda:N")
     parser.add_argument(
@@ -93,7 +95,7 @@ def main(arguments: argparse.Namespace, encoder: Encoder) -> None:
     how = f"{encoder.name}, attention {plan.attention}, {plan.precision} on {plan.device}"
     log.info("%d frames, %s", len(frames.names), how)
     embedding, kernel = embed(plan, frames)
-    write(embedding, kernel, plan, frames, arguments.embeddings)
+    write(embedding, kernel, plan, frames, arguments.key, arguments.embeddings)
 
 
 def choose(arguments: argparse.Namespace, encoder: Encoder) -> Plan:
@@ -123,7 +125,7 @@ def choose(arguments: argparse.Namespace, encoder: Encoder) -> Plan:
 
 def read_frames(path: Path, encoder: Encoder) -> Frames:
     """The frames of a table of translate_frames.py. Raises InputError."""
-    table = read_parquet(path, FRAMES)
+    table = read_parquet(path, pa.schema([FRAMES.field("name"), FRAMES.field(encoder.column)]))
     return Frames(path, table["name"].to_pylist(), table[encoder.column].to_pylist())
 
 
@@ -165,15 +167,17 @@ def embed_once(run_encoder: Embed, sequences: list[str]) -> torch.Tensor:
     return distinct[[number[sequence] for sequence in sequences]]
 
 
-def write(embedding: torch.Tensor, kernel: str, plan: Plan, frames: Frames, path: Path) -> None:
-    """Write (frames, width) embeddings with what made them. Raises Failure when a value is not finite."""
+def write(embedding: torch.Tensor, kernel: str, plan: Plan, frames: Frames, key: str, path: Path) -> None:
+    """Write (frames, width) embeddings with what made them, and the key by which a run finds them.
+
+    Raises Failure when a value is not finite.
+    """
     if not (finite := embedding.isfinite().all(1)).all():
         frame = frames.names[int(finite.int().argmin())]
         raise Failure(f"{frames.path}: the embedding of frame {frame!r} is not finite; try --precision fp32")
     metadata = {
         "encoder": plan.encoder.name,
-        "model": plan.pack.name,
-        "trained": str(plan.pack.trained).lower(),
+        "key": key,
         **{key: plan.pack.sha256[file] for key, file in plan.encoder.files.items()},
         "attention": plan.attention,
         "kernel": kernel,

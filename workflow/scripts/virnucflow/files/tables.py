@@ -42,7 +42,9 @@ SEQUENCES = pa.schema(
 )
 
 IDENTITY = [("name", pa.string()), ("sequence_id", pa.string()), ("chunk", pa.int32()), ("frame", pa.string())]
-FRAMES = pa.schema([*IDENTITY, ("nucleotide", pa.string()), ("protein", pa.string())])
+FRAMES = pa.schema([*IDENTITY, ("nucleotide", pa.string()), ("protein", pa.string()), ("residues", pa.int32())])
+# Those of a frame's columns that are not its letters, which are nearly all of a table's bytes.
+FRAMES_WITHOUT_LETTERS = pa.schema([*IDENTITY, FRAMES.field("residues")])
 SCORES = pa.schema(
     [
         *IDENTITY,

@@ -7,7 +7,7 @@ import pandas as pd
 def call_chunks(scores: pd.DataFrame) -> pd.DataFrame:
     """One row per chunk that has a frame: sequence_id, chunk, frames, residues (of the longest), best_score, viral."""
     chunks = scores.groupby(["sequence_id", "chunk"], sort=False).agg(
-        frames=("name", "size"),
+        frames=("residues", "size"),
         residues=("residues", "max"),
         best_others=("score_others", "max"),
         best_score=("score_virus", "max"),
@@ -17,13 +17,19 @@ def call_chunks(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def call_sequences(chunks: pd.DataFrame, min_residues: int = 0) -> pd.DataFrame:
-    """One row per sequence that has a frame, by sequence_id: frames, viral_chunks, best_score, call.
+    """One row per sequence that has a frame, by sequence_id: frames, counted_chunks, viral_chunks, best_score, call."""
+    counts = count_chunks(chunks, min_residues)
+    return counts.assign(call=call(counts["counted_chunks"].to_numpy(), counts["viral_chunks"].to_numpy()))
+
+
+def count_chunks(chunks: pd.DataFrame, min_residues: int = 0) -> pd.DataFrame:
+    """One row per sequence of these chunks, by sequence_id: frames, counted_chunks, viral_chunks, best_score.
 
     A chunk whose longest frame has fewer than `min_residues` residues tells too little: it counts neither for nor
-    against. Where all are such, the sequence has no call (""). With 0 every chunk that has a frame counts.
+    against. With 0 every chunk that has a frame counts.
     """
     counted = chunks["residues"] >= min_residues
-    calls = (
+    return (
         chunks.assign(counted=counted, viral=chunks["viral"] & counted)
         .groupby("sequence_id", sort=False)
         .agg(
@@ -33,6 +39,9 @@ def call_sequences(chunks: pd.DataFrame, min_residues: int = 0) -> pd.DataFrame:
             best_score=("best_score", "max"),
         )
     )
-    calls["call"] = np.where(2 * calls["viral_chunks"] >= calls["counted_chunks"], "virus", "others")
-    calls.loc[calls["counted_chunks"] == 0, "call"] = ""
-    return calls.drop(columns="counted_chunks")
+
+
+def call(counted_chunks: np.ndarray, viral_chunks: np.ndarray) -> np.ndarray:
+    """Each sequence's call: `virus` when at least half of the chunks that count are viral; "" where none counts."""
+    calls = np.where(2 * viral_chunks >= counted_chunks, "virus", "others")
+    return np.where(counted_chunks == 0, "", calls)

@@ -1,16 +1,10 @@
 """VirNucPro's classifier: a perceptron with one hidden layer over the concatenated embeddings."""
 
-from pathlib import Path
-
-import numpy as np
 import torch
 from torch import nn
 
 from virnucflow.cli import InputError
-from virnucflow.files.json_files import parse_json
-from virnucflow.files.tables import LABELS, VIRUS, digest
-from virnucflow.files.tensors import load_tensor
-from virnucflow.packs.encoders import ENCODERS
+from virnucflow.files.tables import LABELS, VIRUS
 from virnucflow.packs.pack import ModelPack
 from virnucflow.packs.pack_files import CLASSIFIER
 from virnucflow.packs.weights import load_weights, meta_device, read_weights
@@ -45,21 +39,6 @@ def load_classifier(pack: ModelPack) -> MLPClassifier:
     with meta_device():
         classifier = MLPClassifier(features, hidden)
     return load_weights(classifier, tensors, path).float()
-
-
-def load_features(path: Path, frames: Path, names: list[str], pack: ModelPack) -> tuple[np.ndarray, dict[str, str]]:
-    """Features (frames, width) and their metadata, found to be of the frames in `frames` and of the pack's encoders."""
-    features, metadata = load_tensor(path, "features")
-    if metadata.get("names_sha256") != digest(names) or len(features) != len(names):
-        raise InputError(f"{path}: not of the frames in {frames}; embed these frames")
-    for name, encoder in ENCODERS.items():
-        made = parse_json(metadata.get(name, ""), path, dict[str, str])
-        for key, file in encoder.files.items():
-            if made.get(key) != pack.sha256[file]:
-                raise InputError(f"{path}: not made with {file} of {pack.directory}; embed with this pack")
-    if (found := features.shape[1]) != (wanted := pack.feature_width):
-        raise InputError(f"{path}: {found} values per frame, not {wanted}; embed with this pack")
-    return features, metadata
 
 
 def viral_logit(logits: torch.Tensor) -> torch.Tensor:

@@ -2,6 +2,8 @@
 
 from collections.abc import Collection, Iterator
 
+import numpy as np
+
 SEPARATOR = "_chunk_"
 MOST_CHUNKS = 2**31 - 1  # of a sequence, as the table of frames counts them
 
@@ -21,6 +23,19 @@ def chunk_coordinates(length: int, chunk_length: int) -> Iterator[tuple[int, int
         start = k * chunk_length - shift
         yield start, min(start + chunk_length, length)
         shift += q + 1 if k < need else q
+
+
+def chunk_places(lengths: np.ndarray, numbers: np.ndarray, chunk_length: int) -> tuple[np.ndarray, np.ndarray]:
+    """0-based start and end of single chunks: of each the length of its sequence, and its number in that, from 1.
+
+    As chunk_coordinates gives them: before chunk k + 1 are k overlaps, of q + 1 bases while there is need, then of q.
+    """
+    lengths, k = lengths.astype(np.int64), numbers.astype(np.int64) - 1
+    n = -(-lengths // chunk_length)
+    overlap = n * chunk_length - lengths
+    q = overlap // n
+    start = k * (chunk_length - q) - np.minimum(k, overlap - q * (n - 1))
+    return start, np.minimum(start + chunk_length, lengths)
 
 
 def chunk_totals(length: int, chunk_length: int) -> tuple[int, int]:
