@@ -80,7 +80,7 @@ def test_standard_is_fair_esm_bit_for_bit(pack: ModelPack, frames: Path, protein
     dtype = {"fp32": torch.float32, "fp16": torch.float16}[precision]
     assert torch.equal(torch.from_numpy(embedding), fair_esm(pack, proteins[: len(embedding)], dtype))
     assert metadata | {"torch": "", "virnucflow": ""} == {
-        "encoder": "esm2", "model": "untrained", "trained": "false", "weights_sha256": pack.sha256[WEIGHTS],
+        "encoder": "esm2", "key": "", "weights_sha256": pack.sha256[WEIGHTS],
         "attention": "standard", "kernel": "fair-esm", "precision": precision, "allowed": "none", "device": "cpu",
         "names_sha256": digest(f"s{i}_chunk_1F1" for i in range(len(embedding))), "torch": "", "virnucflow": "",
     }  # fmt: skip
