@@ -277,7 +277,7 @@ def main() -> None:
     log.info(", ".join(f"{len(of)} frames for {split}" for split, of in rows.items()))
     kept = rows
     if arguments.proteins:
-        if frames["annotated"].isna().all():
+        if not any(map(read_proteins, arguments.proteins)):
             raise InputError("no sample with labels is of GenBank records; give such files, or training: train_on: all")
         kept = training_rows(frames, rows)
         check_labels(kept, viral.numpy(), arguments.labels[0], "frame within an annotated protein")
