@@ -122,8 +122,9 @@ def read_made(paths: list[Path], chunks: int) -> list[ScoresMade]:
 
 def settings(made: ScoresMade) -> dict[str, Any]:
     """What of a shard's provenance may change numbers."""
+    described: dict[str, Any] = {**made}
     return {"attention": made["attention"]} | {
-        encoder: {key: made[encoder][key] for key in EncoderMade.__annotations__} for encoder in ENCODERS
+        encoder: {key: described[encoder][key] for key in EncoderMade.__annotations__} for encoder in ENCODERS
     }
 
 

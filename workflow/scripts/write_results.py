@@ -10,6 +10,7 @@ import argparse
 import importlib.metadata
 import json
 import platform
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, NotRequired, Required, TypedDict
@@ -267,7 +268,7 @@ def write_shards(arguments: argparse.Namespace, made: list[Made], run: Run, to: 
     return counts
 
 
-def of_encoder(encoder: str, made: list[Made]) -> list[dict[str, str]]:
+def of_encoder(encoder: str, made: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
     """The distinct ways in which an encoder ran; shards may have been on different devices."""
     runs = [{key: value for key, value in one.get(encoder, {}).items() if key != "names_sha256"} for one in made]
     if len({(one.get("precision"), one.get("kernel")) for one in runs}) > 1:

@@ -21,6 +21,7 @@ class SortedLines:
         self._files: list[TextIO] = []
 
     def add(self, lines: Iterable[str]) -> None:
+        """Take lines without their ends, in any order."""
         for line in lines:
             self._lines.append(line)
             if len(self._lines) >= self._most:
