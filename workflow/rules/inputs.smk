@@ -62,8 +62,8 @@ def pack_file(name):
 
 
 def built_pack_file(name):
-    """A file of the model pack, as an input, where a rule builds it. Any other pack is known by what it is: where it lies
-    is no reason to compute again."""
+    """A file of the pack that the workflow builds, as an input. Any other pack is known by what it is: where it lies is no
+    reason to compute again."""
     return pack_file(name) if config["model_pack"] == UNTRAINED else []
 
 
