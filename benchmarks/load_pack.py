@@ -96,8 +96,8 @@ def measure(model: Path, device: str, *what: str) -> tuple[float, float]:
         said = process.stdout.read()
     if process.returncode:
         sys.exit(process.returncode)
-    found = json.loads(said)
-    return found["seconds"], max(highest - found["before"], 0)
+    outcome = json.loads(said)
+    return outcome["seconds"], max(highest - outcome["before"], 0)
 
 
 def report(model: Path, device: str, runs: int) -> None:
@@ -109,9 +109,9 @@ def report(model: Path, device: str, runs: int) -> None:
         start = time.monotonic()
         file_sha256(path)
         hashing = time.monotonic() - start
-        found = [measure(model, device, *what) for _ in range(runs)]
-        seconds = sorted(time for time, _ in found)[runs // 2]
-        memory = max(memory for _, memory in found)
+        loads = [measure(model, device, *what) for _ in range(runs)]
+        seconds = sorted(time for time, _ in loads)[runs // 2]
+        memory = max(memory for _, memory in loads)
         figures = f"{path.stat().st_size / 1e9:.2f} | {hashing:.2f} | {seconds:.2f} | {memory / 1e9:.2f}"
         print(f"| {' '.join(what)} | {figures} |", flush=True)
 

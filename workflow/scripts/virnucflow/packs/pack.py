@@ -88,8 +88,8 @@ class ModelPack(Description, frozen=True, kw_only=True):
                 yield path
             finally:
                 if (sha256 := digest.result()) != self.sha256[name]:
-                    wanted = self.sha256[name]
-                    raise InputError(f"{path}: SHA-256 {sha256} is not the {wanted} of pack.json; restore the pack")
+                    expected = self.sha256[name]
+                    raise InputError(f"{path}: SHA-256 {sha256} is not the {expected} of pack.json; restore the pack")
 
 
 def read_model_pack(directory: Path, chunk_length: int | None = None) -> ModelPack:

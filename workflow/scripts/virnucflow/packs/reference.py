@@ -88,8 +88,8 @@ class Comparison(NamedTuple):
 
 def compare_embedding(reference: Reference, encoder: str, embedding: torch.Tensor, precision: str) -> Comparison:
     """The largest distance of a row of (frames, width) from its reference value, relative to that value's length."""
-    wanted = torch.from_numpy(reference.values[encoder]).double()
-    distance = (embedding.double() - wanted).norm(dim=1) / wanted.norm(dim=1)
+    expected = torch.from_numpy(reference.values[encoder]).double()
+    distance = (embedding.double() - expected).norm(dim=1) / expected.norm(dim=1)
     return Comparison(distance.max().item(), LARGEST_DIFFERENCE[precision])
 
 

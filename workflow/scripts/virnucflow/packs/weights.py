@@ -99,13 +99,13 @@ def tensor_names(module: torch.nn.Module) -> dict[str, str]:
 
 def misfits(module: torch.nn.Module, tensors: Mapping[str, torch.Tensor]) -> str:
     """What is missing, unknown or of a wrong shape in tensors, by published names, for a module; else nothing."""
-    wanted = published_state(module)
-    problems = [f"missing {name}" for name in wanted.keys() - tensors.keys()]
-    problems += [f"unknown {name}" for name in tensors.keys() - wanted.keys()]
+    expected = published_state(module)
+    problems = [f"missing {name}" for name in expected.keys() - tensors.keys()]
+    problems += [f"unknown {name}" for name in tensors.keys() - expected.keys()]
     problems += [
-        f"{name} is {list(tensors[name].shape)}, not {list(wanted[name].shape)}"
-        for name in wanted.keys() & tensors.keys()
-        if tensors[name].shape != wanted[name].shape
+        f"{name} is {list(tensors[name].shape)}, not {list(expected[name].shape)}"
+        for name in expected.keys() & tensors.keys()
+        if tensors[name].shape != expected[name].shape
     ]
     more = f"; and {len(problems) - MOST_NAMED} more" if len(problems) > MOST_NAMED else ""
     return "; ".join(sorted(problems)[:MOST_NAMED]) + more
