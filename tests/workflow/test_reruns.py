@@ -159,13 +159,13 @@ def checkout(folder: Path) -> Path:
 EDITS = {
     "no edit": ("encoders/esm2.py", "", "", {}),
     "a comment": ("cli.py", "import argparse\n", "import argparse  # options of programs\n", {}),
-    "a docstring": ("encoders/esm2.py", '"""v1: batches', '"""As in v1: batches', {}),
+    "a docstring": ("encoders/esm2.py", '"""ESM-2 (Lin et al.', '"""ESM-2 (by Lin et al.', {}),
     "a number of the encoder": (
         "encoders/esm2.py", "LAYER_NORM_EPS = 1e-5", "LAYER_NORM_EPS = 1e-6",
         SCORES + GATE + SCORES + jobs("write_results") + TRAINING,
     ),
     "a number of the calls": (
-        "scoring/calls.py", "2 * calls[", "3 * calls[", jobs("compare_attention write_results") + VERDICT,
+        "scoring/calls.py", "2 * viral_chunks", "3 * viral_chunks", jobs("compare_attention write_results") + VERDICT,
     ),
 }  # fmt: skip
 
