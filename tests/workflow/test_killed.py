@@ -54,7 +54,7 @@ def start(folder: Path, *options: str) -> subprocess.Popen:
 
 
 def programs(folder: Path) -> dict[int, str]:
-    """The workflow's programs that run in a folder, by process number."""
+    """The programs of jobs that run in a folder, by process number; the check before the first job is no job."""
     found = {}
     for process in Path("/proc").glob("[0-9]*"):
         try:
@@ -63,7 +63,7 @@ def programs(folder: Path) -> dict[int, str]:
                 found[int(process.name)] = Path(words[1]).stem
         except OSError:  # it has ended
             continue
-    return found
+    return {process: name for process, name in found.items() if name != "check_setup"}
 
 
 def wait_for_a_program(folder: Path, run: subprocess.Popen, draw: random.Random) -> tuple[int, str] | None:
