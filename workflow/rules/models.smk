@@ -18,7 +18,7 @@ rule build_untrained_pack:
     resources:
         mem_mb=4000,
         runtime=10,
-        attempt=attempt_number,
+        attempt=attempt_number,  # an option: what is a resource is no reason to run again
     params:
         program=program("build_untrained_pack"),
         code=code("build_untrained_pack"),
