@@ -21,9 +21,9 @@ rule embed_dnabert_s:
         gpu=GPUS,
         mem_mb=embed_memory("dnabert_s"),
         runtime=embed_runtime,
-        token_budget=token_budget,
-        check_model=int(config["check_models_at_start"]),
-        attempt=attempt_number,
+        token_budget=token_budget,  # an option
+        check_model=int(config["check_models_at_start"]),  # an option
+        attempt=attempt_number,  # an option: what is a resource is no reason to run again
         model=get_pack_argument,  # an option, and no reason to embed again: the path has the SHA-256 of the pack's files
     params:
         program=program("embed_dnabert_s"),
@@ -57,9 +57,9 @@ use rule embed_dnabert_s as embed_esm2 with:
         gpu=GPUS,
         mem_mb=embed_memory("esm2"),
         runtime=embed_runtime,
-        token_budget=token_budget,
-        check_model=int(config["check_models_at_start"]),
-        attempt=attempt_number,
+        token_budget=token_budget,  # an option
+        check_model=int(config["check_models_at_start"]),  # an option
+        attempt=attempt_number,  # an option: what is a resource is no reason to run again
         model=get_pack_argument,
     params:
         program=program("embed_esm2"),
@@ -86,7 +86,7 @@ rule concat_features:
     resources:
         mem_mb=table_memory,
         runtime=lambda wildcards, attempt: 30 * attempt,
-        attempt=attempt_number,
+        attempt=attempt_number,  # an option: what is a resource is no reason to run again
     params:
         program=program("concat_features"),
         code=code("concat_features"),

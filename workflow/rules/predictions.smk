@@ -17,7 +17,7 @@ rule predict:
     resources:
         mem_mb=table_memory,
         runtime=lambda wildcards, attempt: 30 * attempt,
-        attempt=attempt_number,
+        attempt=attempt_number,  # an option: what is a resource is no reason to run again
         model=get_pack_argument,  # an option; what of a pack the scores depend on is a parameter
     params:
         program=program("predict"),

@@ -51,7 +51,7 @@ rule translate_frames:
     resources:
         mem_mb=lambda wildcards, attempt: 8000 * attempt,
         runtime=lambda wildcards, attempt: 60 * attempt,
-        attempt=attempt_number,
+        attempt=attempt_number,  # an option: what is a resource is no reason to run again
     params:
         program=program("translate_frames"),
         code=code("translate_frames"),

@@ -27,7 +27,7 @@ rule cluster_sequences:
     resources:
         mem_mb=cluster_memory,
         runtime=lambda wildcards, attempt: 120 * attempt,
-        attempt=attempt_number,
+        attempt=attempt_number,  # an option: what is a resource is no reason to run again
     params:
         program=program("cluster_sequences"),
         code=code("cluster_sequences"),
@@ -57,7 +57,7 @@ rule list_proteins:
     resources:
         mem_mb=lambda wildcards, attempt: 8000 * attempt,
         runtime=lambda wildcards, attempt: 120 * attempt,
-        attempt=attempt_number,
+        attempt=attempt_number,  # an option: what is a resource is no reason to run again
     params:
         program=program("list_proteins"),
         code=code("list_proteins"),
@@ -113,7 +113,7 @@ rule train_classifier:
     resources:
         mem_mb=table_memory,
         runtime=lambda wildcards, attempt: 240 * attempt,
-        attempt=attempt_number,
+        attempt=attempt_number,  # an option: what is a resource is no reason to run again
     params:
         program=program("train_classifier"),
         code=code("train_classifier"),
