@@ -33,7 +33,7 @@ def test_the_same_run_twice_gives_the_same_bytes(base: Path, prepared: Path) -> 
 )
 def test_number_of_shards_changes_nothing(shards: int, sample: str, base: Path, prepared: Path) -> None:
     snakemake(prepared, f"results/{sample}/sequences.tsv", shards=shards)
-    assert len(list((prepared / "work" / sample / "chunks").glob("*.fa"))) == shards
+    assert len(list((prepared / "work" / sample / "frames").glob("0*.parquet"))) == shards
     assert_same_within(base, prepared, sample)
 
 
