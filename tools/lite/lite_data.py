@@ -32,7 +32,7 @@ STOPPED = 255
 
 
 def read_labelled_fasta(paths: list[Path]) -> tuple[pd.DataFrame, list[np.ndarray]]:
-    """A row a sequence (file, name, the header's fields, length), and its letters as codes of frames.LETTER_CODE."""
+    """One row per sequence (file, name, header fields, length), and the letters as codes of frames.LETTER_CODE."""
     rows, letters = [], []
     for path in paths:
         for record in read_fasta(path):

@@ -34,7 +34,7 @@ INSTALL = "install envs/run.txt there, or give --sdm conda, or --sdm apptainer w
 
 def parse_arguments() -> argparse.Namespace:
     parser = argument_parser(__doc__)
-    parser.add_argument("--chunk-length", type=int, required=True, help="bases a chunk")
+    parser.add_argument("--chunk-length", type=int, required=True, help="number of bases in one chunk")
     parser.add_argument("--bases", type=float, required=True, help="of all input of the run, about")
     parser.add_argument("--work", type=Path, required=True, help="directory of what lies between input and results")
     parser.add_argument("--copies", type=int, default=1, help="2 where features are kept beside the embeddings")

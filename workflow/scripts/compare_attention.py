@@ -67,7 +67,7 @@ def parse_arguments() -> argparse.Namespace:
         "--labels", type=Path, nargs="?", help="true labels: tab-separated, sequence_id and label (virus, others)"
     )
     parser.add_argument("--divergence", type=Path, required=True, help="JSON of the findings, to be written")
-    parser.add_argument("--compared-frames", type=Path, required=True, help="table, a row a frame, to be written")
+    parser.add_argument("--compared-frames", type=Path, required=True, help="table, one row per frame, to be written")
     parser.add_argument("--figures", type=Path, required=True, help="SVG, to be written")
     return parser.parse_args()
 

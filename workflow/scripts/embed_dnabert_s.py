@@ -1,6 +1,6 @@
 """Embed the nucleotides of a frames table with DNABERT-S.
 
-Writes the tensor `embedding`, one float32 row a frame, in the table's order.
+Writes the tensor `embedding`, one float32 row per frame, in the table's order.
 """
 
 from virnucflow.encoders.program import embed_program

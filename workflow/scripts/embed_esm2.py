@@ -1,6 +1,6 @@
 """Embed the proteins of a frames table with ESM-2.
 
-Writes the tensor `embedding`, one float32 row a frame, in the table's order.
+Writes the tensor `embedding`, one float32 row per frame, in the table's order.
 """
 
 from virnucflow.encoders.program import embed_program

@@ -32,7 +32,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--frames", type=Path, required=True, help="parquet table of translate_frames.py")
     parser.add_argument("--features", type=Path, required=True, help="safetensors file of concat_features.py")
     parser.add_argument("--model", type=Path, required=True, help="directory of a model pack")
-    parser.add_argument("--chunk-length", type=int, help="bases a chunk; a pack for another length is refused")
+    parser.add_argument("--chunk-length", type=int, help="bases in a chunk; a pack for another length is refused")
     parser.add_argument("--scores", type=Path, required=True, help="parquet table, to be written")
     return parser.parse_args()
 

@@ -22,7 +22,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argument_parser(__doc__)
     parser.add_argument("--frames", type=Path, nargs="+", required=True, help="tables of translate_frames.py, in order")
     parser.add_argument("--scores", type=Path, nargs="+", required=True, help="tables of predict.py, in the same order")
-    parser.add_argument("--chunk-length", type=int, required=True, help="bases a chunk")
+    parser.add_argument("--chunk-length", type=int, required=True, help="number of bases in one chunk")
     parser.add_argument("--number", type=int, default=1000, help="of frames, about")
     parser.add_argument("--seed", type=int, default=0, help="of the sample")
     parser.add_argument("--sampled-frames", type=Path, required=True, help="frames table of the sample, to be written")

@@ -78,7 +78,7 @@ def parse_arguments() -> argparse.Namespace:
         "--clusters", type=Path, nargs="?", help="table of cluster_sequences.py; for --split-by cluster"
     )
     parser.add_argument("--model", type=Path, required=True, help="model pack that the embeddings were made with")
-    parser.add_argument("--chunk-length", type=int, required=True, help="bases a chunk")
+    parser.add_argument("--chunk-length", type=int, required=True, help="number of bases in one chunk")
     parser.add_argument("--split-by", default="sequence_id", help="column of the labels; default: sequence_id")
     parser.add_argument("--name", required=True, help="of the new pack")
     add_settings(parser, training.Settings)
@@ -90,7 +90,7 @@ def parse_arguments() -> argparse.Namespace:
 def read_frames(
     arguments: argparse.Namespace, pack: ModelPack, sequences: pd.DataFrame
 ) -> tuple[pd.DataFrame, torch.Tensor]:
-    """A row a frame of the labelled sequences: table, sequence_id, chunk, frame, gc, annotated.
+    """One row per frame of the labelled sequences: table, sequence_id, chunk, frame, gc, annotated.
 
     And their features, float32 (frames, width).
     """
@@ -146,7 +146,7 @@ def read_proteins(path: Path) -> dict[str, str]:
 
 
 def read_labelled(arguments: argparse.Namespace) -> pd.DataFrame:
-    """A row a labelled sequence of the samples: table, sequence_id, sequence (its number), viral, group, split."""
+    """One row per labelled sequence of the samples: table, sequence_id, sequence (its number), viral, group, split."""
     split_by, tables = arguments.split_by, []
     for number, path in enumerate(dict.fromkeys(arguments.labels)):
         files = {file for file, of in zip(arguments.sequences, arguments.labels) if of == path}
@@ -230,7 +230,7 @@ def evaluate(frames: pd.DataFrame, sequences: pd.DataFrame, score: np.ndarray) -
 
 
 def best_of_chunks(frames: pd.DataFrame) -> pd.DataFrame:
-    """A row a chunk: sequence, viral, group, best score, each strand's best score, number of frames, their mean gc."""
+    """One row per chunk: sequence, viral, group, best score, best score of each strand, frames, their mean gc."""
     strand = frames["frame"].str[0]
     scores = {name: frames["score"].where(strand == letter) for name, letter in STRANDS.items()}
     return (

@@ -59,7 +59,7 @@ def embed_packed(
             half = rows // 2 // ROW_MULTIPLE * ROW_MULTIPLE
             if half < max(longest, ROW_MULTIPLE):
                 raise
-            log.warning("out of GPU memory with %d tokens a batch: going on with %d", rows, half)
+            log.warning("out of GPU memory with %d tokens per batch: going on with %d", rows, half)
             rows = half
         torch.cuda.empty_cache()
     return result

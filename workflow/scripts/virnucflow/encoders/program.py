@@ -57,7 +57,7 @@ def parse_arguments(description: str) -> argparse.Namespace:
     parser = argument_parser(description)
     parser.add_argument("--frames", type=Path, required=True, help="parquet table of translate_frames.py")
     parser.add_argument("--model", type=Path, required=True, help="directory of a model pack")
-    parser.add_argument("--chunk-length", type=int, help="bases a chunk; a pack for another length is refused")
+    parser.add_argument("--chunk-length", type=int, help="bases in a chunk; a pack for another length is refused")
     parser.add_argument("--attention", choices=list(PRECISIONS), required=True, help="fast path, or v1's computation")
     parser.add_argument("--attention-kernel", choices=KERNELS, default="auto", help="of flash; auto: the fastest here")
     parser.add_argument(
@@ -79,7 +79,7 @@ def parse_arguments(description: str) -> argparse.Namespace:
     parser.add_argument(
         "--token-budget",
         type=int,
-        help=f"tokens a batch; default {TOKEN_BUDGET}; flash on a CPU: at most {CPU_TOKEN_BUDGET}",
+        help=f"tokens per batch; default {TOKEN_BUDGET}; flash on a CPU: at most {CPU_TOKEN_BUDGET}",
     )
     parser.add_argument("--threads", type=int, help="CPU threads; default all cores")
     parser.add_argument(

@@ -80,7 +80,7 @@ def judge_cosines(cosine: np.ndarray, strata: np.ndarray, precision: str) -> dic
 
 
 def compare(frames: pd.DataFrame, whole: bool, precisions: dict[str, str]) -> dict[str, Any]:
-    """What `divergence.json` says of a table with a row a sampled frame.
+    """What `divergence.json` says of a table with one row per sampled frame.
 
     Its columns: name, sequence_id, chunk, residues, stratum, weight; score_virus, score_others and prediction of both
     paths with the suffix `_fast` or `_reference`; and each encoder's cosine. `precisions` are the encoders' on the fast
