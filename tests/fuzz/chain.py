@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 from harness import run
-from helpers import EXAMPLE, ODD, run_program, write_fasta
+from helpers import EXAMPLE, ODD, start_program, write_fasta
 from published import NAME, RECIPE, Published
 
 from virnucflow.sequences.fasta import read_fasta
@@ -151,10 +151,10 @@ def make_chain(folder: Path) -> Path:
     rows = [f"coli_{i}\t{'virus' if i % 2 else 'others'}\t{splits[i // 2 % 4]}" for i in range(12)]
     (folder / "labels.tsv").write_text("\n".join(["sequence_id\tlabel\tsplit", *rows]) + "\n")
     small = ("--esm2", "1", "16", "2", "--dnabert-s", "1", "12", "2", "--vocabulary", "64")
-    # In a process of its own: once PyTorch has computed, a fork of this one could not.
+    # In processes of their own: once PyTorch has computed, a fork of this one could not.
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     subprocess.run([sys.executable, __file__, folder], check=True, env=environment)
-    run_program("build_untrained_pack", "--model", folder / "pack", *LENGTH, *small)
+    start_program("build_untrained_pack", "--model", folder / "pack", *LENGTH, *small)
     for one in CALLS:
         outcome = run(one.program, list(one.arguments), folder)
         assert outcome.code == 0, outcome.said
