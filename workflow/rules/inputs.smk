@@ -136,5 +136,5 @@ def get_gate(wildcards):
 
 def get_embed_options(wildcards):
     """What an encoder's program is asked: the arithmetic that is in the path, for which chunks, and where."""
-    options = options_of_arithmetic(wildcards.attention, wildcards.arithmetic)
-    return f"--chunk-length {config['chunk_length']} --device {config['device']} {options}"
+    arithmetic = options_of_arithmetic(wildcards.attention, wildcards.arithmetic)
+    return f"--chunk-length {config['chunk_length']} --device {config['device']} {arithmetic}"

@@ -178,7 +178,7 @@ def write(embedding: torch.Tensor, kernel: str, plan: Plan, frames: Frames, key:
     metadata = {
         "encoder": plan.encoder.name,
         "key": key,
-        **{key: plan.pack.sha256[file] for key, file in plan.encoder.files.items()},
+        **{name: plan.pack.sha256[file] for name, file in plan.encoder.files.items()},
         "attention": plan.attention,
         "kernel": kernel,
         "precision": plan.precision,
