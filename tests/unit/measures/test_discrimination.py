@@ -7,7 +7,13 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from virnucflow.measures.discrimination import by_group, by_stratum, compute_metrics
+from virnucflow.measures.discrimination import (
+    by_group,
+    by_sequence_length,
+    by_stratum,
+    compute_metrics,
+    score_sequences,
+)
 from virnucflow.measures.figures import draw_figure, save_reliability
 from virnucflow.measures.intervals import auroc_interval
 from virnucflow.measures.reliability import calibration_error, reliability
@@ -25,6 +31,7 @@ def test_figures_of_a_small_table() -> None:
     found = compute_metrics(table)
     assert found["auroc"] == 0.75 and found["accuracy"] == 0.5 and found["number"] == 4
     assert found["sensitivity_at_1_percent_false_positives"] == 0.5
+    assert found["false_positives_at_90_percent_sensitivity"] == 0.5, "of two viruses, 90 % are both"
     assert found["calibration_error"] == pytest.approx((0.1 + 0.6 + 0.6 + 0.1) / 4)
     assert np.isnan(compute_metrics(table[:2])["auroc"])
 
@@ -130,3 +137,53 @@ def test_strata_are_what_they_say() -> None:
     assert auroc["strand", "forward"] == 1 and auroc["strand", "reverse"] == pytest.approx(1 / 3)
     one = by_stratum(chunks[chunks["gc"] > 0.6].assign(forward=np.nan))
     assert list(zip(one["by"], one["value"])) == [("gc", "60 % and more"), ("frames", "3 and more")]
+
+
+def test_kind_and_length_are_strata_where_they_are_known() -> None:
+    chunks = scored([True, False] * 4, [0.9, 0.1, 0.9, 0.1, 0.1, 0.9, 0.9, 0.1]).assign(
+        gc=0.3,
+        frames=1,
+        forward=0.5,
+        reverse=np.nan,
+        kind=["whole"] * 4 + ["longest"] * 4,
+        length=[300] * 6 + [500] * 2,
+    )
+    auroc = by_stratum(chunks).set_index(["by", "value"])["auroc"]
+    assert dict(auroc["kind"]) == {"whole": 1, "longest": 0.5}
+    assert dict(auroc["length"]) == {300: pytest.approx(2 / 3), 500: 1}
+    assert {"kind", "length"}.isdisjoint(by_stratum(chunks.drop(columns=["kind", "length"]))["by"])
+
+
+def test_intervals_are_over_the_unit_that_is_named() -> None:
+    random = np.random.default_rng(0)
+    table = scored(np.arange(400) % 2, random.random(400) + 0.3 * (np.arange(400) % 2)).assign(
+        genome=[f"g{i // 2 % 10}" for i in range(400)], group="g", gc=0.3, frames=1, forward=0.5, reverse=np.nan
+    )
+    for tabulate in (by_group, by_stratum):
+        rows, default, of_sequence = tabulate(table, "genome"), tabulate(table), tabulate(table, "sequence")
+        assert default.equals(of_sequence)
+        assert (rows["auroc"] == default["auroc"]).all()
+        varied = (default["by"] != "strand").to_numpy()
+        for limit in ("auroc_lower", "false_positives_at_90_percent_sensitivity_upper"):
+            assert (rows[limit] != default[limit])[varied].all(), "each row's interval is over genomes"
+        assert rows.loc[0, "auroc_lower"] == compute_metrics(table, "genome")["auroc_lower"]
+
+
+def test_a_sequence_is_called_by_the_mean_logit_of_its_chunks() -> None:
+    chunks = pd.DataFrame({"sequence": [0, 0, 1, 1, 1], "logit": np.float32([100, -100, 3, 0, 0])})
+    score = score_sequences(chunks)
+    assert dict(score) == pytest.approx({0: 0.5, 1: 1 / (1 + np.exp(-1))})
+    sequences = pd.DataFrame(
+        {
+            "sequence_length": [999, 1000, 3000, 4999, 5000, 9999, 20_000],
+            "viral": [True, False, True, False, True, False, False],
+            "score": [0.0, 0.9, 0.8, 0.5, 0.6, 0.7, 0.1],
+            "unit": list("abcdefg"),
+        }
+    )
+    rows = by_sequence_length(sequences, "unit").set_index("value")
+    assert dict(rows["number"]) == {"1000 and more": 6, "3000 and more": 5, "5000 and more": 3, "10000 and more": 1}
+    assert list(rows["auroc"])[:3] == [0.625, pytest.approx(5 / 6), 0.5] and np.isnan(rows["auroc"].iloc[3])
+    # 90 % of two viruses are both, so that the threshold is 0.6: of 0.9, 0.5, 0.7 and 0.1 two reach it.
+    assert rows.loc["1000 and more", "false_positives_at_90_percent_sensitivity"] == 0.5
+    assert by_sequence_length(sequences.head(1), "unit").empty
