@@ -82,16 +82,24 @@ def test_the_pack_is_whole_and_says_what_it_is(folder: Path) -> None:
     assert description["name"] == "trained" and description["quality"]["number"] > 0
     assert "encoders of untrained" in description["provenance"]
     evaluation = pd.read_csv(folder / "models" / "trained" / "evaluation.tsv", sep="\t")
-    assert set(evaluation["scored"]) == {"frame", "chunk", "sequence"}
+    assert set(evaluation["scored"]) == {"frame", "chunk", "sequence", "sequence by mean"}
     assert set(evaluation[evaluation["by"] == "group"]["value"]) == {"phage", "coli"}
     chunks = evaluation[evaluation["scored"] == "chunk"].groupby("by")["number"].sum()
     assert chunks["gc"] == chunks["frames"] == chunks["all"] and chunks["strand"] >= chunks["all"]
-    assert set(evaluation[evaluation["scored"] != "chunk"]["by"]) == {"all", "group"}
+    assert set(evaluation[evaluation["scored"].isin(["frame", "sequence"])]["by"]) == {"all", "group"}
+    lengths = evaluation[evaluation["scored"] == "sequence by mean"]
+    assert list(lengths["by"]) == ["sequence_length"] and list(lengths["value"]) == ["1000 and more"]
+    of_genomes = pd.read_csv(folder / "models" / "trained" / "by_genome.tsv", sep="\t", keep_default_na=False)
+    assert set(of_genomes["group"]) == {"all", "phage", "coli"}
+    # Two or three pieces of 1,200 bases are a cluster; of these a few have ten chunks with a frame, or none has.
+    assert (of_genomes["genomes"].astype(int) + of_genomes["left_out"].astype(int) > 0).all()
+    assert len(pd.read_csv(folder / "models" / "trained" / "thresholds.tsv", sep="\t")) == 6
+    assert (folder / "models" / "trained" / "worst_genomes.tsv").read_text().startswith("threshold_for\tthreshold\t")
     bins = pd.read_csv(folder / "models" / "trained" / "reliability.tsv", sep="\t")
     assert bins["number"].sum() == chunks["all"] and set(bins["length"]) == {500}
     assert b"<svg" in pack(folder)["reliability.svg"]
     card = pack(folder)["MODEL_CARD.md"].decode()
-    assert "split by `cluster`" in card and "not VirNucPro's published model" in card
+    assert "split by `cluster`" in card and "### By genome" in card and "not VirNucPro's published model" in card
 
 
 def test_the_same_training_gives_the_same_bytes(folder: Path) -> None:

@@ -36,16 +36,18 @@ from virnucflow.files.tables import (
     read_sequences,
     write_tsv,
 )
-from virnucflow.measures.discrimination import STRANDS, by_group, by_stratum
+from virnucflow.measures.discrimination import STRANDS, by_group, by_sequence_length, by_stratum, score_sequences
 from virnucflow.measures.figures import save_reliability
+from virnucflow.measures.genomes import by_genome, genome_shares, worst_genomes
 from virnucflow.measures.reliability import reliability
+from virnucflow.measures.thresholds import by_threshold
 from virnucflow.packs.encoders import ENCODERS
 from virnucflow.packs.pack import ModelPack, describe, read_model_pack
 from virnucflow.packs.pack_files import CLASSIFIER, ENCODER_FILES
 from virnucflow.packs.weights import save_weights
 from virnucflow.scoring.features import check_frames, check_pack, load_embeddings
 from virnucflow.training import fit as training
-from virnucflow.training.labels import SPLITS, read_labels, split_sequences
+from virnucflow.training.labels import SPLITS, name_genomes, read_labels, split_sequences
 from virnucflow.training.model_card import model_card
 
 # What of a frame is needed to train on it, and its protein where annotated ones are known.
@@ -63,7 +65,8 @@ def parse_arguments() -> argparse.Namespace:
         )  # fmt: skip
     parser.add_argument(
         "--labels", type=Path, nargs="*", required=True,
-        help="for each of them its table of labels: tab-separated; sequence_id, label (virus, others), group if known",
+        help="for each of them its table of labels: tab-separated; sequence_id, label (virus, others), "
+        "group and genome if known",
     )  # fmt: skip
     parser.add_argument(
         "--sequences", type=Path, nargs="*", required=True, help="for each of them its table of split_fasta.py"
@@ -146,7 +149,10 @@ def read_proteins(path: Path) -> dict[str, str]:
 
 
 def read_labelled(arguments: argparse.Namespace) -> pd.DataFrame:
-    """One row per labelled sequence of the samples: table, sequence_id, sequence (its number), viral, group, split."""
+    """One row per labelled sequence of the samples.
+
+    Its columns: table, sequence_id, sequence (its number), sequence_length, viral, group, genome, split.
+    """
     split_by, tables = arguments.split_by, []
     for number, path in enumerate(dict.fromkeys(arguments.labels)):
         files = {file for file, of in zip(arguments.sequences, arguments.labels) if of == path}
@@ -155,19 +161,23 @@ def read_labelled(arguments: argparse.Namespace) -> pd.DataFrame:
             table["cluster"] = table["sequence_id"].map(read_clusters(arguments.clusters, path)).fillna("")
         if split_by not in table:
             raise InputError(f"{path}, line 1: no column {split_by!r} to split by; add it, or choose another")
-        tables.append(table.assign(table=number))
+        lengths = pd.concat([read_sequences(file) for file in files]).groupby("sequence_id")["length"].max()
+        tables.append(table.assign(table=number, sequence_length=table["sequence_id"].map(lengths)))
     labels = pd.concat(tables, ignore_index=True)
+    unknown = labels[split_by].eq("") if split_by != "split" else pd.Series(True, index=labels.index)
+    # A sequence of which nothing is known is a unit of its own.
+    units = labels[split_by].mask(unknown, "\t" + labels.index.astype(str).to_series(labels.index))
     if split_by == "split":
         if wrong := set(labels["split"]) - {*SPLITS, ""}:
             names = ", ".join(SPLITS)
             raise InputError(f"{arguments.labels[0]}: split {min(wrong)!r}; give {names}, or nothing to leave one out")
     else:
-        unknown = labels[split_by] == ""  # such a sequence is a unit of its own
-        units = labels[split_by].mask(unknown, "\t" + labels.index.astype(str).to_series(labels.index))
         labels["split"] = split_sequences(labels, units, arguments.seed)
     group = labels["group"] if "group" in labels else labels["label"]
     viral = labels["label"] == LABELS[VIRUS]
-    return labels[[*SEQUENCE, "split"]].assign(sequence=labels.index, viral=viral, group=group.fillna(""))
+    genome = name_genomes(labels, units, unknown)
+    columns = labels[[*SEQUENCE, "split", "sequence_length"]]
+    return columns.assign(sequence=labels.index, viral=viral, group=group.fillna(""), genome=genome)
 
 
 def of_samples(labels: pd.DataFrame, path: Path, sequences: set[Path]) -> pd.DataFrame:
@@ -212,33 +222,48 @@ def check_labels(rows: dict[str, np.ndarray], viral: np.ndarray, labels: Path, k
             raise InputError(f"{labels}: no {kind} of {label} for {split}; give more sequences, or split otherwise")
 
 
-def evaluate(frames: pd.DataFrame, sequences: pd.DataFrame, score: np.ndarray) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Figures of the test sequences by what is scored (frame, chunk, sequence) and by group, of chunks by stratum too.
+def evaluate(frames: pd.DataFrame, sequences: pd.DataFrame, logit: np.ndarray) -> dict[str, pd.DataFrame]:
+    """The tables of figures of the test sequences, by the names of their files.
 
-    And the reliability of the chunks' scores.
-    A chunk and a sequence have the best score of their frames; a sequence without a frame has 0.
+    Those of evaluation.tsv are by what is scored (frame, chunk, sequence) and by group, of chunks by stratum too, and
+    of sequences by length. A chunk and a sequence have the best score of their frames, and by length a sequence has the
+    mean of its chunks; a sequence without a frame has 0. `logit` (frames) float32 is the logits' difference.
     """
-    held_out = frames.assign(score=score)[(frames["split"] == "test").to_numpy()]
+    score = torch.from_numpy(logit).sigmoid().numpy()
+    held_out = frames.assign(score=score, logit=logit)[(frames["split"] == "test").to_numpy()]
     best = held_out.groupby(SEQUENCE)["score"].max()
     test = sequences[sequences["split"] == "test"].set_index(SEQUENCE)
     chunks = best_of_chunks(held_out)
     levels = {"frame": held_out, "chunk": chunks, "sequence": test.assign(score=best.reindex(test.index).fillna(0.0))}
-    tables = {level: by_group(table) for level, table in levels.items()}
-    tables["chunk"] = pd.concat([tables["chunk"], by_stratum(chunks)])
-    found = pd.concat(tables, names=["scored"]).droplevel(-1).reset_index()
-    return found, reliability(chunks["viral"], chunks["score"])
+    tables = {level: by_group(table, "genome") for level, table in levels.items()}
+    tables["chunk"] = pd.concat([tables["chunk"], by_stratum(chunks, "genome")])
+    mean = test["sequence"].map(score_sequences(chunks)).fillna(0.0)
+    tables["sequence by mean"] = by_sequence_length(test.assign(score=mean), "genome")
+    bins = reliability(chunks["viral"], chunks["score"])
+    shares = genome_shares(chunks, "genome")
+    return {
+        "evaluation.tsv": pd.concat(tables, names=["scored"]).droplevel(-1).reset_index(),
+        "by_genome.tsv": by_genome(shares),
+        "worst_genomes.tsv": worst_genomes(shares),
+        "thresholds.tsv": by_threshold(chunks, "genome"),
+        "reliability.tsv": bins,
+    }
 
 
 def best_of_chunks(frames: pd.DataFrame) -> pd.DataFrame:
-    """One row per chunk: sequence, viral, group, best score, best score of each strand, frames, their mean gc."""
+    """One row per chunk: sequence, viral, group, genome, best score, best score of each strand, frames, their mean gc.
+
+    And logit, the best one, and kind, of the frames, where the frames have it.
+    """
     strand = frames["frame"].str[0]
+    same = ["sequence", "viral", "group", "genome", *(["kind"] if "kind" in frames else [])]  # in a chunk's frames
     scores = {name: frames["score"].where(strand == letter) for name, letter in STRANDS.items()}
     return (
         frames.assign(frames=1, **scores)
         .groupby([*SEQUENCE, "chunk"])
         .agg(
-            dict.fromkeys(("sequence", "viral", "group"), "first")
-            | dict.fromkeys(("score", *STRANDS), "max")
+            dict.fromkeys(same, "first")
+            | dict.fromkeys(("score", "logit", *STRANDS), "max")
             | {"frames": "sum", "gc": "mean"}
         )
     )
@@ -286,9 +311,8 @@ def main() -> None:
     best = frames.assign(best=training.differences(classifier, features)).iloc[rows["validation"]]
     chunks = best.groupby([*SEQUENCE, "chunk"]).agg({"best": "max", "viral": "first"})
     scale, shift = training.calibrate(classifier, chunks["best"].to_numpy(), chunks["viral"].to_numpy(dtype=bool))
-    score = torch.from_numpy(training.differences(classifier, features)).sigmoid().numpy()
-    evaluation, bins = evaluate(frames, sequences, score)
-    write_pack(arguments, pack, classifier, sequences, evaluation, bins, {"scale": scale, "shift": shift})
+    figures = evaluate(frames, sequences, training.differences(classifier, features))
+    write_pack(arguments, pack, classifier, sequences, figures, {"scale": scale, "shift": shift})
 
 
 def write_pack(
@@ -296,12 +320,12 @@ def write_pack(
     pack: ModelPack,
     classifier: torch.nn.Module,
     sequences: pd.DataFrame,
-    evaluation: pd.DataFrame,
-    bins: pd.DataFrame,
+    figures: dict[str, pd.DataFrame],
     calibration: dict[str, float],
 ) -> None:
-    """The encoders as they are, the new classifier, its description, its evaluation and its card."""
+    """The encoders as they are, the new classifier, its description, its tables of figures and its card."""
     made = provenance(arguments, pack, sequences) | {"calibration": calibration}
+    evaluation = figures["evaluation.tsv"]
     chunk = evaluation[(evaluation["scored"] == "chunk") & (evaluation["by"] == "all")].iloc[0]
     content = {
         "name": arguments.name,
@@ -314,7 +338,7 @@ def write_pack(
         "quality": json.loads(chunk.drop(["scored", "by", "value"]).to_json()),
     }
     pack_files = (*ENCODER_FILES, CLASSIFIER)
-    names = (*pack_files, "pack.json", "evaluation.tsv", "reliability.tsv", "reliability.svg", "MODEL_CARD.md")
+    names = (*pack_files, "pack.json", *figures, "reliability.svg", "MODEL_CARD.md")
     with staged(*(arguments.trained_model / name for name in names)) as partial:
         paths = dict(zip(names, partial))
         for name in ENCODER_FILES:
@@ -323,11 +347,12 @@ def write_pack(
                 shutil.copyfile(path, paths[name])
         save_weights(classifier, paths[CLASSIFIER])
         paths["pack.json"].write_text(describe(content, {name: paths[name] for name in pack_files}), encoding="utf-8")
-        write_tsv(evaluation, paths["evaluation.tsv"])
-        bins = pd.concat({("test", arguments.chunk_length): bins}, names=["set", "length"]).droplevel(-1).reset_index()
-        write_tsv(bins, paths["reliability.tsv"])
+        test = ("test", arguments.chunk_length)
+        bins = pd.concat({test: figures["reliability.tsv"]}, names=["set", "length"]).droplevel(-1).reset_index()
+        for name, table in (figures | {"reliability.tsv": bins}).items():
+            write_tsv(table, paths[name])
         save_reliability(bins, paths["reliability.svg"])
-        paths["MODEL_CARD.md"].write_text(model_card(content, made, evaluation), encoding="utf-8")
+        paths["MODEL_CARD.md"].write_text(model_card(content, made, figures), encoding="utf-8")
     log.info("%s: AUROC %.4f over the chunks of the test sequences", arguments.trained_model, chunk["auroc"])
 
 

@@ -108,7 +108,7 @@ def test_strand_frames_and_gc_of_a_chunk_come_from_its_frames() -> None:
     table = pd.DataFrame(frames, columns=["table", "sequence_id", "chunk", "frame", "nucleotide"])
     score = np.where(table["frame"].str.startswith("F"), 0.2, 0.7) + np.arange(len(table)) / 1000
     gc = gc_content(pa.chunked_array([table["nucleotide"]]))
-    found = best_of_chunks(table.assign(score=score, gc=gc, sequence=5, viral=True, group="g"))
+    found = best_of_chunks(table.assign(score=score, logit=score, gc=gc, sequence=5, viral=True, group="g", genome="e"))
     for (_, _, number), chunk in found.iterrows():
         of = table[table["chunk"] == number]
         assert chunk["frames"] == len(of) and chunk["score"] == score[of.index].max() and chunk["sequence"] == 5

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from virnucflow.cli import InputError
-from virnucflow.training.labels import SPLITS, read_labels, split_sequences
+from virnucflow.training.labels import SPLITS, name_genomes, read_labels, split_sequences
 
 
 @pytest.mark.parametrize("seed", [0, 1])
@@ -59,3 +59,30 @@ def test_labels_that_are_wrong_are_refused(text: str, message: str, tmp_path) ->
     (tmp_path / "labels.tsv").write_bytes(text.encode("latin-1"))
     with pytest.raises(InputError, match=message):
         read_labels(tmp_path / "labels.tsv")
+
+
+def test_a_genome_is_what_the_labels_name_or_what_the_split_holds_together(caplog: pytest.LogCaptureFixture) -> None:
+    labels = pd.DataFrame({"sequence_id": ["a", "b", "c", "a"], "table": [0, 0, 0, 1], "split": "train"})
+    unnamed = pd.Series([False, False, True, True])
+    families = pd.Series(["pox", "pox", "\t2", "\t3"], name="family")
+    assert list(name_genomes(labels, families, unnamed)) == ["pox", "pox", "c", "a (labels 2)"]
+    clusters = pd.Series(["17", "17", "\t2", "\t3"], name="cluster")
+    cluster = "cluster of a (labels 1)"
+    assert list(name_genomes(labels, clusters, unnamed)) == [cluster, cluster, "c", "a (labels 2)"]
+    named = labels.assign(genome=["", "E. coli", "E. coli", None])
+    assert list(name_genomes(named, families, unnamed)) == ["pox", "E. coli", "E. coli", "a (labels 2)"]
+    assert caplog.text == ""
+
+
+def test_a_genome_in_several_splits_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    labels = pd.DataFrame(
+        {
+            "sequence_id": list("abcd"),
+            "table": 0,
+            "split": ["train", "test", "", "test"],
+            "genome": ["g", "g", "h", "h"],
+        }
+    )
+    name_genomes(labels, pd.Series(list("abcd"), name="sequence_id"), pd.Series(False, index=range(4)))
+    assert "1 genomes have sequences in more than one split, for example 'g'" in caplog.text
+    assert "split_by: genome holds them together" in caplog.text

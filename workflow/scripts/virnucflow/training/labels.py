@@ -59,6 +59,31 @@ def _read_rows(path: Path) -> pd.DataFrame:
     return pd.DataFrame(rows.values(), index=list(rows), columns=columns, dtype=str)
 
 
+def name_genomes(labels: pd.DataFrame, units: pd.Series, unnamed: pd.Series) -> pd.Series:
+    """By what figures of each row of `labels` are given: its column genome, else what the split holds together.
+
+    `units` are those of split_sequences(), `unnamed` (bool) those that are one sequence each. Such a one has the name
+    of the sequence, a cluster that of its first. `labels` has sequence_id, split, and table, the number of its table.
+    """
+    name = labels["sequence_id"]
+    several = labels.groupby("sequence_id")["table"].transform("nunique") > 1
+    name = name.mask(several, name + " (labels " + (labels["table"] + 1).astype(str) + ")")
+    if units.name == "cluster":
+        genomes = name.mask(~unnamed, "cluster of " + name.groupby(units).transform("first"))
+    else:
+        genomes = units.mask(unnamed, name)
+    if "genome" in labels:
+        genomes = genomes.mask(labels["genome"].fillna("") != "", labels["genome"])
+    parts = labels[labels["split"] != ""].groupby(genomes)["split"].nunique()
+    if (parts > 1).any():
+        log.warning(
+            "%d genomes have sequences in more than one split, for example %r: figures by genome flatter; "
+            "training: split_by: genome holds them together",
+            (parts > 1).sum(), parts.index[parts > 1][0],
+        )  # fmt: skip
+    return genomes
+
+
 def split_sequences(labels: pd.DataFrame, units: pd.Series, seed: int) -> np.ndarray:
     """The split of each row of `labels`: sequences of one unit stay together, and each split has its share of units.
 

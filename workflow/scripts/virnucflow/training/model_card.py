@@ -4,6 +4,8 @@ from typing import Any
 
 import pandas as pd
 
+from virnucflow.measures.discrimination import SEQUENCE_LENGTHS
+from virnucflow.measures.genomes import LEAST_CHUNKS
 from virnucflow.training.labels import SPLITS
 
 CARD = """\
@@ -29,17 +31,53 @@ viruses are as frequent as there.
 ## Quality on the test sequences
 
 A chunk, and a sequence, has the best score of its frames; a sequence without a frame has 0. A group of one label is
-held against all sequences of the other. The AUROC's 95 % interval takes chunks and frames of one sequence together
-(DeLong's method for clustered data, Obuchowski 1997); none is given where it is 0 or 1.
+held against all sequences of the other. The 95 % intervals take what one genome has together, because a genome's chunks
+are alike (of the AUROC by DeLong's method for clustered data, Obuchowski 1997; none is given where it is 0 or 1). A
+genome here is what the labels name in the column `genome`; where they name none, it is what the split holds together.
 
 {groups}
 
-The same figures among chunks alike in what might pass for a virus: GC content (mean of the chunk's frames), number of
-frames without a stop (a proxy of coding density; more GC also makes more), and by the frames of one strand alone, over
+### By genome
+
+The mean over all chunks hides a genome of which a large part is called viral. So each genome counts once here, if it
+has at least {least_chunks} chunks that have a score; those with fewer are left out. Of others the share is that of the
+chunks called viral although they are not, and the worst genome has the most of them; of viruses it is that of the
+chunks found, and the worst has the fewest. "Above 5 percent" is the share of the genomes of which more than 5 % of the
+chunks are wrongly called.
+
+{by_genome}
+
+The worst genomes of each group:
+
+{worst_genomes}
+
+### By what might pass for a virus
+
+The same figures among chunks alike in GC content (mean of the chunk's frames), in the number of frames without a stop
+(a proxy of coding density; more GC also makes more), and by the frames of one strand alone, over
 the chunks that have one there. An AUROC far below that over all, or strands that differ, may tell of a shortcut, or
 that other groups are among these chunks.
 
 {strata}
+
+{kinds}### By length of the sequence
+
+Here a sequence has one score, of the mean logit of its chunks that have one, and 0 where none has. Sequences are those
+of at least so many bases. False positives at 90 percent sensitivity are the share of the others that reach the
+threshold at which 90 % of the viruses are found.
+
+{lengths}
+
+### What a score means where viruses are rare
+
+With a score as the threshold: what share of the viral chunks reaches it (sensitivity), what share of the others does
+(false positive rate), and what share of all that reach it are viruses where one chunk in a hundred is viral
+(precision). The precision is for viruses and others that are mixed as they are in this test. Its interval joins the
+worst limits of both rates.
+
+{thresholds}
+
+### Reliability
 
 Whether the scores are probabilities there: the share of viruses among the test chunks with about one best score, with
 its 95 % interval (Wilson's, as if all chunks were independent), against that score; `reliability.tsv` has the numbers.
@@ -59,9 +97,21 @@ TRAIN_ON = {
 }
 
 
-def model_card(content: dict[str, Any], training: dict[str, Any], evaluation: pd.DataFrame) -> str:
-    """The card in Markdown, of what `pack.json` says, what the training noted, and the table of its evaluation."""
-    stratum = ~evaluation["by"].isin(["all", "group"])
+SHORT = f"No sequence of the test has {min(SEQUENCE_LENGTHS):,} bases."
+
+KINDS = """\
+Chunks that have a whole frame without a stop, and those that are scored by their longest stretch without one:
+
+{table}
+
+"""
+
+
+def model_card(content: dict[str, Any], training: dict[str, Any], figures: dict[str, pd.DataFrame]) -> str:
+    """The card in Markdown, of what `pack.json` says, what the training noted, and its tables by their files' names."""
+    evaluation = figures["evaluation.tsv"]
+    rows = dict(list(evaluation.groupby("by")))
+    kinds = KINDS.format(table=markdown(rows["kind"])) if "kind" in rows else ""
     splits = pd.DataFrame([{"split": split} | training["sequences"][split] for split in SPLITS])
     return CARD.format(
         name=content["name"],
@@ -73,8 +123,14 @@ def model_card(content: dict[str, Any], training: dict[str, Any], evaluation: pd
         train_on=TRAIN_ON[training["train_on"]],
         settings=", ".join(f"{name.replace('_', ' ')} {value}" for name, value in training["settings"].items()),
         **training["calibration"],
-        groups=markdown(evaluation[~stratum]),
-        strata=markdown(evaluation[stratum]),
+        groups=markdown(evaluation[evaluation["by"].isin(["all", "group"])]),
+        least_chunks=LEAST_CHUNKS,
+        by_genome=markdown(figures["by_genome.tsv"]),
+        worst_genomes=markdown(figures["worst_genomes.tsv"]),
+        strata=markdown(evaluation[evaluation["by"].isin(["gc", "frames", "strand"])]),
+        kinds=kinds,
+        lengths=markdown(rows["sequence_length"]) if "sequence_length" in rows else SHORT,
+        thresholds=markdown(figures["thresholds.tsv"]),
     )
 
 
@@ -89,4 +145,4 @@ def cell(value: object) -> str:
     """A value as text: numbers with four digits, nothing for NaN."""
     if isinstance(value, float):
         return "" if pd.isna(value) else f"{value:.4f}"
-    return str(value)
+    return str(value).replace("|", "\\|")  # which would end the cell
