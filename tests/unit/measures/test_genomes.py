@@ -53,7 +53,7 @@ def test_figures_by_genome_of_a_small_table(chunks: pd.DataFrame) -> None:
     viruses = rows.loc["score 0.5", True, "all"]
     assert (viruses["worst"], viruses["worst_genome"], viruses["median"]) == (0.4, "pox", pytest.approx(0.65))
     # 12 of 20 viral chunks have 0.7 or more, and no other threshold finds them.
-    found = rows.loc["60% of viral chunks"]
+    found = rows.loc["60 % of viral chunks"]
     assert set(found["threshold"]) == {0.7} and found.loc[(True, "pox"), "mean"] == 0.4
 
 

@@ -42,6 +42,14 @@ def test_the_card_has_all_figures_under_their_headings(kind: bool) -> None:
     assert ("longest stretch" in content["By what might pass for a virus"]) == kind
 
 
+def test_a_test_of_genomes_of_few_chunks_is_told() -> None:
+    """An empty table would read as if no genome were bad."""
+    tables = figures(["all"])
+    assert "No genome of the test" not in model_card(CONTENT, TRAINING, tables)
+    card = model_card(CONTENT, TRAINING, tables | {"worst_genomes.tsv": tables["worst_genomes.tsv"].head(0)})
+    assert "No genome of the test has 10 chunks" in card and "The worst genomes of each group" not in card
+
+
 def test_a_test_of_short_sequences_alone_is_told() -> None:
     card = model_card(CONTENT, TRAINING, figures(["all", "gc"]))
     assert "No sequence of the test has 1,000 bases." in card

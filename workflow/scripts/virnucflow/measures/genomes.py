@@ -20,7 +20,7 @@ def genome_thresholds(chunks: pd.DataFrame) -> dict[str, float]:
     score = chunks["score"].to_numpy()[chunks["viral"].to_numpy(dtype=bool)]
     thresholds = {"score 0.5": 0.5}
     if len(score):
-        thresholds[f"{FOUND:.0%} of viral chunks"] = threshold_finding(score, FOUND)
+        thresholds[f"{FOUND:.0%} of viral chunks".replace("%", " %")] = threshold_finding(score, FOUND)
     return thresholds
 
 

@@ -47,8 +47,6 @@ chunks are wrongly called.
 
 {by_genome}
 
-The worst genomes of each group:
-
 {worst_genomes}
 
 ### By what might pass for a virus
@@ -97,6 +95,7 @@ TRAIN_ON = {
 }
 
 
+FEW_CHUNKS = f"No genome of the test has {LEAST_CHUNKS} chunks that have a score, so that these figures say nothing."
 SHORT = f"No sequence of the test has {min(SEQUENCE_LENGTHS):,} bases."
 
 KINDS = """\
@@ -111,6 +110,7 @@ def model_card(content: dict[str, Any], training: dict[str, Any], figures: dict[
     """The card in Markdown, of what `pack.json` says, what the training noted, and its tables by their files' names."""
     evaluation = figures["evaluation.tsv"]
     rows = dict(list(evaluation.groupby("by")))
+    worst = figures["worst_genomes.tsv"]
     kinds = KINDS.format(table=markdown(rows["kind"])) if "kind" in rows else ""
     splits = pd.DataFrame([{"split": split} | training["sequences"][split] for split in SPLITS])
     return CARD.format(
@@ -126,7 +126,7 @@ def model_card(content: dict[str, Any], training: dict[str, Any], figures: dict[
         groups=markdown(evaluation[evaluation["by"].isin(["all", "group"])]),
         least_chunks=LEAST_CHUNKS,
         by_genome=markdown(figures["by_genome.tsv"]),
-        worst_genomes=markdown(figures["worst_genomes.tsv"]),
+        worst_genomes=f"The worst genomes of each group:\n\n{markdown(worst)}" if len(worst) else FEW_CHUNKS,
         strata=markdown(evaluation[evaluation["by"].isin(["gc", "frames", "strand"])]),
         kinds=kinds,
         lengths=markdown(rows["sequence_length"]) if "sequence_length" in rows else SHORT,
