@@ -34,7 +34,7 @@ def write_frames(path: Path, number: int) -> int:
     proteins = ["".join(letters.choices("ACDEFGHIKLMNPQRSTVWY", k=random_length(letters))) for _ in range(number)]
     nucleotides = ["".join(letters.choices("ACGT", k=3 * len(protein) + 1)) for protein in proteins]
     names = [f"s{i}" for i in range(number)]
-    identity = [[f"{name}_chunk_1F1" for name in names], names, [1] * number, ["F1"] * number]
+    identity = [[f"{name}_chunk_1F1" for name in names], names, [1] * number, ["F1"] * number, ["whole"] * number]
     columns = [*identity, nucleotides, proteins, list(map(len, proteins))]
     write_parquet(pa.table(columns, schema=FRAMES), path, {"chunks": number})
     return sum(len(protein) + 2 for protein in proteins)

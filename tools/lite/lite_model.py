@@ -36,14 +36,13 @@ class LiteShape:
         return sum(feature_widths(self).values())
 
 
-# 5.0 million parameters with a vocabulary of 5465 tokens; on two processor cores about 200 frames a second.
 LITE = LiteShape(
-    esm2=Esm2Shape(num_layers=3, embed_dim=128, attention_heads=4),
+    esm2=Esm2Shape(num_layers=3, embed_dim=64, attention_heads=2),
     dnabert_s=DnabertSShape(
         vocab_size=5465,
-        num_hidden_layers=4,
-        hidden_size=256,
-        num_attention_heads=8,
+        num_hidden_layers=3,
+        hidden_size=384,
+        num_attention_heads=12,
         intermediate_size=512,
         layer_norm_eps=1e-12,
     ),
@@ -59,6 +58,46 @@ def linear(module: nn.Linear, x: torch.Tensor) -> torch.Tensor:
 def norm(module: nn.LayerNorm, x: torch.Tensor) -> torch.Tensor:
     """A layer norm of (..., width), whose weights are rounded to the precision of `x`."""
     return F.layer_norm(x, x.shape[-1:], module.weight.to(x.dtype), module.bias.to(x.dtype), module.eps)
+
+
+def rotated_parts(
+    layer: nn.Module, x: torch.Tensor, heads: int, cos: torch.Tensor, sin: torch.Tensor
+) -> tuple[torch.Tensor, ...]:
+    """Queries, keys and values of one of fair-esm's layers, of (frames, length, width)."""
+    attention = layer.self_attn
+    h = norm(layer.self_attn_layer_norm, x)
+    q, k, v = (
+        linear(module, h).unflatten(-1, (heads, -1)).transpose(1, 2)
+        for module in (attention.q_proj, attention.k_proj, attention.v_proj)
+    )  # (frames, heads, length, head_dim)
+    return rotate(q, cos, sin), rotate(k, cos, sin), v
+
+
+def finish_protein_layer(
+    layer: nn.Module, x: torch.Tensor, attended: torch.Tensor, dropout: float, training: bool
+) -> torch.Tensor:
+    """What follows the attention of one of fair-esm's layers: (frames, length, width) to the same."""
+    attended = linear(layer.self_attn.out_proj, attended.transpose(1, 2).flatten(2))
+    x = x + F.dropout(attended, dropout, training)
+    h = linear(layer.fc2, F.gelu(linear(layer.fc1, norm(layer.final_layer_norm, x))))
+    return x + F.dropout(h, dropout, training)
+
+
+def finish_nucleotide_layer(
+    layer: Layer, x: torch.Tensor, attended: torch.Tensor, dropout: float, training: bool
+) -> torch.Tensor:
+    """What follows the attention of one of DNABERT-S's layers: (frames, length, width) to the same."""
+    attention, mlp = layer.attention, layer.mlp
+    attended = linear(attention.out, attended.transpose(1, 2).flatten(2))
+    x = norm(attention.norm, F.dropout(attended, dropout, training) + x)
+    gate, value = linear(mlp.gate_and_value, x).chunk(2, dim=-1)
+    h = linear(mlp.out, F.gelu(gate) * value)
+    return norm(mlp.norm, F.dropout(h, dropout, training) + x)
+
+
+compiled_parts, compiled_protein_end, compiled_nucleotide_end = (
+    torch.compile(function, dynamic=True) for function in (rotated_parts, finish_protein_layer, finish_nucleotide_layer)
+)
 
 
 class ProteinEncoder(nn.Module):
@@ -87,19 +126,10 @@ class ProteinEncoder(nn.Module):
 
     def layer(self, layer: nn.Module, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
         """One of fair-esm's layers: (frames, length, width) to the same."""
-        frames, length, width = x.shape
-        attention = layer.self_attn
-        h = norm(layer.self_attn_layer_norm, x)
-        heads = (frames, length, self.heads, width // self.heads)
-        q, k, v = (
-            linear(module, h).view(heads).transpose(1, 2)
-            for module in (attention.q_proj, attention.k_proj, attention.v_proj)
-        )  # (frames, heads, length, head_dim)
-        attended = F.scaled_dot_product_attention(rotate(q, cos, sin), rotate(k, cos, sin), v)
-        attended = linear(attention.out_proj, attended.transpose(1, 2).reshape(frames, length, width))
-        x = x + F.dropout(attended, self.dropout, self.training)
-        h = linear(layer.fc2, F.gelu(linear(layer.fc1, norm(layer.final_layer_norm, x))))
-        return x + F.dropout(h, self.dropout, self.training)
+        fast = self.training and x.is_cuda
+        q, k, v = (compiled_parts if fast else rotated_parts)(layer, x, self.heads, cos, sin)
+        attended = F.scaled_dot_product_attention(q, k, v)
+        return (compiled_protein_end if fast else finish_protein_layer)(layer, x, attended, self.dropout, self.training)
 
 
 class NucleotideEncoder(nn.Module):
@@ -148,16 +178,11 @@ class NucleotideEncoder(nn.Module):
 
     def layer(self, layer: Layer, x: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
         """(frames, length, width) to the same, with the bias of the scores, (1, heads, length, length)."""
-        frames, length, width = x.shape
-        attention, mlp, heads = layer.attention, layer.mlp, len(self.slopes)
-        qkv = linear(attention.qkv, x).view(frames, length, 3, heads, width // heads)
+        qkv = linear(layer.attention.qkv, x).unflatten(-1, (3, len(self.slopes), -1))
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # (frames, heads, length, head_dim)
-        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.expand(frames, -1, -1, -1))
-        attended = linear(attention.out, attended.transpose(1, 2).reshape(frames, length, width))
-        x = norm(attention.norm, F.dropout(attended, self.dropout, self.training) + x)
-        gate, value = linear(mlp.gate_and_value, x).chunk(2, dim=-1)
-        h = linear(mlp.out, F.gelu(gate) * value)
-        return norm(mlp.norm, F.dropout(h, self.dropout, self.training) + x)
+        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.expand(len(x), -1, -1, -1))
+        finish = compiled_nucleotide_end if self.training and x.is_cuda else finish_nucleotide_layer
+        return finish(layer, x, attended, self.dropout, self.training)
 
 
 class MaskedTokenHead(nn.Module):
@@ -192,9 +217,20 @@ class LiteModel(nn.Module):
         self.masked_nucleotide = MaskedTokenHead(shape.dnabert_s.hidden_size, shape.dnabert_s.vocab_size)
         self.masked_protein = MaskedTokenHead(shape.esm2.embed_dim, len(ALPHABET.all_toks))
 
-    def means(
-        self, nucleotide: torch.Tensor, protein: torch.Tensor, dtype: torch.dtype
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """(frames, width) float32 of either encoder, as embed_dnabert_s.py and embed_esm2.py take them."""
-        hidden = self.protein(protein, dtype)[:, 1:-1]
-        return self.nucleotide(nucleotide, dtype).mean(1, dtype=torch.float32), hidden.mean(1, dtype=torch.float32)
+    def nucleotide_mean(self, tokens: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+        """(frames, width) float32 of (frames, length) tokens, as embed_dnabert_s.py takes it."""
+        return self.nucleotide(tokens, dtype).mean(1, dtype=torch.float32)
+
+    def protein_mean(self, tokens: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+        """(frames, width) float32 of (frames, length) tokens, as embed_esm2.py takes it."""
+        return self.protein(tokens, dtype)[:, 1:-1].mean(1, dtype=torch.float32)
+
+    def pack_weights(self) -> dict[str, torch.Tensor]:
+        """What a pack and its evaluation need, on the CPU: encoders in half precision, classifier and single heads."""
+        parts = {"nucleotide.dnabert_s": True, "protein.esm2": True, "classifier": False, "alone": False}
+        return {
+            name: (tensor.half() if half and tensor.is_floating_point() else tensor).contiguous().cpu()
+            for part, half in parts.items()
+            for name, tensor in self.state_dict().items()
+            if name.startswith(part + ".")
+        }

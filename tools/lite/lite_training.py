@@ -4,6 +4,9 @@ import math
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -12,7 +15,7 @@ from torch import nn
 
 from lite_data import MASK, Batch, Genomes
 from lite_model import LiteModel, MaskedTokenHead
-from virnucflow.cli import log
+from virnucflow.cli import log, staged
 from virnucflow.encoders.dnabert_s import SPECIAL_TOKENS
 from virnucflow.encoders.esm2 import ALPHABET, TOKEN
 from virnucflow.scoring.classifier import viral_logit
@@ -42,10 +45,26 @@ BLOSUM62 = """
 """
 RESIDUES = (TOKEN[ord("L")], TOKEN[ord("C")] + 1)  # the tokens of the twenty amino acids
 GC_BINS = 25
+CHECKPOINT_STEPS = 500
 NO_FRAME = -1e4  # the logit of a fragment of which the batch has no frame; its weight is 0
 
-# Codons a frame, whether one letter more follows, and how often: as frames of 500, 398 and 300 bases have them.
-LENGTHS = ((166, True, 0.33), (166, False, 0.12), (132, True, 0.13), (100, False, 0.17), (99, True, 0.25))
+
+class Kind(NamedTuple):
+    """Batches of one kind: codons a frame, whether one letter more follows, whole or longest, and how often."""
+
+    codons: int
+    letter_more: bool
+    whole: bool
+    share: float
+
+
+# As frames of 500, 398 and 300 bases have them, and of what is left at the end of a sequence.
+KINDS = (
+    Kind(166, True, True, 0.18), Kind(166, False, True, 0.07), Kind(132, True, True, 0.08),
+    Kind(100, False, True, 0.10), Kind(99, True, True, 0.14), Kind(66, False, True, 0.03), Kind(41, True, True, 0.02),
+    Kind(166, True, False, 0.16), Kind(166, False, False, 0.07), Kind(132, True, False, 0.04),
+    Kind(100, False, False, 0.05), Kind(99, True, False, 0.06),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -62,8 +81,11 @@ class Settings:
     dropout: float = 0.12
     masked: float = 0.15  # share of the tokens
     exchanged: float = 0.3  # at most this share of the residues, in half of the proteins
-    viral: float = 0.44  # share of the fragments drawn, of which fewer others have a frame
-    one_encoder: float = 0.15  # how often the classifier is given one encoder's embedding alone, for each of them
+    viral: float = 0.44  # share of the fragments drawn for whole frames, which fewer others have
+    viral_longest: float = 0.58  # share of those drawn for longest stretches, which fewer viruses need
+    masked_frames: int = 1024  # of a step with labels, for the loss of masked nucleotides
+    nucleotide_alone: float = 0.3  # how often the classifier is given one encoder's embedding alone
+    protein_alone: float = 0.05
     frame_loss: float = 0.5
     alone_loss: float = 0.3
     group_loss: float = 0.2
@@ -114,18 +136,37 @@ def masked_loss(
     return F.cross_entropy(head(vectors, embedding), tokens.gather(1, chosen).flatten())
 
 
+class Noisy(NamedTuple):
+    """Means of both encoders over noisy tokens, (frames, width) float32, and the loss of what was masked."""
+
+    nucleotide: torch.Tensor
+    protein: torch.Tensor
+    masked_loss: torch.Tensor
+
+
 def noisy_means(
-    model: LiteModel, batch: Batch, protein: torch.Tensor, share: float, dtype: torch.dtype
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """The means (frames, width) of both encoders over noisy tokens, and the loss of what was masked."""
-    noisy_protein, in_protein = mask(protein, share, ALPHABET.mask_idx, *RESIDUES)
+    model: LiteModel, batch: Batch, proteins: list[torch.Tensor], share: float, most: int, dtype: torch.dtype
+) -> Noisy:
+    """Both encoders over noisy tokens; what was masked in nucleotides, whose vocabulary is large, of `most` frames."""
     vocabulary = len(model.masked_nucleotide.bias)
-    noisy_nucleotide, in_nucleotide = mask(batch.nucleotide, share, MASK, len(SPECIAL_TOKENS), vocabulary)
-    p, n = model.protein(noisy_protein, dtype), model.nucleotide(noisy_nucleotide, dtype)
+    frames = len(batch.fragment)
+    means: dict[str, list[torch.Tensor]] = {"nucleotide": [], "protein": []}
+    loss = torch.zeros((), device=batch.gc.device)
+    for tokens in proteins:
+        noisy, chosen = mask(tokens, share, ALPHABET.mask_idx, *RESIDUES)
+        hidden = model.protein(noisy, dtype)
+        means["protein"].append(hidden[:, 1:-1].mean(1, dtype=torch.float32))
+        part = masked_loss(hidden, tokens, chosen, model.masked_protein, model.protein.esm2.embed_tokens.weight)
+        loss = loss + part * len(tokens) / frames
     words = model.nucleotide.words()
-    loss = masked_loss(p, protein, in_protein, model.masked_protein, model.protein.esm2.embed_tokens.weight)
-    loss = loss + masked_loss(n, batch.nucleotide, in_nucleotide, model.masked_nucleotide, words)
-    return n.mean(1, dtype=torch.float32), p[:, 1:-1].mean(1, dtype=torch.float32), loss
+    for tokens in batch.nucleotides:
+        noisy, chosen = mask(tokens, share, MASK, len(SPECIAL_TOKENS), vocabulary)
+        hidden = model.nucleotide(noisy, dtype)
+        means["nucleotide"].append(hidden.mean(1, dtype=torch.float32))
+        asked = slice(math.ceil(most * len(tokens) / frames))
+        part = masked_loss(hidden[asked], tokens[asked], chosen[asked], model.masked_nucleotide, words)
+        loss = loss + part * len(tokens) / frames
+    return Noisy(torch.cat(means["nucleotide"]), torch.cat(means["protein"]), loss)
 
 
 def label_loss(
@@ -158,42 +199,58 @@ def gc_weights(genomes: Genomes, draw: Callable[[], Batch], batches: int = 16) -
     return weights / (weights * shares).sum(1, keepdim=True)
 
 
-class Trainer:
-    """One run: the model, the batches that it is given, and both of its phases."""
+class Phase(NamedTuple):
+    """So many steps with one loss, at the end of a twentieth of which the rate is highest."""
 
-    def __init__(self, model: LiteModel, genomes: Genomes, weight: np.ndarray, settings: Settings) -> None:
-        self.model, self.genomes, self.settings = model, genomes, settings
+    name: str
+    loss: Callable[[Batch], torch.Tensor]
+    steps: int
+    rate: float
+
+
+class Trainer:
+    """One run: the model, the batches that it is given, and both of its phases; it goes on from `checkpoint`."""
+
+    def __init__(
+        self, model: LiteModel, genomes: Genomes, weight: np.ndarray, settings: Settings, checkpoint: Path
+    ) -> None:
+        self.model, self.genomes, self.settings, self.checkpoint = model, genomes, settings, checkpoint
         self.dtype = torch.bfloat16 if genomes.device.type == "cuda" else torch.float32
         self.random = np.random.default_rng(settings.seed)
-        self.cumulative = [genomes.cumulative(weight, 3 * codons + 4) for codons, _, _ in LENGTHS]
+        self.cumulative = [genomes.cumulative(weight, 3 * kind.codons + 4) for kind in KINDS]
         self.exchange = exchange_table(genomes.device)
+        # It makes a plan for each new length, which takes longer than a step.
+        torch.backends.cuda.enable_cudnn_sdp(False)
 
     def draw(self, which: int | None = None) -> Batch:
-        """A batch of one of LENGTHS."""
+        """A batch of one of KINDS."""
         if which is None:
-            which = self.random.choice(len(LENGTHS), p=[often for _, _, often in LENGTHS])
-        codons, letter_more, _ = LENGTHS[which]
-        return self.genomes.batch(
-            self.cumulative[which], self.settings.frames, codons, letter_more, self.settings.viral
+            shares = np.array([kind.share for kind in KINDS])
+            which = self.random.choice(len(KINDS), p=shares / shares.sum())
+        kind, settings = KINDS[which], self.settings
+        batch, viral = (
+            (self.genomes.batch, settings.viral) if kind.whole else (self.genomes.batch_longest, settings.viral_longest)
         )
+        return batch(self.cumulative[which], settings.frames, kind.codons, kind.letter_more, viral)
 
     def pretraining_loss(self, batch: Batch) -> torch.Tensor:
         """The loss of masked tokens alone."""
-        return noisy_means(self.model, batch, batch.protein, self.settings.masked, self.dtype)[2]
+        settings = self.settings
+        return noisy_means(self.model, batch, batch.proteins, settings.masked, settings.frames, self.dtype).masked_loss
 
     def loss(self, batch: Batch) -> torch.Tensor:
         """Of labels, by the classifier and by each encoder alone; of groups and families; and of masked tokens."""
         settings, model, genomes = self.settings, self.model, self.genomes
-        protein = exchange(batch.protein, settings.exchanged, self.exchange)
-        n, p, of_masked = noisy_means(model, batch, protein, settings.masked, self.dtype)
+        proteins = [exchange(tokens, settings.exchanged, self.exchange) for tokens in batch.proteins]
+        n, p, of_masked = noisy_means(model, batch, proteins, settings.masked, settings.masked_frames, self.dtype)
+        p = p.detach()  # labels would teach so small a protein encoder the families by heart, and little of others
         label = genomes.label[batch.rows]
         present = torch.zeros_like(batch.gc).index_fill_(0, batch.fragment, 1.0)
-        weight = self.gc_weights[label, gc_bin(batch.gc)] * present
+        weight = self.gc_weights[batch.whole][label, gc_bin(batch.gc)] * present
         u = torch.rand(len(n), 1, device=genomes.device)
-        given = torch.cat([n * (u >= settings.one_encoder), p * (u < 1 - settings.one_encoder)], 1)
-        logits = model.classifier(given)
+        given = torch.cat([n * (u >= settings.protein_alone), p * (u < 1 - settings.nucleotide_alone)], 1)
         differences = [
-            viral_logit(logits),
+            viral_logit(model.classifier(given)),
             *(head(x)[:, 0] for head, x in zip(model.alone, (n, p))),
         ]
         joint, *alone = (label_loss(d, batch, label.float(), weight, settings.frame_loss) for d in differences)
@@ -212,64 +269,108 @@ class Trainer:
     def run(self) -> LiteModel:
         """Both phases. Returns the model with the running mean of its weights."""
         settings = self.settings
-        if settings.pretraining_steps:
-            self.phase("masked tokens", self.pretraining_loss, settings.pretraining_steps, settings.pretraining_rate)
-        self.gc_weights = gc_weights(self.genomes, lambda: self.draw(0))
-        averaged = deepcopy(self.model).requires_grad_(False)
-        pairs = [
-            (mean, value.detach())
-            for mean, value in zip(averaged.state_dict().values(), self.model.state_dict().values())
-            if mean.is_floating_point()
+        phases = [
+            Phase("masked tokens", self.pretraining_loss, settings.pretraining_steps, settings.pretraining_rate),
+            Phase("labels", self.loss, settings.steps, settings.rate),
         ]
-
-        def average() -> None:
-            torch._foreach_lerp_(*map(list, zip(*pairs)), 1 - settings.averaging)
-
-        self.phase("labels", self.loss, settings.steps, settings.rate, average)
+        longest_frames = {True: 0, False: [kind.whole for kind in KINDS].index(False)}  # the first of either kind
+        self.gc_weights = {
+            whole: gc_weights(self.genomes, partial(self.draw, which)) for whole, which in longest_frames.items()
+        }
+        averaged = deepcopy(self.model).requires_grad_(False)
+        resumed = self.read_checkpoint(averaged)
+        for phase in phases[resumed["phase"] if resumed else 0 :]:
+            optimizer, schedule = self.optimizer(phase)
+            done = 0
+            if resumed:
+                optimizer.load_state_dict(resumed["optimizer"])
+                schedule.load_state_dict(resumed["schedule"])
+                done, resumed = resumed["step"], None
+            elif phase is phases[-1]:
+                averaged.load_state_dict(self.model.state_dict())
+            for step in range(done + 1, phase.steps + 1):
+                value = self.step(phase, optimizer, schedule)
+                if phase is phases[-1]:
+                    self.average(averaged)
+                if step % max(1, phase.steps // 100) == 0:
+                    log.info("%s: step %d of %d, loss %.4f", phase.name, step, phase.steps, value.item())
+                if step % CHECKPOINT_STEPS == 0:
+                    states = {"optimizer": optimizer.state_dict(), "schedule": schedule.state_dict()}
+                    self.write_checkpoint(averaged, {"phase": phases.index(phase), "step": step, **states})
         averaged.nucleotide.store_words()
         self.renew_batch_statistics(averaged)
         return averaged.eval()
 
-    def phase(
-        self,
-        name: str,
-        loss: Callable[[Batch], torch.Tensor],
-        steps: int,
-        peak: float,
-        after: Callable[[], None] = lambda: None,
-    ) -> None:
-        """`steps` steps of AdamW; the rate rises over a twentieth of them and then falls as a cosine."""
+    def optimizer(self, phase: Phase) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+        """AdamW, and its rate, which rises over a twentieth of the steps and then falls as a cosine."""
         parameters = list(self.model.parameters())
         groups = [
             {"params": [p for p in parameters if p.ndim > 1], "weight_decay": self.settings.weight_decay},
             {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
         ]
-        optimizer = torch.optim.AdamW(groups, lr=peak, betas=(0.9, 0.98), fused=self.genomes.device.type == "cuda")
-        schedule = torch.optim.lr_scheduler.LambdaLR(
+        fused = self.genomes.device.type == "cuda"
+        optimizer = torch.optim.AdamW(groups, lr=phase.rate, betas=(0.9, 0.98), fused=fused)
+        steps = phase.steps
+        return optimizer, torch.optim.lr_scheduler.LambdaLR(
             optimizer,
             lambda step: min(1, 20 * (step + 1) / steps) * (0.02 + 0.49 * (1 + math.cos(math.pi * step / steps))),
         )
+
+    def step(
+        self, phase: Phase, optimizer: torch.optim.Optimizer, schedule: torch.optim.lr_scheduler.LRScheduler
+    ) -> torch.Tensor:
+        """One step on one batch. Returns its loss."""
         self.model.train()
-        for step in range(1, steps + 1):
-            found = loss(self.draw())
-            optimizer.zero_grad()
-            found.backward()
-            nn.utils.clip_grad_norm_(parameters, 1.0)
-            optimizer.step()
-            schedule.step()
-            after()
-            if step % max(1, steps // 20) == 0:
-                log.info("%s: step %d of %d, loss %.4f", name, step, steps, found.item())
+        value = phase.loss(self.draw())
+        optimizer.zero_grad()
+        value.backward()
+        nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        return value.detach()
+
+    def average(self, averaged: LiteModel) -> None:
+        """Move the running mean of the weights towards those of now."""
+        means, values = (
+            [tensor.detach() for tensor in model.state_dict().values() if tensor.is_floating_point()]
+            for model in (averaged, self.model)
+        )
+        torch._foreach_lerp_(means, values, 1 - self.settings.averaging)
+
+    def write_checkpoint(self, averaged: LiteModel, state: dict[str, Any]) -> None:
+        """All that the next step depends on."""
+        state |= {"model": self.model.state_dict(), "averaged": averaged.state_dict(), "torch": torch.get_rng_state()}
+        state |= {"numpy": self.random.bit_generator.state, "gc_weights": self.gc_weights}
+        if self.genomes.device.type == "cuda":
+            state["cuda"] = torch.cuda.get_rng_state()
+        with staged(self.checkpoint) as (path,):
+            torch.save(state, path)
+
+    def read_checkpoint(self, averaged: LiteModel) -> dict[str, Any] | None:
+        """The state to go on from, its weights already in both models; None where there is no checkpoint."""
+        if not self.checkpoint.exists():
+            return None
+        state: dict[str, Any] = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
+        self.model.load_state_dict(state["model"])
+        averaged.load_state_dict(state["averaged"])
+        self.gc_weights = {whole: weights.to(self.genomes.device) for whole, weights in state["gc_weights"].items()}
+        self.random.bit_generator.state = state["numpy"]
+        torch.set_rng_state(state["torch"])
+        if "cuda" in state:
+            torch.cuda.set_rng_state(state["cuda"])
+        log.info("goes on after step %d of phase %d", state["step"], state["phase"] + 1)
+        return state
 
     @torch.inference_mode()
-    def renew_batch_statistics(self, model: LiteModel, batches: int = 20) -> None:
+    def renew_batch_statistics(self, model: LiteModel, batches: int = 30) -> None:
         """The classifier's, over clean frames: those of the mean weights are not the mean of those."""
         model.eval()
         batch_norm = model.classifier.bn1
         hidden = []
         for _ in range(batches):
             batch = self.draw()
-            features = torch.cat(model.means(batch.nucleotide, batch.protein, self.dtype), 1)
-            hidden.append(model.classifier.hidden_layer(features))
+            n = torch.cat([model.nucleotide_mean(tokens, self.dtype) for tokens in batch.nucleotides])
+            p = torch.cat([model.protein_mean(tokens, self.dtype) for tokens in batch.proteins])
+            hidden.append(model.classifier.hidden_layer(torch.cat([n, p], 1)))
         batch_norm.running_var.copy_(torch.cat(hidden).var(0))
         batch_norm.running_mean.copy_(torch.cat(hidden).mean(0))

@@ -15,14 +15,15 @@ DIGITS = 8  # of the checksums' checksum
 ARITHMETIC = "[a-z0-9_]+(?:-[a-z0-9_]+)*"  # how a name ends, as a regular expression
 
 
-def name_encoder(encoder: Encoder, sha256: Mapping[str, str]) -> str:
+def name_encoder(encoder: Encoder, sha256: Mapping[str, str], frames: str) -> str:
     """The beginning of a name: the encoder and its files, whose SHA-256 are those of a model pack.
 
-    The untrained pack is built on the spot, so that of its files nothing is known before.
+    The untrained pack is built on the spot, so that of its files nothing is known before. A pack that takes other
+    `frames` than whole ones has this in the name.
     """
     files = [str(sha256.get(file, "")) for file in encoder.files.values()]
     digits = hashlib.sha256("".join(files).encode()).hexdigest()[:DIGITS] if all(files) else "untrained"
-    return f"{encoder.name}-{digits}"
+    return "-".join([encoder.name, digits, *[frames] * (frames != "whole")])
 
 
 def name_arithmetic(encoder: Encoder, attention: str, shard: str, config: Mapping[str, Any]) -> str:

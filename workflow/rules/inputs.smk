@@ -13,7 +13,7 @@ from planning.sources import files_of_run, stamps
 from virnucflow.packs.encoders import ENCODERS
 from virnucflow.packs.pack_files import CLASSIFIER, ENCODER_FILES
 
-EMBEDDED = {name: name_encoder(encoder, PACK_SHA256) for name, encoder in ENCODERS.items()}
+EMBEDDED = {name: name_encoder(encoder, PACK_SHA256, PACK.get("frames", "whole")) for name, encoder in ENCODERS.items()}
 KEEPS = ("scores", "embeddings", "all")  # values of `keep`; each keeps what the ones before it keep
 
 

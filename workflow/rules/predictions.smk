@@ -23,7 +23,7 @@ rule predict:
         program=program("predict"),
         code=code("predict"),
         chunk_length=config["chunk_length"],
-        pack=[PACK.get("name"), PACK.get("trained"), *pack_sha256(*ENCODER_FILES, CLASSIFIER)],
+        pack=[PACK.get("name"), PACK.get("trained"), PACK.get("calibration"), *pack_sha256(*ENCODER_FILES, CLASSIFIER)],
     message:
         "Score the frames of shard {wildcards.shard} of {wildcards.sample} ({wildcards.attention})"
     shell:

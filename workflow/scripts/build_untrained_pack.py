@@ -16,6 +16,7 @@ from tokenizers.trainers import BpeTrainer
 
 from virnucflow.cli import InputError, argument_parser, log, run, staged
 from virnucflow.encoders import dnabert_s, esm2
+from virnucflow.files.tables import WHOLE
 from virnucflow.packs.encoders import TOKEN_BUDGET
 from virnucflow.packs.pack import DnabertSShape, Esm2Shape, describe
 from virnucflow.packs.pack_files import FILES
@@ -110,6 +111,7 @@ def main() -> None:
         "name": "untrained",
         "trained": False,
         "chunk_lengths": [arguments.chunk_length],
+        "frames": WHOLE,
         "esm2": asdict(esm2_shape),
         "dnabert_s": asdict(dnabert_s_shape),
         "provenance": f"random weights, seed {arguments.seed}, of build_untrained_pack.py",

@@ -13,6 +13,7 @@ import torch
 
 from virnucflow.cli import Failure, InputError, argument_parser, log, run, staged
 from virnucflow.encoders import dnabert_s
+from virnucflow.files.tables import WHOLE
 from virnucflow.files.tensors import save_tensors
 from virnucflow.packs.encoders import DNABERT_S, ESM2, feature_widths
 from virnucflow.packs.pack import describe, file_sha256, read_model_pack
@@ -94,6 +95,7 @@ def about(recipe: Recipe, lock: Lock) -> dict[str, object]:
         "name": recipe.name,
         "trained": True,
         "chunk_lengths": [recipe.chunk_length] if recipe.chunk_length else [],
+        "frames": WHOLE,
         "esm2": asdict(recipe.esm2),
         "dnabert_s": asdict(recipe.dnabert_s),
         "provenance": "converted by fetch_models.py from " + ", ".join(map(origin, sources)),

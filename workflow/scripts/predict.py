@@ -1,7 +1,7 @@
 """Score every frame with the model pack's classifier.
 
-Writes one row per frame, in the table's order: name, sequence_id, chunk, frame, residues, score_others,
-score_virus, prediction. A tie is `others`, as in VirNucPro v1.
+Writes one row per frame that the pack takes, in the table's order: name, sequence_id, chunk, frame, kind, residues,
+score_others, score_virus, prediction. A tie is `others`, as in VirNucPro v1.
 """
 
 import argparse
@@ -9,19 +9,21 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 
 from virnucflow.cli import Failure, InputError, argument_parser, log, run, staged
 from virnucflow.files.tables import (
     FRAMES_WITHOUT_LETTERS,
     LABELS,
+    LONGEST,
     SCORES,
     VIRUS,
-    read_parquet,
+    read_frames,
     read_provenance,
     write_parquet,
 )
-from virnucflow.packs.pack import read_model_pack
+from virnucflow.packs.pack import ModelPack, read_model_pack
 from virnucflow.packs.pack_files import CLASSIFIER, ENCODER_FILES
 from virnucflow.scoring.classifier import load_classifier, score
 from virnucflow.scoring.features import check_frames, check_pack, load_features
@@ -37,16 +39,25 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def get_scaling(pack: ModelPack, kinds: pa.ChunkedArray) -> torch.Tensor | None:
+    """(frames, 2) scale and shift of each frame's logit, by its kind, where the pack has them."""
+    if not pack.calibration:
+        return None
+    rows = pc.equal(kinds, LONGEST).to_numpy(zero_copy_only=False).astype(np.int64)
+    scalings = [pack.calibration.whole, pack.calibration.longest]
+    return torch.tensor([[scaling.scale, scaling.shift] for scaling in scalings])[rows]
+
+
 def main() -> None:
     arguments = parse_arguments()
-    frames = read_parquet(arguments.frames, FRAMES_WITHOUT_LETTERS)
     pack = read_model_pack(arguments.model, arguments.chunk_length)
+    frames = read_frames(arguments.frames, FRAMES_WITHOUT_LETTERS, pack.frames)
     features, made = load_features(arguments.features)
     check_frames(made, frames["name"].to_pylist(), arguments.features, arguments.frames)
     if len(features) != len(frames):
         raise InputError(f"{arguments.features}: {len(features)} rows for {len(frames)} frames; make it again")
     check_pack(made, features.shape[1], arguments.features, pack)
-    scores = score(load_classifier(pack), torch.from_numpy(features)).numpy()
+    scores = score(load_classifier(pack), torch.from_numpy(features), get_scaling(pack, frames["kind"])).numpy()
     if not np.isfinite(scores).all():
         raise Failure(f"{arguments.features}: a score is not finite; restore the model pack")
     others, virus = scores[:, 1 - VIRUS], scores[:, VIRUS]
@@ -55,6 +66,7 @@ def main() -> None:
     provenance = {
         "model": pack.name,
         "trained": pack.trained,
+        "frames": pack.frames,
         "attention": made["esm2"]["attention"],
         "classifier_sha256": pack.sha256[CLASSIFIER],
         "pack_sha256": {name: pack.sha256[name] for name in (*ENCODER_FILES, CLASSIFIER)},

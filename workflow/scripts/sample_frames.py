@@ -11,7 +11,17 @@ import pandas as pd
 import pyarrow as pa
 
 from virnucflow.cli import InputError, argument_parser, log, run, staged
-from virnucflow.files.tables import FRAMES, SAMPLE, SCORES, ShardMade, read_parquet, read_provenance, write_parquet
+from virnucflow.files.tables import (
+    FRAMES,
+    SAMPLE,
+    SCORES,
+    ShardMade,
+    ShardScored,
+    read_frames,
+    read_parquet,
+    read_provenance,
+    write_parquet,
+)
 from virnucflow.gate.sampling import draw, stratify, weigh
 
 NAMES = pa.schema([FRAMES.field("name")])
@@ -31,9 +41,9 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def read_shard(frames_file: Path, scores_file: Path) -> tuple[pd.DataFrame, int]:
-    """Residues and score of each frame of a shard, and the number of chunks that the shard had."""
-    frames, scores = read_parquet(frames_file, NAMES), read_parquet(scores_file, SCORED)
-    made, scored = (read_provenance(path, ShardMade) for path in (frames_file, scores_file))
+    """Residues and score of each frame of a shard that has one, and the number of chunks that the shard had."""
+    made, scored = read_provenance(frames_file, ShardMade), read_provenance(scores_file, ShardScored)
+    frames, scores = read_frames(frames_file, NAMES, scored["frames"]), read_parquet(scores_file, SCORED)
     if not frames["name"].equals(scores["name"]) or made["chunks"] != scored["chunks"]:
         raise InputError(f"{scores_file}: not the scores of the frames in {frames_file}; give both in shard order")
     return scores.select(["residues", "score_virus"]).to_pandas(), made["chunks"]
@@ -52,8 +62,10 @@ def main() -> None:
     rows = draw(strata, arguments.number, arguments.seed)
     sample = every.iloc[rows].assign(stratum=strata[rows], weight=weigh(strata, rows)).reset_index(drop=True)
     parts = [
-        read_parquet(path, FRAMES).take(sample.loc[sample["shard"] == shard, "row"].to_numpy())
-        for shard, path in enumerate(arguments.frames)
+        read_frames(path, FRAMES, read_provenance(scores, ShardScored)["frames"]).take(
+            sample.loc[sample["shard"] == shard, "row"].to_numpy()
+        )
+        for shard, (path, scores) in enumerate(zip(arguments.frames, arguments.scores, strict=True))
         if (sample["shard"] == shard).any()
     ]
     frames = pa.concat_tables(parts) if parts else FRAMES.empty_table()

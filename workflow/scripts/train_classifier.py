@@ -31,6 +31,7 @@ from virnucflow.files.tables import (
     PROTEINS,
     VIRUS,
     ShardMade,
+    read_frames,
     read_parquet,
     read_provenance,
     read_sequences,
@@ -90,7 +91,7 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def read_frames(
+def read_labelled_frames(
     arguments: argparse.Namespace, pack: ModelPack, sequences: pd.DataFrame
 ) -> tuple[pd.DataFrame, torch.Tensor]:
     """One row per frame of the labelled sequences: table, sequence_id, chunk, frame, gc, annotated.
@@ -103,7 +104,8 @@ def read_frames(
     for path, labels_file, proteins_file, *embeddings in zip(
         arguments.frames, arguments.labels, proteins, arguments.dnabert_s, arguments.esm2
     ):
-        table = read_parquet(path, OF_A_FRAME.append(FRAMES.field("protein")) if proteins_file else OF_A_FRAME)
+        columns = OF_A_FRAME.append(FRAMES.field("protein")) if proteins_file else OF_A_FRAME
+        table = read_frames(path, columns, pack.frames)
         labelled = sequences.loc[sequences["table"] == tables[labels_file], "sequence_id"]
         rows = np.flatnonzero(table["sequence_id"].to_pandas().isin(labelled))
         values, made = load_embeddings(embeddings, rows)
@@ -111,7 +113,7 @@ def read_frames(
         check_pack(made, values.shape[1], embeddings[0], pack)
         features.append(values)
         table = table.take(rows)
-        part = table.select(["sequence_id", "chunk", "frame"]).to_pandas()
+        part = table.select(["sequence_id", "chunk", "frame", "kind"]).to_pandas()
         of_table = {"table": tables[labels_file], "annotated": annotated(table, proteins_file)}
         frames.append(part.assign(**of_table, gc=gc_content(table["nucleotide"])))
     return pd.concat(frames, ignore_index=True), torch.from_numpy(np.concatenate(features))
@@ -294,7 +296,7 @@ def main() -> None:
     pack = read_model_pack(arguments.model)
     check_shards(arguments)
     sequences = read_labelled(arguments)
-    frames, features = read_frames(arguments, pack, sequences)
+    frames, features = read_labelled_frames(arguments, pack, sequences)
     frames = frames.merge(sequences, how="left", on=SEQUENCE, validate="many_to_one")
     viral = torch.from_numpy(frames["viral"].eq(True).to_numpy(dtype=np.int64))
     rows = {split: np.flatnonzero(frames["split"] == split) for split in SPLITS}
@@ -331,6 +333,7 @@ def write_pack(
         "name": arguments.name,
         "trained": pack.trained,
         "chunk_lengths": [arguments.chunk_length],
+        "frames": pack.frames,
         "esm2": asdict(pack.esm2),
         "dnabert_s": asdict(pack.dnabert_s),
         "provenance": f"classifier of train_classifier.py on the encoders of {pack.name}: {json.dumps(made)}",

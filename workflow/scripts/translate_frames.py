@@ -1,19 +1,23 @@
 """Translate chunks in six frames and keep the frames without a stop codon.
 
-Writes one row a kept frame, in the chunks' order: name, sequence_id, chunk, frame, nucleotide, protein. The FASTA files
-are those that VirNucPro v1 wrote of the same frames.
+Of a chunk without such a frame the longest stretch without a stop is kept, as a frame of another kind. Writes one row
+per kept frame, in the chunks' order: name, sequence_id, chunk, frame, kind, nucleotide, protein, residues. The FASTA
+files are those that VirNucPro v1 wrote, of whole frames alone.
 """
 
 import argparse
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from virnucflow.cli import InputError, argument_parser, log, run, staged
-from virnucflow.files.tables import FRAMES, write_parquet
+from virnucflow.files.tables import FRAMES, LONGEST, WHOLE, write_parquet
 from virnucflow.sequences.chunk_files import read_chunks
 from virnucflow.sequences.chunks import chunk_identity
-from virnucflow.sequences.frames import stop_free_frames
+from virnucflow.sequences.frames import LEAST_RESIDUES, kept_frames
+
+LONGEST_SUFFIX = "_L"  # of the name of a longest stretch
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -40,15 +44,18 @@ def translate(chunks: Path) -> tuple[pa.Table, int]:
             raise InputError(f"{chunks}, line {record.line}: not a sequence; make chunks with split_fasta.py") from None
         except ValueError as error:
             raise InputError(f"{chunks}, line {record.line}: {error}; make chunks with split_fasta.py") from None
-        for frame in stop_free_frames(record.sequence):
-            row = (record.name + frame.frame, sequence_id, chunk, *frame, len(frame.protein))
+        kind, frames = kept_frames(record.sequence)
+        for frame, nucleotide, protein in frames:
+            name = record.name + frame + (LONGEST_SUFFIX if kind == LONGEST else "")
+            row = (name, sequence_id, chunk, frame, kind, nucleotide, protein, len(protein))
             for column, value in zip(columns.values(), row, strict=True):
                 column.append(value)
     return pa.table(columns, schema=FRAMES), number
 
 
 def write_fasta(frames: pa.Table, column: str, path: Path) -> None:
-    """Write one column of the frames as v1 did: one line a sequence."""
+    """Write one column of the whole frames as v1 did: one line per sequence."""
+    frames = frames.filter(pc.equal(frames["kind"], WHOLE))
     with path.open("w", encoding="utf-8", newline="\n") as file:
         for name, sequence in zip(frames["name"].to_pylist(), frames[column].to_pylist(), strict=True):
             file.write(f">{name}\n{sequence}\n")
@@ -63,7 +70,11 @@ def main() -> None:
         write_parquet(frames, partial_frames, {"chunks": chunks})
         for column, path in zip(fasta, partial_fasta, strict=True):
             write_fasta(frames, column, path)
-    log.info("%d frames without a stop codon in %d chunks", frames.num_rows, chunks)
+    whole = pc.sum(pc.equal(frames["kind"], WHOLE)).as_py() or 0
+    log.info(
+        "%d frames without a stop codon in %d chunks; %d chunks without one have a stretch of %d residues or more",
+        whole, chunks, len(frames) - whole, LEAST_RESIDUES,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

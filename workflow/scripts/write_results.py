@@ -3,7 +3,7 @@
 A chunk is viral when the largest score_virus of its frames is at least the largest score_others, as in VirNucPro v1. A
 chunk whose longest frame has fewer residues than --min-residues is `short` and has no call. A sequence is called
 `virus` when at least half of its chunks that have a call are viral, else `others`; without any it has no call. v1's two
-tables know nothing of --min-residues.
+tables have whole frames alone, and know nothing of --min-residues.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from virnucflow import __version__
 from virnucflow.cli import Failure, InputError, argument_parser, log, run, staged
 from virnucflow.files.json_files import publish_json, read_json
 from virnucflow.files.sorted_lines import SortedLines
-from virnucflow.files.tables import SCORES, read_parquet, read_provenance, read_sequences, write_tsv
+from virnucflow.files.tables import SCORES, WHOLE, read_parquet, read_provenance, read_sequences, write_tsv
 from virnucflow.packs.encoders import ENCODERS
 from virnucflow.scoring.calls import call, call_chunks, count_chunks
 from virnucflow.sequences.chunks import chunk_name, chunk_places
@@ -32,14 +32,21 @@ from virnucflow.sequences.fasta import write_record
 from virnucflow.sequences.records import records_of
 
 V1_COLUMNS = {"name": "Sequence_ID", "prediction": "Prediction", "score_others": "score1", "score_virus": "score2"}
-CHUNK_COLUMNS = ["sequence_id", "chunk", "start", "end", "frames", "best_score", "call", "status"]
+CHUNK_COLUMNS = ["sequence_id", "chunk", "start", "end", "frames", "kind", "best_score", "call", "status"]
 ROWS = 1 << 16  # that are written at a time
 OUTPUTS = ("predictions", "consensus", "summary", "chunk_summary", "viral_fasta", "provenance")
 STATUSES = ("ok", "short", "no_frame", "empty")
 # Of what computes results, besides this workflow; run.json has their versions.
 PACKAGES = ("torch", "fair-esm", "tokenizers", "safetensors", "numpy", "pandas", "pyarrow", "biopython")
 RNA = {"as_dna": "read as T", "keep": "whose codons give no residue"}  # what became of U, by the setting
-SHARED = ("model", "trained", "attention", "classifier_sha256", "pack_sha256")  # what is the same for all shards
+SHARED = (
+    "model",
+    "trained",
+    "frames",
+    "attention",
+    "classifier_sha256",
+    "pack_sha256",
+)  # what is the same for all shards
 
 
 class Made(TypedDict, total=False):
@@ -47,6 +54,7 @@ class Made(TypedDict, total=False):
 
     model: str
     trained: bool
+    frames: str
     attention: str
     classifier_sha256: str
     pack_sha256: dict[str, str]
@@ -165,7 +173,7 @@ def read_chunks(scores: pa.Table, run: Run, shard: Path, first: int, end: int) -
         if wrong.any():
             name = scores["sequence_id"][int(wrong.argmax())].as_py()
             raise InputError(f"{shard}: chunk {chunk[wrong.argmax()]} of {name!r} {what}; use one run's files")
-    numbers = scores.select(["chunk", "residues", "score_others", "score_virus"]).to_pandas()
+    numbers = scores.select(["chunk", "kind", "residues", "score_others", "score_virus"]).to_pandas()
     chunks = call_chunks(numbers.assign(sequence_id=rows))
     return chunks.assign(place=run.starts[chunks["sequence_id"]] + chunks["chunk"] - 1)
 
@@ -190,6 +198,7 @@ def summarize_chunks(
         "start": starts + 1,
         "end": ends,
         "frames": scored["frames"].fillna(0).to_numpy(dtype=int),
+        "kind": scored["kind"].fillna("").to_numpy(),
         "best_score": scored["best_score"].to_numpy(),
         "call": np.where(status == "ok", np.where(scored["viral"].eq(True), "virus", "others"), ""),
         "status": status,
@@ -245,12 +254,14 @@ def write_shards(arguments: argparse.Namespace, made: list[Made], run: Run, to: 
     for path, provenance in zip(arguments.scores, made, strict=True):
         first, end = end, end + provenance["chunks"]
         scores = read_parquet(path, SCORES)
-        for part in scores.select(list(V1_COLUMNS)).to_batches(max_chunksize=ROWS):
+        whole = scores.filter(pc.equal(scores["kind"], WHOLE)).select(list(V1_COLUMNS))
+        for part in whole.to_batches(max_chunksize=ROWS):
             write_tsv(part.to_pandas().rename(columns=V1_COLUMNS), to["predictions"], append=True)
         chunks = read_chunks(scores, run, path, first, end)
-        del scores
-        names = run.ids.take(pa.array(chunks["sequence_id"])).to_pylist()
-        of_chunks = zip(names, chunks["chunk"], chunks["viral"], strict=True)
+        del scores, whole
+        of_v1 = chunks[chunks["kind"] == WHOLE]
+        names = run.ids.take(pa.array(of_v1["sequence_id"])).to_pylist()
+        of_chunks = zip(names, of_v1["chunk"], of_v1["viral"], strict=True)
         consensus.add(f"{chunk_name(name, chunk)}\t{viral}" for name, chunk, viral in of_chunks)
         for start in range(first, end, ROWS) if "chunk_summary" in to else ():
             stop = min(start + ROWS, end)

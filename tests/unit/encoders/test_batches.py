@@ -83,7 +83,7 @@ def test_out_of_memory_begins_again_with_half_the_budget(pack, tmp_path, caplog,
 
         return scarce, "none"
 
-    columns = [["a_chunk_1F1"], ["a"], [1], ["F1"], ["GCC"], ["A"], [1]]
+    columns = [["a_chunk_1F1"], ["a"], [1], ["F1"], ["whole"], ["GCC"], ["A"], [1]]
     write_parquet(pa.table(columns, schema=FRAMES), tmp_path / "frames")
     words = ["embed", "--frames", tmp_path / "frames", "--model", pack.directory, "--attention", "standard"]
     words += ["--precision", "fp32", "--device", "cpu", "--embeddings", tmp_path / "out"]

@@ -34,6 +34,7 @@ def frames(proteins: list[str], nucleotides: list[str], tmp_path_factory: pytest
         *identity,
         [1] * len(rows),
         ["F1"] * len(rows),
+        ["whole"] * len(rows),
         [n for _, n in rows],
         [p for p, _ in rows],
         [len(p) for p, _ in rows],

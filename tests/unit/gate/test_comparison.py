@@ -273,7 +273,7 @@ def test_cosines() -> None:
 def test_of_no_frames_nothing_is_known(tmp_path: Path) -> None:
     """No share is made up; the decision has a name of its own, and is not refused for it either."""
     assert agreement(np.zeros(0, dtype=bool), np.zeros(0), np.zeros(0), whole=True)["estimate"] is None
-    columns = {name: pd.Series(dtype=object) for name in ("name", "sequence_id", "stratum")}
+    columns = {name: pd.Series(dtype=object) for name in ("name", "sequence_id", "kind", "stratum")}
     columns |= {f"prediction_{path}": pd.Series(dtype=object) for path in ("fast", "reference")}
     scores = [f"score_{label}_{path}" for label in ("virus", "others") for path in ("fast", "reference")]
     numbers = ["chunk", "residues", "weight", *scores, "dnabert_s_cosine", "esm2_cosine"]
@@ -353,7 +353,7 @@ def test_reliability_is_of_all_chunks_of_labelled_sequences(tmp_path: Path) -> N
     rows = [("a", 1, 0.92), ("a", 1, 0.3), ("a", 2, 0.2), ("b", 1, 0.91), ("c", 1, 0.95), ("b", 2, 0.93), ("b", 2, 0.1)]
     scores = pd.DataFrame(rows, columns=["sequence_id", "chunk", "score_virus"])
     scores = scores.assign(
-        score_others=1 - scores["score_virus"], frame="F1", residues=100, prediction="virus", name="n"
+        score_others=1 - scores["score_virus"], frame="F1", kind="whole", residues=100, prediction="virus", name="n"
     )
     for shard, part in (("1", scores[:3]), ("2", scores[3:])):
         write_parquet(pa.Table.from_pandas(part[SCORES.names], schema=SCORES), tmp_path / shard)

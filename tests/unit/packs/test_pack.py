@@ -14,6 +14,7 @@ from helpers import REPOSITORY, error_line, rehash, run_program, tree, with_dige
 from safetensors.torch import load_file, save_file
 
 from virnucflow.cli import InputError
+from virnucflow.packs.check import check_pack
 from virnucflow.packs.encoders import ESM2
 from virnucflow.packs.pack import read_model_pack
 from virnucflow.packs.weights import read_weights
@@ -94,6 +95,21 @@ def test_pack_for_several_chunk_lengths(copy: Path) -> None:
     assert read_model_pack(copy, 500) == read_model_pack(copy, 300)
     with pytest.raises(InputError, match="for chunks of 500 or 300 bases, not of 400"):
         read_model_pack(copy, 400)
+
+
+def test_a_pack_says_which_frames_it_takes(copy: Path) -> None:
+    """Whole ones, as in VirNucPro v1, where it says nothing; it says nothing else, to whoever plans a run either."""
+    path = copy / "pack.json"
+    description = json.loads(path.read_text())
+    description.pop("frames")
+    path.write_text(json.dumps(description))
+    assert read_model_pack(copy).frames == "whole" and check_pack(copy, 500)[0] == []
+    path.write_text(json.dumps(description | {"frames": "longest"}))
+    assert read_model_pack(copy).frames == "longest" and check_pack(copy, 500)[0] == []
+    path.write_text(json.dumps(description | {"frames": "some"}))
+    with pytest.raises(InputError, match=r"pack\.json: .*'some'.*restore the pack"):
+        read_model_pack(copy)
+    assert "frames is whole or longest" in check_pack(copy, 500)[0][0]
 
 
 def test_classifier_must_be_as_wide_as_both_encoders(copy: Path) -> None:

@@ -15,13 +15,14 @@ CONFIG = yaml.safe_load((REPOSITORY / "config" / "config.yaml").read_text())
 def test_a_name_begins_with_the_encoder_and_its_files() -> None:
     pack = {file: f"{number}" * 64 for number, file in enumerate(["esm2.safetensors", "dnabert_s.safetensors"])}
     pack |= {"tokenizer.json": "3" * 64, "classifier.safetensors": "4" * 64}
-    names = {name: name_encoder(encoder, pack) for name, encoder in ENCODERS.items()}
+    names = {name: name_encoder(encoder, pack, "whole") for name, encoder in ENCODERS.items()}
     assert all(re.fullmatch(f"{name}-[0-9a-f]{{8}}", begin) for name, begin in names.items())
-    assert name_encoder(ESM2, pack | {"classifier.safetensors": "5" * 64}) == names["esm2"]
-    assert name_encoder(ESM2, pack | {"tokenizer.json": "5" * 64}) == names["esm2"]
-    assert name_encoder(DNABERT_S, pack | {"tokenizer.json": "5" * 64}) != names["dnabert_s"]
-    assert name_encoder(ESM2, pack | {"esm2.safetensors": "5" * 64}) != names["esm2"]
-    assert name_encoder(ESM2, {}) == "esm2-untrained"
+    assert name_encoder(ESM2, pack | {"classifier.safetensors": "5" * 64}, "whole") == names["esm2"]
+    assert name_encoder(ESM2, pack | {"tokenizer.json": "5" * 64}, "whole") == names["esm2"]
+    assert name_encoder(DNABERT_S, pack | {"tokenizer.json": "5" * 64}, "whole") != names["dnabert_s"]
+    assert name_encoder(ESM2, pack | {"esm2.safetensors": "5" * 64}, "whole") != names["esm2"]
+    assert name_encoder(ESM2, {}, "whole") == "esm2-untrained"
+    assert name_encoder(ESM2, pack, "longest") == names["esm2"] + "-longest"
 
 
 @pytest.mark.parametrize(

@@ -97,7 +97,7 @@ def run(pack: ModelPack, tmp_path_factory: pytest.TempPathFactory) -> Path:
         columns: dict[str, list] = {name: [] for name in FRAMES.names}
         for chunk in range(1, FRAMES_OF_A_SHARD + 1):
             residues = 99 + chunk
-            identity = [f"s{shard}_chunk_{chunk}F1", f"s{shard}", chunk, "F1"]
+            identity = [f"s{shard}_chunk_{chunk}F1", f"s{shard}", chunk, "F1", "whole"]
             row = [*identity, "GCA" * residues, "A" * residues, residues]
             for column, value in zip(columns.values(), row, strict=True):
                 column.append(value)

@@ -15,9 +15,9 @@ from virnucflow.packs.pack import ModelPack
 
 
 def identity(number: int) -> list[list]:
-    """The columns name, sequence_id, chunk and frame of frames of one sequence."""
+    """The columns name, sequence_id, chunk, frame and kind of frames of one sequence."""
     chunks = list(range(1, number + 1))
-    return [[f"s_chunk_{chunk}F1" for chunk in chunks], ["s"] * number, chunks, ["F1"] * number]
+    return [[f"s_chunk_{chunk}F1" for chunk in chunks], ["s"] * number, chunks, ["F1"] * number, ["whole"] * number]
 
 
 def write_scores(path: Path, virus: list[float], residues: list[int], made: dict) -> None:
@@ -31,7 +31,7 @@ def test_the_length_of_a_frame_is_that_of_its_protein(tmp_path: Path) -> None:
     residues = [20, 40, 90]  # a chunk of 300 bases has at most 100
     letters = [["GCA" * number for number in residues], ["A" * number for number in residues]]
     write_parquet(pa.table([*identity(3), *letters, residues], schema=FRAMES), tmp_path / "frames", {"chunks": 3})
-    write_scores(tmp_path / "scores", [0.9, 0.9, 0.9], residues, {"chunks": 3})
+    write_scores(tmp_path / "scores", [0.9, 0.9, 0.9], residues, {"chunks": 3, "frames": "whole"})
     inputs = ["--frames", tmp_path / "frames", "--scores", tmp_path / "scores", "--chunk-length", 300]
     outputs = ["--sampled-frames", tmp_path / "sampled", "--sample", tmp_path / "sample"]
     code, said = call_program("sample_frames", *inputs, *outputs)

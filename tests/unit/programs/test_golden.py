@@ -82,7 +82,7 @@ def test_consensus(case: str, tmp_path: Path) -> None:
     for row in rows:
         name, frame = row["Sequence_ID"][:-2], row["Sequence_ID"][-2:]
         scores = (float(row["score1"]), float(row["score2"]))
-        values = (name + frame, *chunk_identity(name), frame, 100, *scores, row["Prediction"])
+        values = (name + frame, *chunk_identity(name), frame, "whole", 100, *scores, row["Prediction"])
         for column, value in zip(columns.values(), values, strict=True):
             column.append(value)
     scores, sequences = tmp_path / "scores.parquet", tmp_path / "sequences.parquet"

@@ -33,17 +33,18 @@ ACGTACGT
 
 
 LISTED = [("first", 27, 1), ("long", 1900, 4), ("void", 0, 0), ('odd"name"', 8, 1), ("NA", 8, 1), ("x_chunk_1", 8, 1)]
-MADE = {"model": "m", "trained": True, "attention": "flash", "classifier_sha256": "c", "chunks": 4}
+MADE = {"model": "m", "trained": True, "frames": "whole", "attention": "flash", "classifier_sha256": "c", "chunks": 4}
 
-Row = tuple[str, int, str, float] | tuple[str, int, str, float, int]
+Row = tuple[str, int, str, float] | tuple[str, int, str, float, int]  # the frame of a longest stretch ends in _L
 
 
 def write_scores(path: Path, rows: list[Row], made: dict) -> Path:
     """A table of scores of frames, with 100 residues where a row does not say how many."""
     columns: list[list] = [[] for _ in SCORES.names]
     for sequence, chunk, frame, virus, *residues in rows:
-        identity = (f"{sequence}_chunk_{chunk}{frame}", sequence, chunk, frame, *(residues or [100]))
-        values = (*identity, 1 - virus, virus, "virus" if virus > 0.5 else "others")
+        kind = "longest" if frame.endswith("_L") else "whole"
+        identity = (f"{sequence}_chunk_{chunk}{frame}", sequence, chunk, frame[:2], kind)
+        values = (*identity, *(residues or [100]), 1 - virus, virus, "virus" if virus > 0.5 else "others")
         for column, value in zip(columns, values, strict=True):
             column.append(value)
     write_parquet(pa.table(columns, schema=SCORES), path, made)
@@ -108,13 +109,13 @@ def test_every_sequence_is_there_in_order(tmp_path: Path) -> None:
 def test_every_chunk_is_there_in_order(tmp_path: Path) -> None:
     run_program("write_results", *write_inputs(tmp_path), *outputs(tmp_path))
     table = read(tmp_path / "out" / "chunk-summary")
-    assert table[0] == ["sequence_id", "chunk", "start", "end", "frames", "best_score", "call", "status"]
+    assert table[0] == ["sequence_id", "chunk", "start", "end", "frames", "kind", "best_score", "call", "status"]
     assert table[1:6] == [
-        ["first", "1", "1", "27", "0", "", "", "no_frame"],
-        ["long", "1", "1", "500", "2", "0.9", "virus", "ok"],
-        ["long", "2", "475", "974", "0", "", "", "no_frame"],
-        ["long", "3", "949", "1448", "1", "0.4", "others", "ok"],
-        ["long", "4", "1423", "1900", "1", "0.3", "others", "ok"],
+        ["first", "1", "1", "27", "0", "", "", "", "no_frame"],
+        ["long", "1", "1", "500", "2", "whole", "0.9", "virus", "ok"],
+        ["long", "2", "475", "974", "0", "", "", "", "no_frame"],
+        ["long", "3", "949", "1448", "1", "whole", "0.4", "others", "ok"],
+        ["long", "4", "1423", "1900", "1", "whole", "0.3", "others", "ok"],
     ]
 
 
@@ -154,7 +155,7 @@ def test_shards_of_different_runs_are_refused(tmp_path: Path) -> None:
         SCORES.empty_table(), tmp_path / "1.parquet", {"model": "other", "attention": "standard", "chunks": 4}
     )
     said = run_program("write_results", *inputs, *outputs(tmp_path), code=2)
-    assert "1.parquet: model, trained, attention, classifier_sha256 differ from" in error_line(said)
+    assert "1.parquet: model, trained, frames, attention, classifier_sha256 differ from" in error_line(said)
     assert not list((tmp_path / "out").glob("*"))
 
 
@@ -226,7 +227,7 @@ def test_few_residues_are_short_and_not_called(residues: int, options: list, sho
     sequences, chunks, viral, v1 = run_short(tmp_path, rows, 100, 1, *options)
     ending = ["0.9", "", "short"] if short else ["0.9", "virus", "ok"]
     assert sequences == [["s", "100", "1", str(len(rows)), "0" if short else "1", *ending]]
-    assert chunks == [["s", "1", "1", "100", str(len(rows)), *ending]]
+    assert chunks == [["s", "1", "1", "100", str(len(rows)), "whole", *ending]]
     assert (viral == "") == short
     assert v1 == "Modified_ID\tIs_Virus\ns_chunk_1\tTrue\n"
 
@@ -237,12 +238,24 @@ def test_a_short_chunk_has_no_part_in_its_sequences_call(tmp_path: Path) -> None
     sequences, chunks, viral, v1 = run_short(tmp_path, rows, 900, 2)
     assert sequences == [["s", "900", "2", "2", "0", "0.98", "others", "ok"]] and viral == ""
     assert chunks == [
-        ["s", "1", "1", "500", "1", "0.1", "others", "ok"],
-        ["s", "2", "450", "900", "1", "0.98", "", "short"],
+        ["s", "1", "1", "500", "1", "whole", "0.1", "others", "ok"],
+        ["s", "2", "450", "900", "1", "whole", "0.98", "", "short"],
     ]
     assert v1.endswith("s_chunk_1\tFalse\ns_chunk_2\tTrue\n")
     sequences, chunks, viral, _ = run_short(tmp_path, rows, 900, 2, "--min-residues", 0)
-    assert sequences[0][4:] == ["1", "0.98", "virus", "ok"] and chunks[1][6:] == ["virus", "ok"] and viral
+    assert sequences[0][4:] == ["1", "0.98", "virus", "ok"] and chunks[1][7:] == ["virus", "ok"] and viral
+
+
+def test_a_longest_stretch_counts_everywhere_but_in_the_tables_of_v1(tmp_path: Path) -> None:
+    rows = [("s", 1, "F1", 0.1, 160), ("s", 2, "R3_L", 0.98, 60), ("s", 3, "F2_L", 0.7, 30)]
+    sequences, chunks, viral, v1 = run_short(tmp_path, rows, 1400, 3)
+    assert sequences == [["s", "1400", "3", "3", "2", "0.98", "virus", "ok"]] and viral
+    assert [chunk[4:] for chunk in chunks] == [
+        ["1", "whole", "0.1", "others", "ok"], ["1", "longest", "0.98", "virus", "ok"],
+        ["1", "longest", "0.7", "virus", "ok"],
+    ]  # fmt: skip
+    assert v1 == "Modified_ID\tIs_Virus\ns_chunk_1\tFalse\n"
+    assert [row[0] for row in read(tmp_path / "out" / "predictions")] == ["Sequence_ID", "s_chunk_1F1"]
 
 
 def test_scores_of_another_cut_are_refused(tmp_path: Path) -> None:

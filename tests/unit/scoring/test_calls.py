@@ -39,11 +39,13 @@ def test_chunks_whose_longest_frame_is_short_do_not_count() -> None:
 
 def test_a_chunk_has_the_best_scores_of_its_frames_and_is_viral_from_equal_ones_on() -> None:
     rows = [
-        ("b", 2, 0.2, 0.8, 40), ("b", 2, 0.8, 0.1, 90), ("b", 1, 0.9, 0.8, 50), ("a", 1, 0.1, 0.9, 60),
+        ("b", 2, 0.2, 0.8, 40, "whole"), ("b", 2, 0.8, 0.1, 90, "whole"), ("b", 1, 0.9, 0.8, 50, "longest"),
+        ("a", 1, 0.1, 0.9, 60, "whole"),
     ]  # fmt: skip
-    scores = pd.DataFrame(rows, columns=["sequence_id", "chunk", "score_others", "score_virus", "residues"])
+    scores = pd.DataFrame(rows, columns=["sequence_id", "chunk", "score_others", "score_virus", "residues", "kind"])
     table = call_chunks(scores.assign(name=list("1234")))
     assert list(table.itertuples(index=False, name=None)) == [
-        ("b", 2, 2, 90, 0.8, True), ("b", 1, 1, 50, 0.8, False), ("a", 1, 1, 60, 0.9, True),
+        ("b", 2, 2, "whole", 90, 0.8, True), ("b", 1, 1, "longest", 50, 0.8, False),
+        ("a", 1, 1, "whole", 60, 0.9, True),
     ]  # fmt: skip
     assert list(call_sequences(table).index) == ["b", "a"]

@@ -1,5 +1,7 @@
 """From embeddings to scores: what belongs together is checked, and the classifier is v1's formula."""
 
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -151,6 +153,51 @@ def test_scores_name_the_model_that_made_them(run: Path) -> None:
     assert made["esm2"]["kernel"] == "sdpa" and made["chunks"] == 2
 
 
+def test_the_pack_says_which_frames_are_scored_and_how_their_scores_are_scaled(
+    run: Path, pack_directory: Path, tmp_path: Path
+) -> None:
+    """A pack of whole frames knows nothing of the longest stretches; another one has a score for each chunk."""
+    chunks = {
+        "c_chunk_1": "GCCGCAGCTGCG" * 9,
+        "c_chunk_2": "TAATTAGTTAATCTAAC" + "TGGCTCGAC" * 12 + "TAATTAGTTAATCTAAC",
+    }
+    with_digest(write_fasta(tmp_path / "c.fa", chunks))
+    outputs = ["--frames", tmp_path / "frames", "--protein-fasta", tmp_path / "proteins"]
+    run_program("translate_frames", "--chunks", tmp_path / "c.fa", *outputs)
+    scores = {}
+    scaling = {"scale": 2.0, "shift": -1.0}
+    for name, said in (
+        ("whole", {"frames": "whole"}),
+        ("longest", {"frames": "longest"}),
+        ("scaled", {"frames": "longest", "calibration": {
+            "prevalence": 0.2, "whole": {"scale": 1.0, "shift": 0.0}, "longest": scaling}}),
+    ):  # fmt: skip
+        pack = tmp_path / name
+        shutil.copytree(pack_directory, pack)
+        description = json.loads((pack / "pack.json").read_text())
+        (pack / "pack.json").write_text(json.dumps(description | said))
+        common = ["--frames", tmp_path / "frames", "--model", pack, "--device", "cpu"]
+        for encoder in ("esm2", "dnabert_s"):
+            how = ["--attention", "flash", "--precision", "fp32", "--embeddings", tmp_path / encoder]
+            run_program(f"embed_{encoder}", *common, *how)
+        concat(tmp_path, "dnabert_s", "esm2", "features")
+        predict(tmp_path, pack, "frames", "features", "scores")
+        scores[name] = pq.read_table(tmp_path / "scores").to_pandas()
+        assert read_provenance(tmp_path / "scores")["frames"] == said["frames"]
+    longest = scores["longest"]
+    assert (
+        list(longest["kind"]) == ["whole"] * (len(longest) - 1) + ["longest"] and list(longest["name"])[-1][-2:] == "_L"
+    )
+    assert scores["whole"].equals(longest[longest["kind"] == "whole"])
+    assert (tmp_path / "proteins").read_text().count(">") == len(longest) - 1
+    before, after = (np.log(table["score_virus"] / table["score_others"]) for table in (longest, scores["scaled"]))
+    assert np.allclose(after[:-1], before[:-1], atol=1e-5)
+    assert after.iloc[-1] == pytest.approx(2 * before.iloc[-1] - 1, abs=1e-4)
+    sampled = ["--sampled-frames", tmp_path / "sampled", "--sample", tmp_path / "sample", "--chunk-length", 500]
+    run_program("sample_frames", "--frames", tmp_path / "frames", "--scores", tmp_path / "scores", *sampled)
+    assert pq.read_table(tmp_path / "sampled")["name"].to_pylist() == list(longest["name"])
+
+
 @pytest.mark.parametrize("program", ["embed_esm2", "embed_dnabert_s"])
 def test_arguments_that_do_not_fit_are_refused(program: str, run: Path, pack_directory: Path) -> None:
     common = ["--frames", run / "1.frames", "--model", pack_directory, "--embeddings", run / "x"]
@@ -190,6 +237,6 @@ def test_tables_without_rows_go_through(pack_directory: Path, tmp_path: Path) ->
 def test_other_tables_are_refused(tmp_path: Path, pack_directory: Path) -> None:
     pq.write_table(pa.table({"name": ["a"]}), tmp_path / "frames")
     said = predict(tmp_path, pack_directory, "frames", "features", "scores", code=2)
-    assert "frames: no column sequence_id, chunk, frame, residues" in error_line(said)
+    assert "frames: no column sequence_id, chunk, frame, kind, residues" in error_line(said)
     (tmp_path / "frames").write_text("hello")
     assert "frames: not a parquet file" in error_line(predict(tmp_path, pack_directory, "frames", "f", "s", code=2))

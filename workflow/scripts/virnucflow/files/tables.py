@@ -17,6 +17,7 @@ from typing import Any, Self, TypedDict
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from virnucflow.cli import InputError, reading
@@ -26,6 +27,9 @@ from virnucflow.files.json_files import parse_json
 # What a frame, a chunk or a sequence can be, in the order of the classifier's two outputs.
 LABELS = ("others", "virus")
 VIRUS = LABELS.index("virus")
+
+# The kinds of frames: without a stop, and the longest stretch without one of a chunk that has no such frame.
+WHOLE, LONGEST = "whole", "longest"
 
 # Tab-separated text without quoting: no name holds a tab or a line end.
 TSV = {"delimiter": "\t", "lineterminator": "\n", "quoting": csv.QUOTE_NONE, "quotechar": None}
@@ -41,7 +45,13 @@ SEQUENCES = pa.schema(
     ]
 )
 
-IDENTITY = [("name", pa.string()), ("sequence_id", pa.string()), ("chunk", pa.int32()), ("frame", pa.string())]
+IDENTITY = [
+    ("name", pa.string()),
+    ("sequence_id", pa.string()),
+    ("chunk", pa.int32()),
+    ("frame", pa.string()),
+    ("kind", pa.string()),
+]
 FRAMES = pa.schema([*IDENTITY, ("nucleotide", pa.string()), ("protein", pa.string()), ("residues", pa.int32())])
 # Those of a frame's columns that are not its letters, which are nearly all of a table's bytes.
 FRAMES_WITHOUT_LETTERS = pa.schema([*IDENTITY, FRAMES.field("residues")])
@@ -79,6 +89,12 @@ class ShardMade(TypedDict):
     """What the provenance of a shard's frames and of its scores says: how many chunks it was made of."""
 
     chunks: int
+
+
+class ShardScored(ShardMade):
+    """What the provenance of a shard's scores says besides: which frames have them, WHOLE or LONGEST ones too."""
+
+    frames: str
 
 
 class Digests(TypedDict):
@@ -141,6 +157,18 @@ def read_parquet(path: Path, schema: pa.Schema) -> pa.Table:
             _update(path, digest_, batch)
         _compare(path, digest_, digests)
         return table
+
+
+def read_frames(path: Path, schema: pa.Schema, frames: str) -> pa.Table:
+    """Read the rows of a table of translate_frames.py that are scored by a pack whose `frames` are WHOLE or LONGEST.
+
+    The columns are those of `schema`. Raises InputError as read_parquet does.
+    """
+    if frames == LONGEST:
+        return read_parquet(path, schema)
+    kind = [] if "kind" in schema.names else [FRAMES.field("kind")]
+    table = read_parquet(path, pa.schema([*schema, *kind]))
+    return table.filter(pc.equal(table["kind"], WHOLE)).select(schema.names)
 
 
 def read_batches(path: Path, schema: pa.Schema) -> Iterator[pa.RecordBatch]:

@@ -31,6 +31,8 @@ def check_pack(model: Path, chunk_length: int) -> tuple[list[str], int]:
             raise ValueError("chunk_lengths, embed_dim and hidden_size are whole numbers")
         if not isinstance(files, dict) or not all(re.fullmatch(r"\w[\w.-]{0,99}", name, re.ASCII) for name in files):
             raise ValueError("sha256 has no names of files")
+        if pack.get("frames", "whole") not in ("whole", "longest"):
+            raise ValueError("frames is whole or longest")
         if missing := not_named(files, chunk_lengths):
             raise ValueError(f"sha256 has no {', '.join(missing)}")
     except FileNotFoundError:

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 from msgspec.structs import asdict
@@ -45,16 +45,35 @@ class DnabertSShape:
     layer_norm_eps: Annotated[float, Meta(gt=0, lt=1)]
 
 
+class Scaling(Struct, frozen=True, forbid_unknown_fields=True):
+    """What makes a probability of a logit d, the virus logit less the other: the sigmoid of scale * d + shift."""
+
+    scale: Annotated[float, Meta(gt=0)]
+    shift: float
+
+
+class Calibration(Struct, frozen=True, forbid_unknown_fields=True):
+    """How the classifier's logits are scaled, by the kind of a frame; `prevalence` is the share of viruses it suits."""
+
+    prevalence: Annotated[float, Meta(gt=0, lt=1)]
+    whole: Scaling
+    longest: Scaling
+
+
 class Description(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What a pack's `pack.json` says.
 
     `trained` is False for random weights, whose scores mean nothing. A pack without a classifier has no chunk lengths:
-    its encoders are for a classifier of one's own. `sha256` is by the names of the pack's other files.
+    its encoders are for a classifier of one's own. `frames` are those that the pack was trained for: whole ones, as in
+    VirNucPro v1, or also the longest stretch of each chunk that has none. `sha256` is by the names of the pack's other
+    files.
     """
 
     name: str
     trained: bool
     chunk_lengths: tuple[Annotated[int, Meta(ge=3)], ...]
+    frames: Literal["whole", "longest"] = "whole"
+    calibration: Calibration | None = None
     esm2: Esm2Shape
     dnabert_s: DnabertSShape
     provenance: str

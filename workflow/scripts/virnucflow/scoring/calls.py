@@ -5,9 +5,13 @@ import pandas as pd
 
 
 def call_chunks(scores: pd.DataFrame) -> pd.DataFrame:
-    """One row per chunk that has a frame: sequence_id, chunk, frames, residues (of the longest), best_score, viral."""
+    """One row per chunk that has a frame, whose frames are of one kind.
+
+    sequence_id, chunk, frames, kind, residues (of the longest frame), best_score, viral.
+    """
     chunks = scores.groupby(["sequence_id", "chunk"], sort=False).agg(
         frames=("residues", "size"),
+        kind=("kind", "first"),
         residues=("residues", "max"),
         best_others=("score_others", "max"),
         best_score=("score_virus", "max"),

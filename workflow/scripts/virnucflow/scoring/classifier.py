@@ -47,6 +47,15 @@ def viral_logit(logits: torch.Tensor) -> torch.Tensor:
 
 
 @torch.inference_mode()
-def score(classifier: MLPClassifier, features: torch.Tensor, batch: int = 8192) -> torch.Tensor:
-    """(frames, features) to (frames, 2) float32 probabilities, in the order of LABELS."""
-    return torch.cat([classifier(part).softmax(dim=1) for part in features.float().split(batch)])
+def score(
+    classifier: MLPClassifier, features: torch.Tensor, scaling: torch.Tensor | None = None, batch: int = 8192
+) -> torch.Tensor:
+    """(frames, features) to (frames, 2) float32 probabilities, in the order of LABELS.
+
+    `scaling` (frames, 2) is the scale and the shift of each frame's viral logit.
+    """
+    logits = torch.cat([classifier(part) for part in features.float().split(batch)])
+    if scaling is not None:
+        scaled = scaling[:, 0] * viral_logit(logits) + scaling[:, 1]
+        logits = torch.stack([torch.zeros_like(scaled), scaled][:: 1 if VIRUS else -1], dim=1)
+    return logits.softmax(dim=1)

@@ -83,20 +83,31 @@ def compute_loss(classifier: MLPClassifier, features: torch.Tensor, viral: torch
     return sum(summed) / len(rows)
 
 
-@torch.inference_mode()
 def calibrate(classifier: MLPClassifier, best: np.ndarray, viral: np.ndarray) -> tuple[float, float]:
     """Make the best score of a chunk a probability (Platt 1999): the logits' difference d becomes scale * d + shift.
 
     `best` (chunks) is the largest difference of each chunk's frames, `viral` (chunks) its truth. The scale is positive,
     so that no order changes, and both go into the output layer. Returns them.
     """
-    model = LogisticRegression(C=1e6).fit(best[:, None], viral)
+    scale, shift = fit_scaling(best, viral)
+    scale_logits(classifier, scale, shift)
+    return scale, shift
+
+
+def fit_scaling(best: np.ndarray, viral: np.ndarray, weight: np.ndarray | None = None) -> tuple[float, float]:
+    """Scale and shift of Platt's calibration, as calibrate() has them; `weight` (chunks) is how much each chunk counts."""
+    model = LogisticRegression(C=1e6).fit(best[:, None], viral, sample_weight=weight)
     scale, shift = float(model.coef_[0, 0]), float(model.intercept_[0])
     if scale <= 0:
         raise InputError("the validation sequences are scored no better than by chance; give more labelled sequences")
+    return scale, shift
+
+
+@torch.inference_mode()
+def scale_logits(classifier: MLPClassifier, scale: float, shift: float) -> None:
+    """Make the logits' difference d of a classifier scale * d + shift, by its output layer."""
     layer = classifier.output_layer
     middle = layer.weight.mean(0), layer.bias.mean()
     layer.weight.copy_(middle[0] + scale * (layer.weight - middle[0]))
     layer.bias.copy_(middle[1] + scale * (layer.bias - middle[1]))
     layer.bias[VIRUS] += shift
-    return scale, shift

@@ -1,0 +1,74 @@
+"""From labelled sequences to a pack that the workflow loads, and what its figures are of."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from helpers import run_program
+
+from lite_evaluation import LOGITS, SCORERS
+from publish_lite import PREVALENCE, calibrate_kinds, evaluate, scored
+from virnucflow.encoders.load import load_dnabert_s, load_esm2
+from virnucflow.packs.pack import read_model_pack
+
+CPU = torch.device("cpu")
+
+
+def chunks_of(logits: list[float], labels: list[int], kinds: list[str], group: str = "plant") -> pd.DataFrame:
+    """Chunks of one sequence each, viral ones of phages."""
+    table = pd.DataFrame(dict.fromkeys(LOGITS, logits)).assign(label=labels, kind=kinds, gc=0.5, frames=1)
+    groups = np.where(table["label"] == 1, "phage", group)
+    return table.assign(group=groups, sequence=range(len(table)), unit=[f"u{i}" for i in range(len(table))])
+
+
+def test_either_kind_of_frame_is_calibrated_by_itself_and_to_the_prevalence() -> None:
+    random = np.random.default_rng(0)
+    parts = []
+    for kind, scale in (("whole", 1.0), ("longest", 2.0)):
+        d = random.normal(0, 2, 40_000)
+        labels = (random.random(len(d)) < 1 / (1 + np.exp(-d))).astype(int)
+        parts.append(chunks_of(list(d / scale), list(labels), [kind] * len(d)))
+    scalings = calibrate_kinds(pd.concat(parts, ignore_index=True))
+    odds = np.log(PREVALENCE / (1 - PREVALENCE))  # half of the chunks are viral
+    assert scalings["whole"] == pytest.approx((1.0, odds), abs=0.06)
+    assert scalings["longest"] == pytest.approx((2.0, odds), abs=0.06)
+
+
+def test_a_chunk_without_a_score_counts_as_none_and_prophages_are_in_no_other_figure() -> None:
+    chunks = chunks_of([3.0, -3.0, 1.0, -np.inf], [1, 0, 1, 1], ["whole", "longest", "whole", ""])
+    chunks.loc[2, "group"] = "prophage"
+    table = scored(chunks, {"whole": (2.0, 0.0), "longest": (1.0, 1.0)})
+    assert table["score"].tolist() == pytest.approx([1 / (1 + np.exp(-d)) for d in (6, -2, 2)] + [0])
+    tables = evaluate({("test", 500): table}, pd.Series([1500] * 4))
+    evaluation = tables["evaluation.tsv"]
+    number = evaluation[evaluation["scorer"] == SCORERS[0]].set_index(["by", "value"])["number"]
+    assert number["all", "all"] == 3 and number["group", "prophage"] == 2 and number["group", "phage"] == 3
+    assert number["kind", "whole"] == 1 and number["sequence_length", "1000 and more"] == 3
+    assert tables["thresholds.tsv"]["kind"].unique().tolist() == ["all", "whole", "longest"]
+    assert set(tables["reliability.tsv"]["set"]) == {"test"}
+
+
+@pytest.mark.long
+def test_three_programs_make_a_pack_that_the_workflow_loads(folder: Path, tmp_path: Path) -> None:
+    data, run, pack_directory = (tmp_path / name for name in ("data", "run", "small"))
+    held_back = ["--choose-fasta", folder / "choose.fa", "--test-fasta", folder / "test.fa"]
+    run_program("prepare_lite", "--fasta", folder / "train.fa", *held_back, "--data", data)
+    run_program(
+        "train_lite", "--data", data, "--device", "cpu", "--evaluate", "choose", "test", "--pretraining-steps", 2,
+        "--steps", 12, "--frames", 48, "--masked-frames", 24, "--hidden", 32, "--averaging", 0.5, "--run", run,
+    )  # fmt: skip
+    run_program("publish_lite", "--data", data, "--run", run, "--model", pack_directory)
+    pack = read_model_pack(pack_directory, 500)
+    assert pack.trained and pack.chunk_lengths == (500, 300) and pack.frames == "longest"
+    assert pack.calibration and pack.calibration.whole.scale == 1.0 and '"steps": 12' in pack.provenance
+    evaluation = pd.read_csv(pack_directory / "evaluation.tsv", sep="\t")
+    assert set(evaluation["set"]) == {"chosen by", "test"} and set(evaluation["length"]) == {500, 300}
+    embed, _ = load_esm2(pack, "flash", "auto", "fp32", CPU, 2048)
+    assert embed(["MAGIC", "ACDEFGHIK"]).shape == (2, 64)
+    embed, _ = load_dnabert_s(pack, "standard", "auto", "fp32", CPU, 2048)
+    assert embed(["ATGGCCAAGT"]).shape == (1, 384)
+    assert json.loads((pack_directory / "pack.json").read_text())["quality"]
+    assert "passed: small on cpu" in run_program("check_models", "--model", pack_directory, "--device", "cpu")

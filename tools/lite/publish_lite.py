@@ -1,0 +1,212 @@
+"""Make a model pack of what train_lite.py has trained: calibrated, with the figures of what was held back.
+
+Scores are calibrated on the sequences to choose by, for each kind of frame by itself, to a share of viruses of
+PREVALENCE. Figures are of the sequences to choose by and of those to test with.
+"""
+
+import argparse
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pandas as pd
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from lite_data import learn_tokenizer
+from lite_evaluation import LOGITS, SCORERS
+from lite_model import LiteShape
+from lite_splits import GROUPS, OTHER_GROUPS
+from prepare_lite import SEQUENCES
+from train_lite import LENGTHS, RUN, WEIGHTS
+from virnucflow.cli import argument_parser, log, run, staged
+from virnucflow.encoders.dnabert_s import DnabertS
+from virnucflow.encoders.esm2 import fair_esm_model
+from virnucflow.files.tables import LONGEST, WHOLE, write_tsv
+from virnucflow.measures.discrimination import STRANDS, by_group, by_sequence_length, by_stratum, score_sequences
+from virnucflow.measures.figures import save_reliability
+from virnucflow.measures.genomes import by_genome, genome_shares, worst_genomes
+from virnucflow.measures.reliability import reliability
+from virnucflow.measures.thresholds import by_threshold
+from virnucflow.packs.pack import describe
+from virnucflow.packs.pack_files import CLASSIFIER, FILES, REFERENCE
+from virnucflow.packs.reference import save_reference
+from virnucflow.packs.weights import save_weights
+from virnucflow.published.reference_values import reference_values
+from virnucflow.scoring.classifier import MLPClassifier
+from virnucflow.training.fit import fit_scaling, scale_logits
+
+SETS = {"choose": "chosen by", "test": "test"}  # the splits that are evaluated, and their names in the tables
+PREVALENCE = 0.25  # share of viruses that scores are calibrated for: 0.5 then finds about 60 % of unseen ones
+FULL_GROUP = 200  # chunks; a smaller group counts for less in the calibration
+SEED = 0  # of the reference values' chunks
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argument_parser(__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="directory of prepare_lite.py")
+    parser.add_argument("--run", type=Path, required=True, help="directory of train_lite.py, with scores of both sets")
+    parser.add_argument("--about", default="", help="for pack.json: what the sequences are, and the pack is good for")
+    parser.add_argument("--licence", default="MIT", help="of the pack; default: MIT")
+    parser.add_argument("--model", type=Path, required=True, help="directory of the pack, to be written")
+    return parser.parse_args()
+
+
+def chunk_weights(chunks: pd.DataFrame) -> np.ndarray:
+    """How much each chunk counts in the calibration: groups by their shares in training, viruses PREVALENCE of all."""
+    number = chunks.groupby(["label", "group"])["group"].transform("size")
+    weight = chunks["group"].map(GROUPS).fillna(OTHER_GROUPS) / np.maximum(number, FULL_GROUP)
+    share = chunks["label"].map({1: PREVALENCE, 0: 1 - PREVALENCE})
+    return (weight / weight.groupby(chunks["label"]).transform("sum") * share * len(chunks)).to_numpy()
+
+
+def calibrate_kinds(chunks: pd.DataFrame) -> dict[str, tuple[float, float]]:
+    """Scale and shift of the logits of either kind of frame, by the chunks of the set to choose by."""
+    scalings = {}
+    for kind in (WHOLE, LONGEST):
+        members = chunks[(chunks["kind"] == kind) & (chunks["group"] != "prophage")]
+        logits, viral = members[SCORERS[0]].to_numpy(), (members["label"] == 1).to_numpy()
+        scalings[kind] = fit_scaling(logits, viral, chunk_weights(members))
+    return scalings
+
+
+def scored(chunks: pd.DataFrame, scalings: dict[str, tuple[float, float]]) -> pd.DataFrame:
+    """The chunks with calibrated logits, as by_group() and its like take them: viral, score, and a score by strand.
+
+    A chunk without a score has 0, so that it counts as one that is called no virus.
+    """
+    scale, shift = (chunks["kind"].map({kind: pair[i] for kind, pair in scalings.items()}) for i in (0, 1))
+    logits = chunks[LOGITS].mul(scale, axis=0).add(shift, axis=0).replace(-np.inf, np.nan)
+    probability = 1 / (1 + np.exp(-logits))
+    return chunks.assign(
+        viral=chunks["label"] == 1,
+        logit=logits[SCORERS[0]],
+        score=probability[SCORERS[0]].fillna(0.0),
+        **{scorer: probability[scorer].fillna(0.0) for scorer in SCORERS[1:]},
+        **{strand: probability[strand] for strand in STRANDS},
+    )
+
+
+def evaluate(sets: dict[tuple[str, int], pd.DataFrame], lengths: pd.Series) -> dict[str, pd.DataFrame]:
+    """The tables of figures by the names of their files; `sets` are scored chunks by set and length of a chunk.
+
+    `lengths` are those of the sequences, by their rows. Prophages are a group, and in nothing else.
+    """
+    tables: dict[str, dict[tuple, pd.DataFrame]] = {
+        name: {} for name in ("evaluation", "by_genome", "worst_genomes", "thresholds", "reliability")
+    }
+    for (name, length), chunks in sets.items():
+        others, only = (chunks[(chunks["group"] == "prophage") == is_prophage] for is_prophage in (False, True))
+        against_prophages = pd.concat([only, others[~others["viral"]]])
+        for scorer in SCORERS:
+            column = "score" if scorer == SCORERS[0] else scorer
+            groups = by_group(others.assign(score=others[column]), "unit")
+            prophages = by_group(against_prophages.assign(score=against_prophages[column]), "unit")
+            parts = [groups, prophages[prophages["value"] == "prophage"]]
+            if scorer == SCORERS[0]:
+                parts += [by_stratum(others, "unit"), sequences_by_length(others, lengths)]
+            tables["evaluation"][name, length, scorer] = pd.concat(parts)
+        shares = genome_shares(others, "unit")
+        tables["by_genome"][name, length] = by_genome(shares)
+        tables["worst_genomes"][name, length] = worst_genomes(shares)
+        for kind in ("all", WHOLE, LONGEST):
+            members = others if kind == "all" else others[others["kind"] == kind]
+            tables["thresholds"][name, length, kind] = by_threshold(members, "unit")
+        tables["reliability"][name, length] = reliability(others["viral"], others["score"])
+    names = {"evaluation": ["set", "length", "scorer"], "thresholds": ["set", "length", "kind"]}
+    return {
+        f"{table}.tsv": pd.concat(parts, names=names.get(table, ["set", "length"])).droplevel(-1).reset_index()
+        for table, parts in tables.items()
+    }
+
+
+def sequences_by_length(chunks: pd.DataFrame, lengths: pd.Series) -> pd.DataFrame:
+    """Figures of whole sequences by the mean logit of their chunks; one without a scored chunk has 0."""
+    sequences = chunks.groupby("sequence").agg({"viral": "first", "unit": "first", "group": "first"})
+    score = score_sequences(chunks[chunks["logit"].notna()]).reindex(sequences.index).fillna(0.0)
+    sequences = sequences.assign(sequence=sequences.index, score=score, sequence_length=lengths[sequences.index])
+    return by_sequence_length(sequences, "unit")
+
+
+def quality(evaluation: pd.DataFrame) -> dict[str, dict[str, float]]:
+    """The first scorer's figures over all and by group, by set and length, as pack.json has them."""
+    chosen = evaluation[(evaluation["scorer"] == SCORERS[0]) & evaluation["by"].isin(["all", "group"])]
+    named = chosen.set_index(chosen["set"] + ", " + chosen["length"].astype(str) + " bases, " + chosen["value"])
+    return json.loads(named.drop(columns=["set", "length", "scorer", "by", "value"]).to_json(orient="index"))
+
+
+def load_part(module: nn.Module, weights: dict[str, torch.Tensor], prefix: str) -> nn.Module:
+    """A module with the weights whose names begin with `prefix`, in float32."""
+    state = {name.removeprefix(prefix): tensor for name, tensor in weights.items() if name.startswith(prefix)}
+    module.load_state_dict(state)
+    return module.float().eval()
+
+
+def write_pack(
+    arguments: argparse.Namespace, about: dict[str, Any], scalings: dict[str, tuple[float, float]],
+    tables: dict[str, pd.DataFrame],
+) -> None:  # fmt: skip
+    """The pack: encoders in half precision, classifier, tokenizer, description, and the tables of figures."""
+    weights = load_file(arguments.run / WEIGHTS)
+    shape = msgspec.convert(about["shape"], LiteShape)
+    protein = load_part(fair_esm_model(shape.esm2, device="cpu"), weights, "protein.esm2.")
+    nucleotide = load_part(DnabertS(shape.dnabert_s), weights, "nucleotide.dnabert_s.")
+    classifier = load_part(MLPClassifier(shape.width, shape.hidden), weights, "classifier.")
+    (scale, shift), (scale_longest, shift_longest) = scalings[WHOLE], scalings[LONGEST]
+    scale_logits(classifier, scale, shift)
+    tokenizer = learn_tokenizer()
+    torch.manual_seed(SEED)
+    reference = reference_values(protein, nucleotide, tokenizer, classifier)
+    content = {
+        "name": arguments.model.name,
+        "trained": True,
+        "chunk_lengths": LENGTHS,
+        "frames": LONGEST,
+        "calibration": {  # of the logits of the pack's classifier, which has the scaling of whole frames
+            "prevalence": PREVALENCE,
+            WHOLE: {"scale": 1.0, "shift": 0.0},
+            LONGEST: {"scale": scale_longest / scale, "shift": shift_longest - scale_longest / scale * shift},
+        },
+        "esm2": asdict(shape.esm2),
+        "dnabert_s": asdict(shape.dnabert_s),
+        "provenance": " ".join(filter(None, ["train_lite.py.", arguments.about, json.dumps(about["settings"])])),
+        "licence": arguments.licence,
+        "quality": quality(tables["evaluation.tsv"]),
+    }
+    names = (*FILES, "pack.json", *tables, "reliability.svg")
+    with staged(*(arguments.model / name for name in names)) as partial:
+        paths = dict(zip(names, partial))
+        save_weights(protein.half(), paths["esm2.safetensors"])
+        save_weights(nucleotide.half(), paths["dnabert_s.safetensors"])
+        tokenizer.save(str(paths["tokenizer.json"]))
+        save_weights(classifier, paths[CLASSIFIER])
+        save_reference(reference, paths[REFERENCE])
+        paths["pack.json"].write_text(describe(content, {name: paths[name] for name in FILES}), encoding="utf-8")
+        for name, table in tables.items():
+            write_tsv(table, paths[name])
+        save_reliability(tables["reliability.tsv"], paths["reliability.svg"])
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    about = json.loads((arguments.run / RUN).read_text(encoding="utf-8"))
+    chunks = {
+        (split, length): pd.read_parquet(arguments.run / f"{split}-{length}.parquet")
+        for split in SETS
+        for length in LENGTHS
+    }
+    scalings = calibrate_kinds(pd.concat(chunks["choose", length] for length in LENGTHS))
+    lengths = pd.read_parquet(arguments.data / SEQUENCES, columns=["length"])["length"]
+    sets = {(SETS[split], length): scored(table, scalings) for (split, length), table in chunks.items()}
+    tables = evaluate(sets, lengths)
+    write_pack(arguments, about, scalings, tables)
+    evaluation = tables["evaluation.tsv"]
+    log.info("%s: %s", arguments.model, evaluation[evaluation["by"] == "all"].to_string(index=False))
+
+
+if __name__ == "__main__":
+    run(main)
