@@ -95,7 +95,7 @@ def calibrate(classifier: MLPClassifier, best: np.ndarray, viral: np.ndarray) ->
 
 
 def fit_scaling(best: np.ndarray, viral: np.ndarray, weight: np.ndarray | None = None) -> tuple[float, float]:
-    """Scale and shift of Platt's calibration, as calibrate() has them; `weight` (chunks) is how much each chunk counts."""
+    """Scale and shift of Platt's calibration, as calibrate() has them; `weight` (chunks) is what each chunk counts."""
     model = LogisticRegression(C=1e6).fit(best[:, None], viral, sample_weight=weight)
     scale, shift = float(model.coef_[0, 0]), float(model.intercept_[0])
     if scale <= 0:
