@@ -83,6 +83,8 @@ def shuffle(table: pd.DataFrame, letters: list[np.ndarray], seed: int) -> tuple[
     """
     random = np.random.default_rng(seed)
     long = table[table["length"] >= SHUFFLED_LENGTH]
+    if long.empty:
+        raise InputError(f"no sequence of {SHUFFLED_LENGTH} bases or more to train on; give --fasta longer ones")
     even = 1 / long.groupby(["label", "group"])["length"].transform("sum") * long["length"]
     chosen = random.choice(long.index.to_numpy(), SHUFFLED, p=even / even.sum())
     starts = (random.random(SHUFFLED) * (long["length"].loc[chosen].to_numpy() - SHUFFLED_LENGTH + 1)).astype(int)

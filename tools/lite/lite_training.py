@@ -3,8 +3,9 @@
 import math
 from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ from torch import nn
 
 from lite_data import MASK, Batch, Genomes
 from lite_model import LiteModel, MaskedTokenHead
-from virnucflow.cli import log, staged
+from virnucflow.cli import InputError, log, reading, staged
 from virnucflow.encoders.dnabert_s import SPECIAL_TOKENS
 from virnucflow.encoders.esm2 import ALPHABET, TOKEN
 from virnucflow.scoring.classifier import viral_logit
@@ -219,6 +220,11 @@ class Trainer:
         self.random = np.random.default_rng(settings.seed)
         self.cumulative = [genomes.cumulative(weight, 3 * kind.codons + 4) for kind in KINDS]
         self.exchange = exchange_table(genomes.device)
+        self.described = {  # what a checkpoint must be of, to go on from it
+            "settings": asdict(settings),
+            "sequences": sha256(weight.tobytes()).hexdigest(),
+            "shapes": {name: list(tensor.shape) for name, tensor in model.state_dict().items()},
+        }
         # It makes a plan for each new length, which takes longer than a step.
         torch.backends.cuda.enable_cudnn_sdp(False)
 
@@ -340,17 +346,26 @@ class Trainer:
     def write_checkpoint(self, averaged: LiteModel, state: dict[str, Any]) -> None:
         """All that the next step depends on."""
         state |= {"model": self.model.state_dict(), "averaged": averaged.state_dict(), "torch": torch.get_rng_state()}
-        state |= {"numpy": self.random.bit_generator.state, "gc_weights": self.gc_weights}
+        state |= {"numpy": self.random.bit_generator.state, "gc_weights": self.gc_weights, "run": self.described}
         if self.genomes.device.type == "cuda":
             state["cuda"] = torch.cuda.get_rng_state()
         with staged(self.checkpoint) as (path,):
             torch.save(state, path)
 
     def read_checkpoint(self, averaged: LiteModel) -> dict[str, Any] | None:
-        """The state to go on from, its weights already in both models; None where there is no checkpoint."""
+        """The state to go on from, its weights already in both models; None where there is no checkpoint.
+
+        Raises InputError for a checkpoint of another run, whose weights would pass for those of these settings.
+        """
         if not self.checkpoint.exists():
             return None
-        state: dict[str, Any] = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
+        with reading(self.checkpoint, "a checkpoint of train_lite.py", "remove it"):
+            state: dict[str, Any] = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
+            differing = [name for name, value in self.described.items() if state["run"][name] != value]
+        if differing:
+            raise InputError(
+                f"{self.checkpoint}: of a run with other {' and '.join(differing)}; give another --run, or remove it"
+            )
         self.model.load_state_dict(state["model"])
         averaged.load_state_dict(state["averaged"])
         self.gc_weights = {whole: weights.to(self.genomes.device) for whole, weights in state["gc_weights"].items()}

@@ -20,10 +20,10 @@ from torch import nn
 from lite_data import learn_tokenizer
 from lite_evaluation import LOGITS, SCORERS
 from lite_model import LiteShape
-from lite_splits import GROUPS, OTHER_GROUPS
+from lite_splits import CALIBRATES, GROUPS, OTHER_GROUPS
 from prepare_lite import SEQUENCES
 from train_lite import LENGTHS, RUN, WEIGHTS
-from virnucflow.cli import argument_parser, log, run, staged
+from virnucflow.cli import InputError, argument_parser, log, run, staged
 from virnucflow.encoders.dnabert_s import DnabertS
 from virnucflow.encoders.esm2 import fair_esm_model
 from virnucflow.files.tables import LONGEST, WHOLE, write_tsv
@@ -65,11 +65,19 @@ def chunk_weights(chunks: pd.DataFrame) -> np.ndarray:
 
 
 def calibrate_kinds(chunks: pd.DataFrame) -> dict[str, tuple[float, float]]:
-    """Scale and shift of the logits of either kind of frame, by the chunks of the set to choose by."""
+    """Scale and shift of the logits of either kind of frame, by the chunks of the set to choose by.
+
+    Raises InputError when a kind has chunks of one label alone. Prophages do not count.
+    """
     scalings = {}
     for kind in (WHOLE, LONGEST):
         members = chunks[(chunks["kind"] == kind) & (chunks["group"] != "prophage")]
         logits, viral = members[SCORERS[0]].to_numpy(), (members["label"] == 1).to_numpy()
+        if missing := {0, 1} - set(members["label"]):
+            raise InputError(
+                f"the split {CALIBRATES}: no chunk with label={min(missing)} of the kind {kind} to calibrate by; give "
+                "prepare_lite.py more sequences to choose by"
+            )
         scalings[kind] = fit_scaling(logits, viral, chunk_weights(members))
     return scalings
 
@@ -77,13 +85,14 @@ def calibrate_kinds(chunks: pd.DataFrame) -> dict[str, tuple[float, float]]:
 def scored(chunks: pd.DataFrame, scalings: dict[str, tuple[float, float]]) -> pd.DataFrame:
     """The chunks with calibrated logits, as by_group() and its like take them: viral, score, and a score by strand.
 
-    A chunk without a score has 0, so that it counts as one that is called no virus.
+    A chunk without a score is of no kind and has 0, so that it counts as one that is called no virus.
     """
     scale, shift = (chunks["kind"].map({kind: pair[i] for kind, pair in scalings.items()}) for i in (0, 1))
     logits = chunks[LOGITS].mul(scale, axis=0).add(shift, axis=0).replace(-np.inf, np.nan)
     probability = 1 / (1 + np.exp(-logits))
     return chunks.assign(
         viral=chunks["label"] == 1,
+        kind=chunks["kind"].replace("", None),
         logit=logits[SCORERS[0]],
         score=probability[SCORERS[0]].fillna(0.0),
         **{scorer: probability[scorer].fillna(0.0) for scorer in SCORERS[1:]},
@@ -199,7 +208,7 @@ def main() -> None:
         for split in SETS
         for length in LENGTHS
     }
-    scalings = calibrate_kinds(pd.concat(chunks["choose", length] for length in LENGTHS))
+    scalings = calibrate_kinds(pd.concat(chunks[CALIBRATES, length] for length in LENGTHS))
     lengths = pd.read_parquet(arguments.data / SEQUENCES, columns=["length"])["length"]
     sets = {(SETS[split], length): scored(table, scalings) for (split, length), table in chunks.items()}
     tables = evaluate(sets, lengths)

@@ -19,25 +19,45 @@ from safetensors.torch import save_file
 from lite_data import Genomes, learn_tokenizer
 from lite_evaluation import score_chunks
 from lite_model import LITE, LiteModel
-from lite_splits import weights
-from lite_training import Settings, Trainer
+from lite_splits import CALIBRATES, SPLITS, weights
+from lite_training import KINDS, Settings, Trainer
 from prepare_lite import LETTERS, SEQUENCES
-from virnucflow.cli import add_settings, argument_parser, log, read_settings, run, staged
+from virnucflow.cli import InputError, add_settings, argument_parser, log, read_settings, run, staged
 
 LENGTHS = (500, 300)
+LONG = max(*LENGTHS, *(3 * kind.codons + 4 for kind in KINDS))  # bases that every fragment and chunk can be cut from
 WEIGHTS, RUN, CHECKPOINT = "weights.safetensors", "run.json", "checkpoint.pt"
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = argument_parser(__doc__)
     parser.add_argument("--data", type=Path, required=True, help="directory of prepare_lite.py")
-    parser.add_argument("--splits", nargs="+", default=["train"], help="what to train on; default: train")
-    parser.add_argument("--evaluate", nargs="*", default=["choose"], help="what to score; default: choose")
+    parser.add_argument(
+        "--splits", nargs="+", choices=SPLITS, default=["train"], help="what to train on; default: train"
+    )
+    parser.add_argument(
+        "--evaluate", nargs="*", choices=SPLITS, default=[CALIBRATES], help=f"what to score; default: {CALIBRATES}"
+    )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--hidden", type=int, default=LITE.hidden, help=f"of the classifier; default: {LITE.hidden}")
     add_settings(parser, Settings)
     parser.add_argument("--run", type=Path, required=True, help="directory, to be written")
     return parser.parse_args()
+
+
+def check_sequences(table: pd.DataFrame, trains: np.ndarray, evaluated: list[str], path: Path) -> None:
+    """InputError when what trains or calibrates lacks long sequences of a label, or another split has none at all.
+
+    `trains` (sequences) is what to train on, `evaluated` the splits to score, and `path` the file of the table.
+    """
+    long = table["length"] >= LONG
+    uses = [("to train on", trains, True)]
+    uses += [(f"in the split {split}", table["split"] == split, split == CALIBRATES) for split in evaluated]
+    for use, rows, needs_both in uses:
+        labels = set(table["label"][rows & long])
+        if not labels or (needs_both and len(labels) < 2):
+            lacking = f" with label={1 - labels.pop()}" if labels else ""
+            raise InputError(f"{path}: no sequence of {LONG} bases or more{lacking} {use}; give prepare_lite.py more")
 
 
 def main() -> None:
@@ -46,6 +66,7 @@ def main() -> None:
     torch.manual_seed(settings.seed)
     table = pd.read_parquet(arguments.data / SEQUENCES)
     trains = table["split"].isin(arguments.splits).to_numpy()
+    check_sequences(table, trains, arguments.evaluate, arguments.data / SEQUENCES)
     weight = np.zeros(len(table))
     weight[trains] = weights(table[trains])
     device = torch.device(arguments.device)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from lite_data import Genomes
+from lite_data import STOPPED, Genomes, longest_stretch
 from lite_evaluation import LOGITS, score_chunks
 from lite_model import LITE, LiteModel
 from lite_training import KINDS
@@ -63,6 +63,32 @@ def test_frames_are_those_of_the_workflow(length: int, genomes: Genomes) -> None
         assert by_kind[kind].get(i, set()) == expected and i not in by_kind[other]
         numbers[kind] += bool(expected)
     assert min(numbers.values()) > 3
+
+
+def test_the_longest_stretch_is_found_as_by_walking_from_codon_to_codon() -> None:
+    """Of equal ones the first frame's is taken, and there the first; a fragment of stops alone has none."""
+    torch.manual_seed(0)
+    stopped = torch.rand(400, 6, 12) < torch.rand(400, 1, 1)
+    stopped[:2], stopped[2:4] = True, False
+    proteins = torch.randint(*esm2.TOKEN[[ord("L"), ord("C")]].tolist(), (400, 6, 12), dtype=torch.uint8)
+    proteins[stopped] = STOPPED
+    expected, ties = [], 0
+    for frames in proteins.tolist():
+        longest, number = (0, 0, 0), [0]
+        for frame, residues in enumerate(frames):
+            start = 0
+            for place, residue in enumerate([*residues, STOPPED]):
+                if residue == STOPPED:
+                    number.append(place - start)
+                    if place - start > longest[2]:
+                        longest = (frame, start, place - start)
+                    start = place + 1
+        ties += number.count(longest[2]) > 1
+        expected.append(longest)
+    frame, start, number = (column.tolist() for column in longest_stretch(proteins))
+    assert number == [longest[2] for longest in expected] and number[0] == 0 and number[2] == 12 and ties > 100
+    some = [i for i, longest in enumerate(expected) if longest[2]]
+    assert [(frame[i], start[i]) for i in some] == [expected[i][:2] for i in some]
 
 
 @pytest.mark.parametrize(("codons", "letter_more"), [kind[:2] for kind in KINDS if kind.whole])

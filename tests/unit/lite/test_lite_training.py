@@ -1,5 +1,6 @@
 """What the training of the lite pack does to its batches, and that what it trains the workflow's encoders load."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import lite_training
 from lite_data import Genomes
 from lite_model import LITE, LiteModel
 from lite_training import RESIDUES, Settings, Trainer, exchange, exchange_table, gc_weights, label_loss, mask
+from virnucflow.cli import InputError
 from virnucflow.encoders import dnabert_s, esm2
 from virnucflow.sequences.frames import LETTERS
 
@@ -118,3 +120,24 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(
     monkeypatch.setattr(Trainer, "write_checkpoint", write)
     resumed = train("stopped").pack_weights()
     assert whole.keys() == resumed.keys() and all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_a_checkpoint_of_another_run_is_not_gone_on_from(genomes: Genomes, tmp_path: Path) -> None:
+    """Of other settings, sequences or shapes: its weights would pass for what these give. Nor is a damaged one."""
+    weight, model = np.ones(len(genomes.length)), LiteModel(LITE, genomes, 0.1)
+    path, settings = tmp_path / "checkpoint.pt", Settings(steps=10)
+    writer = Trainer(model, genomes, weight, settings, path)
+    writer.gc_weights = {True: torch.ones(2, 25), False: torch.ones(2, 25)}
+    writer.write_checkpoint(model, {"phase": 0, "step": 1})
+    assert Trainer(model, genomes, weight, settings, path).read_checkpoint(model)["step"] == 1
+    narrow = LiteModel(replace(LITE, hidden=16), genomes, 0.1)
+    for other, message in [
+        (Trainer(model, genomes, weight, replace(settings, steps=5), path), "a run with other settings; give"),
+        (Trainer(model, genomes, np.arange(len(weight)) * 1.0, settings, path), "a run with other sequences; give"),
+        (Trainer(narrow, genomes, weight, settings, path), "a run with other shapes; give"),
+    ]:
+        with pytest.raises(InputError, match=message):
+            other.read_checkpoint(other.model)
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(InputError, match=r"checkpoint\.pt: not a checkpoint of train_lite\.py .*; remove it"):
+        writer.read_checkpoint(model)

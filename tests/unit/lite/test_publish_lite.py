@@ -10,7 +10,9 @@ import torch
 from helpers import run_program
 
 from lite_evaluation import LOGITS, SCORERS
-from publish_lite import PREVALENCE, calibrate_kinds, evaluate, scored
+from lite_splits import GROUPS
+from publish_lite import PREVALENCE, calibrate_kinds, chunk_weights, evaluate, scored
+from virnucflow.cli import InputError
 from virnucflow.encoders.load import load_dnabert_s, load_esm2
 from virnucflow.packs.pack import read_model_pack
 
@@ -35,6 +37,25 @@ def test_either_kind_of_frame_is_calibrated_by_itself_and_to_the_prevalence() ->
     odds = np.log(PREVALENCE / (1 - PREVALENCE))  # half of the chunks are viral
     assert scalings["whole"] == pytest.approx((1.0, odds), abs=0.06)
     assert scalings["longest"] == pytest.approx((2.0, odds), abs=0.06)
+
+
+def test_a_kind_of_which_one_label_has_no_chunk_is_not_calibrated() -> None:
+    """A prophage is no virus there."""
+    kinds = ["whole", "whole", "longest", "longest"]
+    chunks = chunks_of([1.0, -1.0, 1.0, -1.0], [1, 0, 1, 0], kinds)
+    chunks.loc[2, "group"] = "prophage"
+    with pytest.raises(InputError, match="no chunk with label=1 of the kind longest"):
+        calibrate_kinds(chunks)
+
+
+def test_no_large_group_rules_the_calibration() -> None:
+    """Groups count by their shares in training, whatever their chunks, and viruses PREVALENCE of all."""
+    chunks = pd.DataFrame(
+        {"label": [1] * 600 + [0] * 9000, "group": ["phage"] * 600 + ["plant"] * 8000 + ["fungi"] * 1000}
+    )
+    weight = pd.Series(chunk_weights(chunks)).groupby(chunks["group"]).sum() / len(chunks)
+    assert weight["phage"] == pytest.approx(PREVALENCE)
+    assert weight["plant"] / weight["fungi"] == pytest.approx(GROUPS["plant"] / GROUPS["fungi"])
 
 
 def test_a_chunk_without_a_score_counts_as_none_and_prophages_are_in_no_other_figure() -> None:
