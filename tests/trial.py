@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from build_untrained_pack import spread
 from virnucflow.encoders.load import LOADERS
 from virnucflow.files.json_files import write_json
-from virnucflow.files.tables import LABELS, VIRUS
+from virnucflow.files.tables import LABELS, VIRUS, WHOLE
 from virnucflow.gate.comparison import compare, distances
 from virnucflow.gate.sampling import stratify
 from virnucflow.packs.encoders import DNABERT_S, ENCODERS, ESM2
@@ -110,7 +110,7 @@ def random_frames() -> pd.DataFrame:
         for frame in stop_free_frames("".join(letters.choices("ACGT", weights=(2, 3, 3, 2), k=length))):
             rows.append((f"s{number}", 1, frame.frame, frame.nucleotide, frame.protein))
     frames = pd.DataFrame(rows, columns=["sequence_id", "chunk", "frame", "nucleotide", "protein"])
-    return frames.assign(name=frames["sequence_id"] + "_chunk_1" + frames["frame"])
+    return frames.assign(kind=WHOLE, name=frames["sequence_id"] + "_chunk_1" + frames["frame"])
 
 
 def decide(found: dict, folder: Path, *options: object, code: int = 0) -> str:
