@@ -3,9 +3,12 @@
 import numpy as np
 import pandas as pd
 
+from lite_sequences import TRANSCRIPTS
+from virnucflow.training.clusters import NO_KMER, SHARE
+
 SPLITS = ("train", "choose", "test")
 CALIBRATES = "choose"  # the split that the scores are calibrated by
-LEFT_OUT = "like what is held back"
+LEFT_OUT = "like another split"
 # Of the clusters of genomes of which there are genes alone, every so many-th by GC content is held back.
 HELD_BACK = {"test": (20, 9), "choose": (33, 16)}
 
@@ -29,23 +32,60 @@ def units(table: pd.DataFrame) -> pd.Series:
     return family.where(table["label"] == 1, table["organism"].mask(table["organism"] == "", table["source"]))
 
 
-def split(table: pd.DataFrame, of_file: dict[str, str]) -> pd.Series:
-    """The split of each sequence: by its file, and of the clusters of genes alone, by GC content and group.
+def split(table: pd.DataFrame, of_file: dict[str, str], sketches: list[np.ndarray]) -> pd.Series:
+    """The split of each sequence, of which no two splits have sequences that are like each other.
 
-    What trains and is in a cluster with a sequence that is held back is left out. `table` has label, group, genes,
-    cluster, gc and file; `of_file` the split of each file.
+    Sequences are held back by their file, and clusters of genes alone by GC content and group, transcripts by organism.
+    Of a unit that is held back and all that is like it in the splits after it, the larger stays and the smaller is left
+    out: a small relative of what there is much of would not be worth what it costs the training. `table` has label,
+    group, unit, genes, cluster, gc, length and file; `of_file` the split of each file; `sketches` are those of
+    clusters.sketch().
     """
     splits = table["file"].map(of_file).fillna("train")
-    only_genes = table.groupby("cluster")["genes"].transform("all")
-    clusters = table[only_genes].groupby("cluster").agg({"label": "first", "group": "first", "gc": "mean"})
-    for _, members in clusters.groupby(["label", "group"]):
+    block = table["cluster"].astype(str).mask(table["group"] == TRANSCRIPTS, table["unit"])
+    only_genes = table["genes"].groupby(block).transform("all")
+    blocks = table[only_genes].groupby(block).agg({"label": "first", "group": "first", "gc": "mean"})
+    for _, members in blocks.groupby(["label", "group"]):
         ordered = members.sort_values("gc", kind="stable").index
         for name, (step, first) in HELD_BACK.items():
-            splits[table["cluster"].isin(ordered[first::step])] = name
-    for name in ("choose", "test"):
-        like = table["cluster"].isin(table["cluster"][splits == name])
-        splits[like & (splits == "train")] = LEFT_OUT
+            splits[block.isin(ordered[first::step])] = name
+    unit = pd.Series(table.groupby(["label", "group", "unit"]).ngroup())
+    for name, after in (("test", ["choose", "train"]), ("choose", ["train"])):
+        held = splits == name
+        like = find_like(table, unit, sketches, held, splits.isin(after))
+        own = table["length"][held].groupby(unit[held]).sum()
+        others = like["row"].map(table["length"]).groupby(like["unit"]).sum().reindex(own.index, fill_value=0)
+        lost = own.index[others > own]
+        splits[held & unit.isin(lost)] = LEFT_OUT
+        splits.iloc[like["row"][~like["unit"].isin(lost)].unique()] = LEFT_OUT
     return splits
+
+
+def find_like(
+    table: pd.DataFrame, unit: pd.Series, sketches: list[np.ndarray], held: pd.Series, others: pd.Series
+) -> pd.DataFrame:
+    """Each pair of a sequence among `others` and a unit of what is held back that are like each other.
+
+    They share clusters.SHARE of the k-mers of the smaller, or are of one organism, which makes no two viruses alike.
+    Columns `row`, the sequence's place in `table`, and `unit`, the unit's number in `unit`.
+    """
+    rows, held_rows = np.flatnonzero(others), np.flatnonzero(held)
+    of_units = kmers_of(sketches, held_rows).assign(unit=lambda kmers: unit.to_numpy()[kmers.pop("row")])
+    of_units = of_units.drop_duplicates()
+    of_others = kmers_of(sketches, rows)
+    pairs = of_others[of_others["kmer"].isin(of_units["kmer"])].merge(of_units, on="kmer")
+    shared = pairs.groupby(["row", "unit"]).size()
+    sizes = np.array([len(kmers) for kmers in sketches])[shared.index.get_level_values("row")]
+    unit_sizes = of_units["unit"].value_counts()[shared.index.get_level_values("unit")].to_numpy()
+    alike = shared[shared >= SHARE * np.minimum(sizes, unit_sizes)].index.to_frame(index=False)
+    same = pd.DataFrame({"row": rows, "unit": unit.to_numpy()[rows]})[(table["label"].to_numpy() == 0)[rows]]
+    return pd.concat([alike, same[same["unit"].isin(unit[held])]]).drop_duplicates()
+
+
+def kmers_of(sketches: list[np.ndarray], rows: np.ndarray) -> pd.DataFrame:
+    """The k-mers of some sequences: columns `kmer` and `row`."""
+    chosen = [NO_KMER, *(sketches[row] for row in rows)]
+    return pd.DataFrame({"kmer": np.concatenate(chosen), "row": np.repeat(rows, [len(kmers) for kmers in chosen[1:]])})
 
 
 def weights(table: pd.DataFrame) -> np.ndarray:

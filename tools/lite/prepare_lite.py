@@ -2,7 +2,7 @@
 
 Genes of one genome (source=metaphlan2) become one sequence, shuffled fragments are added as others, and sequences that
 share much of their DNA become one cluster. Of the genomes that are there by their genes, whole clusters are held back,
-spread over GC content; what trains and is in a cluster with what is held back is left out.
+spread over GC content. No two splits have sequences that are like each other: of what is, the smaller part is left out.
 """
 
 import argparse
@@ -36,9 +36,10 @@ def prepare(paths: dict[str, list[Path]], seed: int) -> tuple[pd.DataFrame, np.n
     table, letters = join_genes(table, letters, seed)
     table["gc"] = gc_contents(letters)
     with ProcessPoolExecutor() as pool:
-        table["cluster"] = cluster(pool.map(sketch, letters, chunksize=200))
+        sketches = list(pool.map(sketch, letters, chunksize=200))
+    table["cluster"] = cluster(sketches)
     table["unit"] = units(table)
-    table["split"] = split(table, {path.name: name for name, group in paths.items() for path in group})
+    table["split"] = split(table, {path.name: name for name, group in paths.items() for path in group}, sketches)
     trains = table["split"] == "train"
     more, shuffled = shuffle(table[trains], letters, seed)
     first = table["cluster"].max() + 1

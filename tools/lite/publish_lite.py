@@ -1,7 +1,8 @@
 """Make a model pack of what train_lite.py has trained: calibrated, with the figures of what was held back.
 
 Scores are calibrated on the sequences to choose by, for each kind of frame by itself, to a share of viruses of
-PREVALENCE. Figures are of the sequences to choose by and of those to test with.
+PREVALENCE. Figures are of the sequences to choose by and of those to test with, as far as they did not train. A pack
+that is trained on what is chosen by as well takes its calibration from a run that was not.
 """
 
 import argparse
@@ -23,7 +24,7 @@ from lite_model import LiteShape
 from lite_splits import CALIBRATES, GROUPS, OTHER_GROUPS
 from prepare_lite import SEQUENCES
 from train_lite import LENGTHS, RUN, WEIGHTS
-from virnucflow.cli import InputError, argument_parser, log, run, staged
+from virnucflow.cli import InputError, argument_parser, log, reading, run, staged
 from virnucflow.encoders.dnabert_s import DnabertS
 from virnucflow.encoders.esm2 import fair_esm_model
 from virnucflow.files.tables import LONGEST, WHOLE, write_tsv
@@ -49,7 +50,10 @@ SEED = 0  # of the reference values' chunks
 def parse_arguments() -> argparse.Namespace:
     parser = argument_parser(__doc__)
     parser.add_argument("--data", type=Path, required=True, help="directory of prepare_lite.py")
-    parser.add_argument("--run", type=Path, required=True, help="directory of train_lite.py, with scores of both sets")
+    parser.add_argument("--run", type=Path, required=True, help="directory of train_lite.py, with scores of the sets")
+    parser.add_argument(
+        "--calibrate-by", type=Path, help="directory of another run of the same settings; default: that of --run"
+    )
     parser.add_argument("--about", default="", help="for pack.json: what the sequences are, and the pack is good for")
     parser.add_argument("--licence", default="MIT", help="of the pack; default: MIT")
     parser.add_argument("--model", type=Path, required=True, help="directory of the pack, to be written")
@@ -200,15 +204,29 @@ def write_pack(
         save_reliability(tables["reliability.tsv"], paths["reliability.svg"])
 
 
+def read_run(directory: Path) -> tuple[dict[str, Any], dict[tuple[str, int], pd.DataFrame]]:
+    """What a run says of itself, and its scores of the chunks that it did not train on, by split and length."""
+    with reading(directory / RUN, "a record of train_lite.py"):
+        about = json.loads((directory / RUN).read_text(encoding="utf-8"))
+    splits = [split for split in SETS if split not in about["splits"]]
+    with reading(directory, "a run of train_lite.py", f"call it with --evaluate {' '.join(splits)}"):
+        return about, {
+            (split, length): pd.read_parquet(directory / f"{split}-{length}.parquet")
+            for split in splits
+            for length in LENGTHS
+        }
+
+
 def main() -> None:
     arguments = parse_arguments()
-    about = json.loads((arguments.run / RUN).read_text(encoding="utf-8"))
-    chunks = {
-        (split, length): pd.read_parquet(arguments.run / f"{split}-{length}.parquet")
-        for split in SETS
-        for length in LENGTHS
-    }
-    scalings = calibrate_kinds(pd.concat(chunks[CALIBRATES, length] for length in LENGTHS))
+    about, chunks = read_run(arguments.run)
+    calibrating = chunks if arguments.calibrate_by is None else read_run(arguments.calibrate_by)[1]
+    if (CALIBRATES, LENGTHS[0]) not in calibrating:
+        raise InputError(
+            f"{arguments.calibrate_by or arguments.run}: trained on the split {CALIBRATES}, which cannot calibrate it "
+            "then; give --calibrate-by a run that did not"
+        )
+    scalings = calibrate_kinds(pd.concat(calibrating[CALIBRATES, length] for length in LENGTHS))
     lengths = pd.read_parquet(arguments.data / SEQUENCES, columns=["length"])["length"]
     sets = {(SETS[split], length): scored(table, scalings) for (split, length), table in chunks.items()}
     tables = evaluate(sets, lengths)

@@ -63,6 +63,8 @@ def check_sequences(table: pd.DataFrame, trains: np.ndarray, evaluated: list[str
 def main() -> None:
     arguments = parse_arguments()
     settings = read_settings(arguments, Settings)
+    if both := set(arguments.splits) & set(arguments.evaluate):
+        raise InputError(f"--evaluate {' '.join(sorted(both))}: trained on; leave it out here, or in --splits")
     torch.manual_seed(settings.seed)
     table = pd.read_parquet(arguments.data / SEQUENCES)
     trains = table["split"].isin(arguments.splits).to_numpy()

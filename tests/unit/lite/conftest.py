@@ -34,7 +34,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 if i % 7 == 0:
                     sequence = sequence[:100] + "N" + sequence[100:]
                 source = "metaphlan2" if i % 5 == 0 else "s"
-                family, organism = (f"f{i % 4}", "") if label else ("", f"o{i % 5}")
+                family, organism = (f"f{i % 4}", "") if label else ("", f"{name}_{i % 5}")
                 fields = f"label={label}|group={group}|family={family}|organism={organism}|source={source}"
                 file.write(f">{name}{i}|{fields}|representative=1\n{sequence}\n")
     return folder

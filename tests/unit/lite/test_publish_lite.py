@@ -7,14 +7,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from helpers import run_program
+from helpers import error_line, run_program
 
 from lite_evaluation import LOGITS, SCORERS
 from lite_splits import GROUPS
 from publish_lite import PREVALENCE, calibrate_kinds, chunk_weights, evaluate, scored
 from virnucflow.cli import InputError
 from virnucflow.encoders.load import load_dnabert_s, load_esm2
-from virnucflow.packs.pack import read_model_pack
+from virnucflow.packs.pack import ModelPack, read_model_pack
 
 CPU = torch.device("cpu")
 
@@ -72,15 +72,18 @@ def test_a_chunk_without_a_score_counts_as_none_and_prophages_are_in_no_other_fi
     assert set(tables["reliability.tsv"]["set"]) == {"test"}
 
 
+TRAINING = [
+    "--device", "cpu", "--pretraining-steps", 2, "--steps", 12, "--frames", 48, "--masked-frames", 24, "--hidden", 32,
+    "--averaging", 0.5,
+]  # fmt: skip
+
+
 @pytest.mark.long
 def test_three_programs_make_a_pack_that_the_workflow_loads(folder: Path, tmp_path: Path) -> None:
     data, run, pack_directory = (tmp_path / name for name in ("data", "run", "small"))
     held_back = ["--choose-fasta", folder / "choose.fa", "--test-fasta", folder / "test.fa"]
     run_program("prepare_lite", "--fasta", folder / "train.fa", *held_back, "--data", data)
-    run_program(
-        "train_lite", "--data", data, "--device", "cpu", "--evaluate", "choose", "test", "--pretraining-steps", 2,
-        "--steps", 12, "--frames", 48, "--masked-frames", 24, "--hidden", 32, "--averaging", 0.5, "--run", run,
-    )  # fmt: skip
+    run_program("train_lite", "--data", data, "--evaluate", "choose", "test", *TRAINING, "--run", run)
     run_program("publish_lite", "--data", data, "--run", run, "--model", pack_directory)
     pack = read_model_pack(pack_directory, 500)
     assert pack.trained and pack.chunk_lengths == (500, 300) and pack.frames == "longest"
@@ -93,3 +96,20 @@ def test_three_programs_make_a_pack_that_the_workflow_loads(folder: Path, tmp_pa
     assert embed(["ATGGCCAAGT"]).shape == (1, 384)
     assert json.loads((pack_directory / "pack.json").read_text())["quality"]
     assert "passed: small on cpu" in run_program("check_models", "--model", pack_directory, "--device", "cpu")
+    publish_what_is_trained_on_more(data, run, pack, tmp_path)
+
+
+def publish_what_is_trained_on_more(data: Path, run: Path, chosen: ModelPack, folder: Path) -> None:
+    """A pack trained on what is chosen by as well has no figures of it, and the calibration of the run that has."""
+    more, pack_directory = folder / "more", folder / "small2"
+    train = ["--data", data, "--splits", "train", "choose", *TRAINING, "--run", more]
+    said = run_program("train_lite", *train, "--evaluate", "choose", "test", code=2)
+    assert "--evaluate choose: trained on; leave it out" in error_line(said)
+    run_program("train_lite", *train, "--evaluate", "test")
+    publish = ["--data", data, "--run", more, "--model", pack_directory]
+    said = run_program("publish_lite", *publish, code=2)
+    assert f"{more}: trained on the split choose, which cannot calibrate it" in error_line(said)
+    run_program("publish_lite", *publish, "--calibrate-by", run)
+    assert read_model_pack(pack_directory, 500).calibration == chosen.calibration
+    evaluation = pd.read_csv(pack_directory / "evaluation.tsv", sep="\t")
+    assert set(evaluation["set"]) == {"test"}
