@@ -16,7 +16,8 @@ from safetensors.torch import load_file, save_file
 from build_untrained_pack import spread
 from virnucflow.encoders.load import LOADERS
 from virnucflow.files.json_files import write_json
-from virnucflow.files.tables import LABELS, VIRUS, WHOLE
+from virnucflow.files.kinds import WHOLE
+from virnucflow.files.tables import LABELS, VIRUS
 from virnucflow.gate.comparison import compare, distances
 from virnucflow.gate.sampling import stratify
 from virnucflow.packs.encoders import DNABERT_S, ENCODERS, ESM2

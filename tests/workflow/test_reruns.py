@@ -63,6 +63,7 @@ CHANGED = {
     "training: trained_pack": ("models/mine", TRAINING),
     "training: split_by": ("sequence_id", TRAINING),
     "training: train_on": ("annotated", TRAINING + jobs("list_proteins list_proteins")),
+    "training: frames": ("whole", TRAINING + jobs("embed_dnabert_s embed_esm2 embed_dnabert_s embed_esm2")),
     "training: hidden": (8, TRAINING),
     "training: batch": (16, TRAINING),
     "training: learning_rate": (0.001, TRAINING),

@@ -17,7 +17,7 @@ from helpers import EXAMPLE, planned_jobs, snakemake, write_fasta
 from safetensors.torch import load_file
 from sklearn.linear_model import LogisticRegression
 
-from virnucflow.packs.pack import read_model_pack
+from virnucflow.packs.pack import Scaling, read_model_pack
 from virnucflow.packs.pack_files import CLASSIFIER
 from virnucflow.scoring.classifier import load_classifier
 from virnucflow.sequences.fasta import read_fasta
@@ -128,6 +128,26 @@ def test_a_split_given_by_hand_is_used(folder: Path) -> None:
     evaluation = pd.read_csv(folder / "models" / "by_hand" / "evaluation.tsv", sep="\t")
     # The sequences without a frame count, with score 0.
     assert evaluation.query("scored == 'sequence' and by == 'all'")["number"].item() == 18
+
+
+def test_a_pack_for_every_chunk_is_trained_on_whole_frames_encoders(folder: Path) -> None:
+    """With the longest stretches of chunks without a frame, which a run with that pack embeds no second time."""
+    training = QUICK | {"split_by": "split", "trained_pack": "models/every chunk", "frames": "longest"}
+    snakemake(folder, "train", model_pack="models/trained", shards=2, training=training)
+    trained = read_model_pack(folder / "models" / "every chunk", 500)
+    evaluation = pd.read_csv(trained.directory / "evaluation.tsv", sep="\t")
+    kinds = evaluation.query("by == 'kind'").set_index("value")["number"]
+    assert trained.frames == "longest" and trained.calibration and (kinds[["whole", "longest"]] > 5).all()
+    assert trained.calibration.whole == Scaling(1.0, 0.0) and 0.2 < trained.calibration.prevalence < 0.8
+    assert "by its longest stretch" in (trained.directory / "MODEL_CARD.md").read_text()
+    jobs = planned_jobs(snakemake(folder, "-n", model_pack="models/every chunk", shards=2))
+    assert "predict" in jobs and not {job for job in jobs if job.startswith("embed")}
+    snakemake(folder, model_pack="models/every chunk", shards=2)
+    chunks = pd.concat(pd.read_csv(folder / "results" / sample / "chunks.tsv", sep="\t") for sample in "vh")
+    assert (chunks["kind"].value_counts()[["whole", "longest"]] > 20).all()
+    # TTAA, over and over, has no stretch of 30 codons, and the last chunk of a sequence may be too short for one.
+    unscored = chunks[chunks["kind"].isna()]
+    assert ((unscored["sequence_id"] == "coli32") | (unscored["chunk"] == 3)).all()
 
 
 @pytest.mark.parametrize(

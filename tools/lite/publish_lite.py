@@ -27,19 +27,20 @@ from train_lite import LENGTHS, RUN, WEIGHTS
 from virnucflow.cli import InputError, argument_parser, log, reading, run, staged
 from virnucflow.encoders.dnabert_s import DnabertS
 from virnucflow.encoders.esm2 import fair_esm_model
-from virnucflow.files.tables import LONGEST, WHOLE, write_tsv
+from virnucflow.files.kinds import LONGEST, WHOLE
+from virnucflow.files.tables import write_tsv
 from virnucflow.measures.discrimination import STRANDS, by_group, by_sequence_length, by_stratum, score_sequences
 from virnucflow.measures.figures import save_reliability
 from virnucflow.measures.genomes import by_genome, genome_shares, worst_genomes
 from virnucflow.measures.reliability import reliability
 from virnucflow.measures.thresholds import by_threshold
-from virnucflow.packs.pack import describe
+from virnucflow.packs.pack import Scaling, describe
 from virnucflow.packs.pack_files import CLASSIFIER, FILES, REFERENCE
 from virnucflow.packs.reference import save_reference
 from virnucflow.packs.weights import save_weights
 from virnucflow.published.reference_values import reference_values
 from virnucflow.scoring.classifier import MLPClassifier
-from virnucflow.training.fit import fit_scaling, scale_logits
+from virnucflow.training.fit import describe_calibration, fit_scaling, scale_logits
 
 SETS = {"choose": "chosen by", "test": "test"}  # the splits that are evaluated, and their names in the tables
 PREVALENCE = 0.25  # share of viruses that scores are calibrated for: 0.5 then finds about 60 % of unseen ones
@@ -68,8 +69,8 @@ def chunk_weights(chunks: pd.DataFrame) -> np.ndarray:
     return (weight / weight.groupby(chunks["label"]).transform("sum") * share * len(chunks)).to_numpy()
 
 
-def calibrate_kinds(chunks: pd.DataFrame) -> dict[str, tuple[float, float]]:
-    """Scale and shift of the logits of either kind of frame, by the chunks of the set to choose by.
+def calibrate_kinds(chunks: pd.DataFrame) -> dict[str, Scaling]:
+    """The scaling of the logits of either kind of frame, by the chunks of the set to choose by.
 
     Raises InputError when a kind has chunks of one label alone. Prophages do not count.
     """
@@ -86,12 +87,13 @@ def calibrate_kinds(chunks: pd.DataFrame) -> dict[str, tuple[float, float]]:
     return scalings
 
 
-def scored(chunks: pd.DataFrame, scalings: dict[str, tuple[float, float]]) -> pd.DataFrame:
+def scored(chunks: pd.DataFrame, scalings: dict[str, Scaling]) -> pd.DataFrame:
     """The chunks with calibrated logits, as by_group() and its like take them: viral, score, and a score by strand.
 
     A chunk without a score is of no kind and has 0, so that it counts as one that is called no virus.
     """
-    scale, shift = (chunks["kind"].map({kind: pair[i] for kind, pair in scalings.items()}) for i in (0, 1))
+    scale = chunks["kind"].map({kind: scaling.scale for kind, scaling in scalings.items()})
+    shift = chunks["kind"].map({kind: scaling.shift for kind, scaling in scalings.items()})
     logits = chunks[LOGITS].mul(scale, axis=0).add(shift, axis=0).replace(-np.inf, np.nan)
     probability = 1 / (1 + np.exp(-logits))
     return chunks.assign(
@@ -160,7 +162,7 @@ def load_part(module: nn.Module, weights: dict[str, torch.Tensor], prefix: str) 
 
 
 def write_pack(
-    arguments: argparse.Namespace, about: dict[str, Any], scalings: dict[str, tuple[float, float]],
+    arguments: argparse.Namespace, about: dict[str, Any], scalings: dict[str, Scaling],
     tables: dict[str, pd.DataFrame],
 ) -> None:  # fmt: skip
     """The pack: encoders in half precision, classifier, tokenizer, description, and the tables of figures."""
@@ -169,8 +171,7 @@ def write_pack(
     protein = load_part(fair_esm_model(shape.esm2, device="cpu"), weights, "protein.esm2.")
     nucleotide = load_part(DnabertS(shape.dnabert_s), weights, "nucleotide.dnabert_s.")
     classifier = load_part(MLPClassifier(shape.width, shape.hidden), weights, "classifier.")
-    (scale, shift), (scale_longest, shift_longest) = scalings[WHOLE], scalings[LONGEST]
-    scale_logits(classifier, scale, shift)
+    scale_logits(classifier, scalings[WHOLE])
     tokenizer = learn_tokenizer()
     torch.manual_seed(SEED)
     reference = reference_values(protein, nucleotide, tokenizer, classifier)
@@ -179,11 +180,7 @@ def write_pack(
         "trained": True,
         "chunk_lengths": LENGTHS,
         "frames": LONGEST,
-        "calibration": {  # of the logits of the pack's classifier, which has the scaling of whole frames
-            "prevalence": PREVALENCE,
-            WHOLE: {"scale": 1.0, "shift": 0.0},
-            LONGEST: {"scale": scale_longest / scale, "shift": shift_longest - scale_longest / scale * shift},
-        },
+        "calibration": msgspec.to_builtins(describe_calibration(scalings, PREVALENCE)),
         "esm2": asdict(shape.esm2),
         "dnabert_s": asdict(shape.dnabert_s),
         "provenance": " ".join(filter(None, ["train_lite.py.", arguments.about, json.dumps(about["settings"])])),

@@ -10,7 +10,7 @@ sys.path[:0] = [str(WORKFLOW), str(WORKFLOW / "scripts")]
 
 from planning import host
 from planning.attention import forced_attention
-from planning.embeddings import ARITHMETIC, missing_embeddings
+from planning.embeddings import REQUEST, missing_embeddings
 from planning.messages import PlanningError
 from planning.paths import same_directory
 from planning.samples import read_samples
@@ -43,4 +43,4 @@ wildcard_constraints:
     sample="|".join(map(re.escape, SAMPLES)),
     attention="flash|standard",
     shard=rf"\d{{5}}|{SAMPLED}",
-    arithmetic=ARITHMETIC,
+    request=REQUEST,

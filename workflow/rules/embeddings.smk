@@ -1,5 +1,5 @@
 # Both encoders over the frames. Embeddings lie below a name of all that their numbers depend on besides the frames: the
-# encoder's files, the attention (flash or standard, v1's) and the arithmetic as it is set.
+# encoder's files, the attention (flash or standard, v1's) and what is requested of it (planning/embeddings.py).
 
 
 rule embed_dnabert_s:
@@ -11,9 +11,9 @@ rule embed_dnabert_s:
     output:
         embeddings=kept_with("embeddings", embeddings_path("dnabert_s")),
     log:
-        "logs/embed_dnabert_s/{sample}/{attention}-{arithmetic}/{shard}.log",
+        "logs/embed_dnabert_s/{sample}/{attention}-{request}/{shard}.log",
     benchmark:
-        "logs/embed_dnabert_s/{sample}/{attention}-{arithmetic}/{shard}.benchmark.tsv"
+        "logs/embed_dnabert_s/{sample}/{attention}-{request}/{shard}.benchmark.tsv"
     conda:
         "../../envs/programs.yaml"
     threads: embed_threads()
@@ -29,7 +29,7 @@ rule embed_dnabert_s:
         program=program("embed_dnabert_s"),
         code=code("embed_dnabert_s"),
         options=get_embed_options,
-        key=EMBEDDED["dnabert_s"] + "-{attention}-{arithmetic}",
+        key=EMBEDDED["dnabert_s"] + "-{attention}-{request}",
     message:
         "Embed the nucleotides of shard {wildcards.shard} of {wildcards.sample} ({wildcards.attention})"
     shell:
@@ -48,9 +48,9 @@ use rule embed_dnabert_s as embed_esm2 with:
     output:
         embeddings=kept_with("embeddings", embeddings_path("esm2")),
     log:
-        "logs/embed_esm2/{sample}/{attention}-{arithmetic}/{shard}.log",
+        "logs/embed_esm2/{sample}/{attention}-{request}/{shard}.log",
     benchmark:
-        "logs/embed_esm2/{sample}/{attention}-{arithmetic}/{shard}.benchmark.tsv"
+        "logs/embed_esm2/{sample}/{attention}-{request}/{shard}.benchmark.tsv"
     # The longer jobs first, so that several GPUs end at about the same time.
     priority: 1
     resources:
@@ -65,7 +65,7 @@ use rule embed_dnabert_s as embed_esm2 with:
         program=program("embed_esm2"),
         code=code("embed_esm2"),
         options=get_embed_options,
-        key=EMBEDDED["esm2"] + "-{attention}-{arithmetic}",
+        key=EMBEDDED["esm2"] + "-{attention}-{request}",
     message:
         "Embed the proteins of shard {wildcards.shard} of {wildcards.sample} ({wildcards.attention})"
 

@@ -4,16 +4,18 @@ from functools import cache
 
 from planning.attention import decided_attention
 from planning.code import digest_of_code
-from planning.embeddings import name_arithmetic, name_encoder, options_of_arithmetic
+from planning.embeddings import name_encoder, name_request, options_of_request
 from planning.host import inputs
 from planning.paths import argument, arguments
 from planning.settings import UNTRAINED, options
 from planning.shards import estimated_bases, number_of_shards, shard_names
 from planning.sources import files_of_run, stamps
+from virnucflow.files.kinds import WHOLE
 from virnucflow.packs.encoders import ENCODERS
 from virnucflow.packs.pack_files import CLASSIFIER, ENCODER_FILES
 
-EMBEDDED = {name: name_encoder(encoder, PACK_SHA256, PACK.get("frames", "whole")) for name, encoder in ENCODERS.items()}
+EMBEDDED = {name: name_encoder(encoder, PACK_SHA256) for name, encoder in ENCODERS.items()}
+SCORED_FRAMES = PACK.get("frames", WHOLE)
 KEEPS = ("scores", "embeddings", "all")  # values of `keep`; each keeps what the ones before it keep
 
 
@@ -90,15 +92,15 @@ def kept_with(least, output):
     return output if KEEPS.index(config["keep"]) >= KEEPS.index(least) else temp(output)
 
 
-def embeddings_path(name, attention="{attention}", arithmetic="{arithmetic}", shard="{shard}"):
+def embeddings_path(name, attention="{attention}", request="{request}", shard="{shard}"):
     """The path of an encoder's embeddings, as a rule writes them; what is not given is a wildcard."""
-    return f"work/{{sample}}/embeddings/{EMBEDDED[name]}-{attention}-{arithmetic}/{shard}.safetensors"
+    return f"work/{{sample}}/embeddings/{EMBEDDED[name]}-{attention}-{request}/{shard}.safetensors"
 
 
-def embeddings(name, attention, shard):
+def embeddings(name, attention, shard, frames=SCORED_FRAMES):
     """The path of those embeddings of a shard that the settings ask for, as rules read them."""
-    arithmetic = name_arithmetic(ENCODERS[name], attention, shard, config)
-    return embeddings_path(name, attention, arithmetic, shard)
+    request = name_request(ENCODERS[name], attention, shard, frames, config)
+    return embeddings_path(name, attention, request, shard)
 
 
 def get_embeddings(name):
@@ -135,6 +137,6 @@ def get_gate(wildcards):
 
 
 def get_embed_options(wildcards):
-    """What an encoder's program is asked: the arithmetic that is in the path, for which chunks, and where."""
-    arithmetic = options_of_arithmetic(wildcards.attention, wildcards.arithmetic)
-    return f"--chunk-length {config['chunk_length']} --device {config['device']} {arithmetic}"
+    """What an encoder's program is asked: what is in the path, for which chunks, and where."""
+    request = options_of_request(wildcards.attention, wildcards.request)
+    return f"--chunk-length {config['chunk_length']} --device {config['device']} {request}"

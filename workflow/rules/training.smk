@@ -3,6 +3,8 @@
 LABELLED_SAMPLES = [sample for sample in SAMPLES if SAMPLES[sample].labels]
 LABELLED_FASTA = [fasta for sample in LABELLED_SAMPLES for fasta in SAMPLES[sample].fasta]
 LABELS = [SAMPLES[sample].labels[0] for sample in LABELLED_SAMPLES]
+# Those that the new pack is for: by default those of the pack whose encoders it has.
+TRAINED_FRAMES = SCORED_FRAMES if config["training"]["frames"] == "pack" else config["training"]["frames"]
 # One entry a shard of them.
 LABELLED = [
     {"sample": sample, "shard": shard, "attention": attention(sample), "labels": SAMPLES[sample].labels[0]}
@@ -74,8 +76,10 @@ rule list_proteins:
 rule train_classifier:
     input:
         frames=["work/{sample}/frames/{shard}.parquet".format(**one) for one in LABELLED],
-        dnabert_s=[embeddings("dnabert_s", one["attention"], one["shard"]).format(**one) for one in LABELLED],
-        esm2=[embeddings("esm2", one["attention"], one["shard"]).format(**one) for one in LABELLED],
+        dnabert_s=[
+            embeddings("dnabert_s", one["attention"], one["shard"], TRAINED_FRAMES).format(**one) for one in LABELLED
+        ],
+        esm2=[embeddings("esm2", one["attention"], one["shard"], TRAINED_FRAMES).format(**one) for one in LABELLED],
         labels=inputs(one["labels"] for one in LABELLED),
         sequences=["work/{sample}/sequences.parquet".format(**one) for one in LABELLED],
         proteins=[
@@ -126,6 +130,7 @@ rule train_classifier:
         name=os.path.basename(config["training"]["trained_pack"]),
         chunk_length=config["chunk_length"],
         split_by=lambda wildcards: config["training"]["split_by"],
+        scored_frames=TRAINED_FRAMES,
         options=options(config["training"], "hidden", "batch", "learning_rate", "epochs", "patience", "seed"),
         stamps=lambda wildcards: stamps(one["labels"] for one in LABELLED),
     message:
@@ -136,7 +141,7 @@ rule train_classifier:
         " --labels {params.labels:q}"
         " --sequences {input.sequences:q} --proteins {input.proteins:q} --clusters {input.clusters:q}"
         " --model {params.model:q} --name={params.name:q} --chunk-length {params.chunk_length}"
-        " --split-by={params.split_by:q} {params.options} --threads {threads}"
+        " --scored-frames {params.scored_frames} --split-by={params.split_by:q} {params.options} --threads {threads}"
         " --trained-model {params.trained_model:q} 2> {log:q}"
 
 

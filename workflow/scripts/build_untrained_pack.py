@@ -16,7 +16,7 @@ from tokenizers.trainers import BpeTrainer
 
 from virnucflow.cli import InputError, argument_parser, log, run, staged
 from virnucflow.encoders import dnabert_s, esm2
-from virnucflow.files.tables import WHOLE
+from virnucflow.files.kinds import WHOLE
 from virnucflow.packs.encoders import TOKEN_BUDGET
 from virnucflow.packs.pack import DnabertSShape, Esm2Shape, describe
 from virnucflow.packs.pack_files import FILES

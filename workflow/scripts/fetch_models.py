@@ -13,7 +13,7 @@ import torch
 
 from virnucflow.cli import Failure, InputError, argument_parser, log, run, staged
 from virnucflow.encoders import dnabert_s
-from virnucflow.files.tables import WHOLE
+from virnucflow.files.kinds import WHOLE
 from virnucflow.files.tensors import save_tensors
 from virnucflow.packs.encoders import DNABERT_S, ESM2, feature_widths
 from virnucflow.packs.pack import describe, file_sha256, read_model_pack

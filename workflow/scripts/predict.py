@@ -13,10 +13,10 @@ import pyarrow.compute as pc
 import torch
 
 from virnucflow.cli import Failure, InputError, argument_parser, log, run, staged
+from virnucflow.files.kinds import LONGEST
 from virnucflow.files.tables import (
     FRAMES_WITHOUT_LETTERS,
     LABELS,
-    LONGEST,
     SCORES,
     VIRUS,
     read_frames,

@@ -16,6 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -23,6 +24,7 @@ import pyarrow.compute as pc
 import torch
 
 from virnucflow.cli import InputError, add_settings, argument_parser, log, read_settings, run, staged
+from virnucflow.files.kinds import KINDS, LONGEST, WHOLE
 from virnucflow.files.tables import (
     CLUSTERS,
     FRAMES,
@@ -43,7 +45,7 @@ from virnucflow.measures.genomes import by_genome, genome_shares, worst_genomes
 from virnucflow.measures.reliability import reliability
 from virnucflow.measures.thresholds import by_threshold
 from virnucflow.packs.encoders import ENCODERS
-from virnucflow.packs.pack import ModelPack, describe, read_model_pack
+from virnucflow.packs.pack import ModelPack, Scaling, describe, read_model_pack
 from virnucflow.packs.pack_files import CLASSIFIER, ENCODER_FILES
 from virnucflow.packs.weights import save_weights
 from virnucflow.scoring.features import check_frames, check_pack, load_embeddings
@@ -83,6 +85,9 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--model", type=Path, required=True, help="model pack that the embeddings were made with")
     parser.add_argument("--chunk-length", type=int, required=True, help="number of bases in one chunk")
+    parser.add_argument(
+        "--scored-frames", choices=KINDS, help="frames that the new pack is for; default: those of --model"
+    )
     parser.add_argument("--split-by", default="sequence_id", help="column of the labels; default: sequence_id")
     parser.add_argument("--name", required=True, help="of the new pack")
     add_settings(parser, training.Settings)
@@ -92,9 +97,9 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def read_labelled_frames(
-    arguments: argparse.Namespace, pack: ModelPack, sequences: pd.DataFrame
+    arguments: argparse.Namespace, pack: ModelPack, scored_frames: str, sequences: pd.DataFrame
 ) -> tuple[pd.DataFrame, torch.Tensor]:
-    """One row per frame of the labelled sequences: table, sequence_id, chunk, frame, gc, annotated.
+    """One row per frame of the labelled sequences: table, sequence_id, chunk, frame, kind, gc, annotated.
 
     And their features, float32 (frames, width).
     """
@@ -105,7 +110,7 @@ def read_labelled_frames(
         arguments.frames, arguments.labels, proteins, arguments.dnabert_s, arguments.esm2
     ):
         columns = OF_A_FRAME.append(FRAMES.field("protein")) if proteins_file else OF_A_FRAME
-        table = read_frames(path, columns, pack.frames)
+        table = read_frames(path, columns, scored_frames)
         labelled = sequences.loc[sequences["table"] == tables[labels_file], "sequence_id"]
         rows = np.flatnonzero(table["sequence_id"].to_pandas().isin(labelled))
         values, made = load_embeddings(embeddings, rows)
@@ -271,8 +276,10 @@ def best_of_chunks(frames: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def provenance(arguments: argparse.Namespace, pack: ModelPack, sequences: pd.DataFrame) -> dict[str, Any]:
-    """What was trained on, how it was split, and with which settings."""
+def provenance(
+    arguments: argparse.Namespace, pack: ModelPack, sequences: pd.DataFrame, scalings: dict[str, Scaling]
+) -> dict[str, Any]:
+    """What was trained on, how it was split, with which settings, and how each kind of frame was scaled."""
     label = sequences["viral"].map({True: LABELS[VIRUS], False: LABELS[1 - VIRUS]})
     counts = sequences.groupby(["split", label]).size().unstack(fill_value=0)
     return {
@@ -281,6 +288,7 @@ def provenance(arguments: argparse.Namespace, pack: ModelPack, sequences: pd.Dat
         "train_on": "annotated" if arguments.proteins else "all",
         "sequences": counts.to_dict(orient="index"),
         "settings": asdict(read_settings(arguments, training.Settings)),
+        "calibration": msgspec.to_builtins(scalings),
     }
 
 
@@ -294,9 +302,10 @@ def main() -> None:
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     pack = read_model_pack(arguments.model)
+    scored_frames = arguments.scored_frames or pack.frames
     check_shards(arguments)
     sequences = read_labelled(arguments)
-    frames, features = read_labelled_frames(arguments, pack, sequences)
+    frames, features = read_labelled_frames(arguments, pack, scored_frames, sequences)
     frames = frames.merge(sequences, how="left", on=SEQUENCE, validate="many_to_one")
     viral = torch.from_numpy(frames["viral"].eq(True).to_numpy(dtype=np.int64))
     rows = {split: np.flatnonzero(frames["split"] == split) for split in SPLITS}
@@ -311,29 +320,39 @@ def main() -> None:
     settings = read_settings(arguments, training.Settings)
     classifier = training.fit(features, viral, kept["train"], kept["validation"], settings)
     best = frames.assign(best=training.differences(classifier, features)).iloc[rows["validation"]]
-    chunks = best.groupby([*SEQUENCE, "chunk"]).agg({"best": "max", "viral": "first"})
-    scale, shift = training.calibrate(classifier, chunks["best"].to_numpy(), chunks["viral"].to_numpy(dtype=bool))
-    figures = evaluate(frames, sequences, training.differences(classifier, features))
-    write_pack(arguments, pack, classifier, sequences, figures, {"scale": scale, "shift": shift})
+    chunks = best.groupby([*SEQUENCE, "chunk"]).agg({"best": "max", "viral": "first", "kind": "first"})
+    kinds = KINDS if scored_frames == LONGEST else (WHOLE,)
+    scalings = training.calibrate(classifier, chunks, kinds)
+    logit = training.differences(classifier, features)
+    calibration = None
+    if LONGEST in scalings:
+        calibration = training.describe_calibration(scalings, float(chunks["viral"].mean()))
+        scaled = calibration.longest.scale * logit + calibration.longest.shift
+        logit = np.where(frames["kind"] == LONGEST, scaled, logit)
+    made = provenance(arguments, pack, sequences, scalings)
+    description = {"frames": scored_frames, "calibration": msgspec.to_builtins(calibration)}
+    write_pack(arguments, pack, classifier, made, evaluate(frames, sequences, logit), description)
 
 
 def write_pack(
     arguments: argparse.Namespace,
     pack: ModelPack,
     classifier: torch.nn.Module,
-    sequences: pd.DataFrame,
+    made: dict[str, Any],
     figures: dict[str, pd.DataFrame],
-    calibration: dict[str, float],
+    description: dict[str, Any],
 ) -> None:
-    """The encoders as they are, the new classifier, its description, its tables of figures and its card."""
-    made = provenance(arguments, pack, sequences) | {"calibration": calibration}
+    """The encoders as they are, the new classifier, its description, its tables of figures and its card.
+
+    `made` is provenance(), `description` what `pack.json` says of the frames and of how they are calibrated.
+    """
     evaluation = figures["evaluation.tsv"]
     chunk = evaluation[(evaluation["scored"] == "chunk") & (evaluation["by"] == "all")].iloc[0]
     content = {
         "name": arguments.name,
         "trained": pack.trained,
         "chunk_lengths": [arguments.chunk_length],
-        "frames": pack.frames,
+        **description,
         "esm2": asdict(pack.esm2),
         "dnabert_s": asdict(pack.dnabert_s),
         "provenance": f"classifier of train_classifier.py on the encoders of {pack.name}: {json.dumps(made)}",

@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from virnucflow.cli import InputError, argument_parser, log, run, staged
-from virnucflow.files.tables import FRAMES, LONGEST, WHOLE, write_parquet
+from virnucflow.files.kinds import LONGEST, WHOLE
+from virnucflow.files.tables import FRAMES, write_parquet
 from virnucflow.sequences.chunk_files import read_chunks
 from virnucflow.sequences.chunks import chunk_identity
 from virnucflow.sequences.frames import LEAST_RESIDUES, kept_frames

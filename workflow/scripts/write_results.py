@@ -23,8 +23,9 @@ import pyarrow.compute as pc
 from virnucflow import __version__
 from virnucflow.cli import Failure, InputError, argument_parser, log, run, staged
 from virnucflow.files.json_files import publish_json, read_json
+from virnucflow.files.kinds import WHOLE
 from virnucflow.files.sorted_lines import SortedLines
-from virnucflow.files.tables import SCORES, WHOLE, read_parquet, read_provenance, read_sequences, write_tsv
+from virnucflow.files.tables import SCORES, read_parquet, read_provenance, read_sequences, write_tsv
 from virnucflow.packs.encoders import ENCODERS
 from virnucflow.scoring.calls import call, call_chunks, count_chunks
 from virnucflow.sequences.chunks import chunk_name, chunk_places

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,7 +15,7 @@ from lite_splits import GROUPS
 from publish_lite import PREVALENCE, calibrate_kinds, chunk_weights, evaluate, scored
 from virnucflow.cli import InputError
 from virnucflow.encoders.load import load_dnabert_s, load_esm2
-from virnucflow.packs.pack import ModelPack, read_model_pack
+from virnucflow.packs.pack import ModelPack, Scaling, read_model_pack
 
 CPU = torch.device("cpu")
 
@@ -35,8 +36,8 @@ def test_either_kind_of_frame_is_calibrated_by_itself_and_to_the_prevalence() ->
         parts.append(chunks_of(list(d / scale), list(labels), [kind] * len(d)))
     scalings = calibrate_kinds(pd.concat(parts, ignore_index=True))
     odds = np.log(PREVALENCE / (1 - PREVALENCE))  # half of the chunks are viral
-    assert scalings["whole"] == pytest.approx((1.0, odds), abs=0.06)
-    assert scalings["longest"] == pytest.approx((2.0, odds), abs=0.06)
+    assert msgspec.to_builtins(scalings["whole"]) == pytest.approx({"scale": 1.0, "shift": odds}, abs=0.06)
+    assert msgspec.to_builtins(scalings["longest"]) == pytest.approx({"scale": 2.0, "shift": odds}, abs=0.06)
 
 
 def test_a_kind_of_which_one_label_has_no_chunk_is_not_calibrated() -> None:
@@ -61,7 +62,7 @@ def test_no_large_group_rules_the_calibration() -> None:
 def test_a_chunk_without_a_score_counts_as_none_and_prophages_are_in_no_other_figure() -> None:
     chunks = chunks_of([3.0, -3.0, 1.0, -np.inf], [1, 0, 1, 1], ["whole", "longest", "whole", ""])
     chunks.loc[2, "group"] = "prophage"
-    table = scored(chunks, {"whole": (2.0, 0.0), "longest": (1.0, 1.0)})
+    table = scored(chunks, {"whole": Scaling(2.0, 0.0), "longest": Scaling(1.0, 1.0)})
     assert table["score"].tolist() == pytest.approx([1 / (1 + np.exp(-d)) for d in (6, -2, 2)] + [0])
     tables = evaluate({("test", 500): table}, pd.Series([1500] * 4))
     evaluation = tables["evaluation.tsv"]

@@ -13,10 +13,12 @@ from helpers import write_sequences
 import train_classifier
 from train_classifier import best_of_chunks, gc_content
 from virnucflow.cli import InputError
+from virnucflow.files.kinds import KINDS, LONGEST, WHOLE
 from virnucflow.files.tables import CLUSTERS, VIRUS, write_parquet
 from virnucflow.measures.discrimination import compute_metrics
+from virnucflow.packs.pack import Scaling
 from virnucflow.sequences.frames import stop_free_frames
-from virnucflow.training.fit import Settings, calibrate, compute_loss, differences, fit
+from virnucflow.training.fit import Settings, calibrate, compute_loss, describe_calibration, differences, fit
 
 WIDTH = 6
 
@@ -71,6 +73,10 @@ def test_one_frame_left_over_in_the_last_batch(separable: tuple) -> None:
     fit(*separable, rows(0, 33), rows(1000, 1100), Settings(hidden=4, epochs=1))
 
 
+def chunks_of(best: np.ndarray, viral: np.ndarray) -> pd.DataFrame:
+    return pd.DataFrame({"best": best, "viral": viral, "kind": WHOLE})
+
+
 def test_calibration_makes_probabilities_and_moves_no_order(separable: tuple) -> None:
     features, viral = separable
     model = fit(features, viral, rows(0, 1000), rows(1000, 1500), Settings(hidden=16, learning_rate=0.01, epochs=5))
@@ -78,9 +84,9 @@ def test_calibration_makes_probabilities_and_moves_no_order(separable: tuple) ->
         model.output_layer.weight.mul_(7)  # far too sure
     before = differences(model, features)
     truth = viral.numpy().astype(bool)
-    scale, shift = calibrate(model, before[1000:1500], truth[1000:1500])
+    scaling = calibrate(model, chunks_of(before[1000:1500], truth[1000:1500]), [WHOLE])[WHOLE]
     after = differences(model, features)
-    assert scale < 0.5 and np.allclose(after, scale * before + shift, atol=1e-3)
+    assert scaling.scale < 0.5 and np.allclose(after, scaling.scale * before + scaling.shift, atol=1e-3)
     calibrated, uncalibrated = (
         compute_metrics(scored(truth[1500:], 1 / (1 + np.exp(-d[1500:])))) for d in (after, before)
     )
@@ -96,7 +102,30 @@ def test_calibration_refuses_scores_that_are_upside_down(separable: tuple) -> No
     features, viral = separable
     model = fit(features, viral, rows(0, 1000), rows(1000, 1500), Settings(hidden=4, epochs=1))
     with pytest.raises(InputError, match="no better than by chance"):
-        calibrate(model, -features[:, 0].numpy(), viral.numpy().astype(bool))
+        calibrate(model, chunks_of(-features[:, 0].numpy(), viral.numpy().astype(bool)), [WHOLE])
+
+
+def test_either_kind_of_frame_is_calibrated_by_itself(separable: tuple) -> None:
+    """Of longest stretches by what is left to do when whole frames are scaled already."""
+    model = fit(*separable, rows(0, 1000), rows(1000, 1500), Settings(hidden=4, epochs=1))
+    before, random = differences(model, separable[0]), np.random.default_rng(0)
+    d = random.normal(0, 2, 20_000)
+    viral = random.random(len(d)) < 1 / (1 + np.exp(-d))
+    chunks = pd.concat([chunks_of(d / 2 - 1, viral), chunks_of(d / 5, viral).assign(kind=LONGEST)])
+    scalings = calibrate(model, chunks, KINDS)
+    assert scalings[WHOLE].scale == pytest.approx(2, abs=0.1) and scalings[WHOLE].shift == pytest.approx(2, abs=0.1)
+    assert scalings[LONGEST].scale == pytest.approx(5, abs=0.3)
+    calibration = describe_calibration(scalings, 0.3)
+    assert calibration.prevalence == 0.3 and calibration.whole == Scaling(1.0, 0.0)
+    twice = calibration.longest.scale * differences(model, separable[0]) + calibration.longest.shift
+    assert np.allclose(twice, scalings[LONGEST].scale * before + scalings[LONGEST].shift, atol=1e-3)
+
+
+def test_a_kind_of_which_the_validation_has_one_label_is_not_calibrated(separable: tuple) -> None:
+    model = fit(*separable, rows(0, 1000), rows(1000, 1500), Settings(hidden=4, epochs=1))
+    chunks = chunks_of(np.array([1.0, -1.0, 1.0]), np.array([True, False, True])).assign(kind=[WHOLE, WHOLE, LONGEST])
+    with pytest.raises(InputError, match="no viral chunk, or no other, that is scored by a longest frame"):
+        calibrate(model, chunks, KINDS)
 
 
 def test_strand_frames_and_gc_of_a_chunk_come_from_its_frames() -> None:

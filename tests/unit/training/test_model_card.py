@@ -3,16 +3,17 @@
 import pandas as pd
 import pytest
 
+from virnucflow.files.kinds import KINDS
 from virnucflow.training.model_card import markdown, model_card
 
-CONTENT = {"name": "mine", "chunk_lengths": [500], "licence": "MIT"}
+CONTENT = {"name": "mine", "chunk_lengths": [500], "licence": "MIT", "frames": "whole"}
 TRAINING = {
     "encoders": "lite",
     "split_by": "genome",
     "train_on": "all",
     "sequences": {split: {"virus": 3, "others": 4} for split in ("train", "validation", "test")},
     "settings": {"seed": 0},
-    "calibration": {"scale": 1.0, "shift": 0.0},
+    "calibration": {"whole": {"scale": 1.0, "shift": 0.5}, "longest": {"scale": 2.0, "shift": 0.0}},
 }
 
 
@@ -40,6 +41,12 @@ def test_the_card_has_all_figures_under_their_headings(kind: bool) -> None:
     assert "at least 10 chunks" in " ".join(content["By genome"].split())
     assert "| 0.2500 |" in content["What a score means where viruses are rare"]
     assert ("longest stretch" in content["By what might pass for a virus"]) == kind
+
+
+def test_the_card_says_which_frames_are_scored_and_how_each_kind_is_calibrated() -> None:
+    whole, longest = (model_card(CONTENT | {"frames": frames}, TRAINING, figures(["all"])) for frames in KINDS)
+    assert "A chunk without such a frame has no score." in whole and "by its longest stretch" in longest
+    assert "of whole frames times 1.000, plus 0.500; the logits' difference of longest frames times 2.000" in whole
 
 
 def test_a_test_of_genomes_of_few_chunks_is_told() -> None:

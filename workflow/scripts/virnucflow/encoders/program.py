@@ -14,6 +14,7 @@ from virnucflow.devices.choose import prepare_device
 from virnucflow.devices.precision import PRECISIONS, Liberties, choose_precision
 from virnucflow.encoders.attention_kernels import KERNELS
 from virnucflow.encoders.load import LOADERS, Embed
+from virnucflow.files.kinds import LONGEST, WHOLE
 from virnucflow.files.tables import FRAMES, digest, read_frames
 from virnucflow.files.tensors import save_rows
 from virnucflow.packs.encoders import TOKEN_BUDGET, Encoder
@@ -55,8 +56,11 @@ def embed_program(description: str, encoder: Encoder) -> None:
 def parse_arguments(description: str) -> argparse.Namespace:
     """The command line of an embed program."""
     parser = argument_parser(description)
+    parser.add_argument("--frames", type=Path, required=True, help="parquet table of translate_frames.py")
     parser.add_argument(
-        "--frames", type=Path, required=True, help="parquet table of translate_frames.py; the pack says which are taken"
+        "--scored-frames",
+        choices=(WHOLE, LONGEST),
+        help="which of them; default: those that the pack takes",
     )
     parser.add_argument("--model", type=Path, required=True, help="directory of a model pack")
     parser.add_argument("--chunk-length", type=int, help="bases in a chunk; a pack for another length is refused")
@@ -93,7 +97,7 @@ def parse_arguments(description: str) -> argparse.Namespace:
 def main(arguments: argparse.Namespace, encoder: Encoder) -> None:
     """Embed the frames that the arguments name, and write the embeddings."""
     plan = choose(arguments, encoder)
-    frames = read_sequences(arguments.frames, encoder, plan.pack.frames)
+    frames = read_sequences(arguments.frames, encoder, arguments.scored_frames or plan.pack.frames)
     how = f"{encoder.name}, attention {plan.attention}, {plan.precision} on {plan.device}"
     log.info("%d frames, %s", len(frames.names), how)
     embedding, kernel = embed(plan, frames)
@@ -126,7 +130,7 @@ def choose(arguments: argparse.Namespace, encoder: Encoder) -> Plan:
 
 
 def read_sequences(path: Path, encoder: Encoder, frames: str) -> Frames:
-    """The frames of a table of translate_frames.py that a pack with these `frames` takes. Raises InputError."""
+    """The frames of a table of translate_frames.py, WHOLE or LONGEST ones as well. Raises InputError."""
     table = read_frames(path, pa.schema([FRAMES.field("name"), FRAMES.field(encoder.column)]), frames)
     return Frames(path, table["name"].to_pylist(), table[encoder.column].to_pylist())
 

@@ -23,13 +23,11 @@ import pyarrow.parquet as pq
 from virnucflow.cli import InputError, reading
 from virnucflow.files.digests import Hasher, digest_bytes, digest_json
 from virnucflow.files.json_files import parse_json
+from virnucflow.files.kinds import LONGEST, WHOLE
 
 # What a frame, a chunk or a sequence can be, in the order of the classifier's two outputs.
 LABELS = ("others", "virus")
 VIRUS = LABELS.index("virus")
-
-# The kinds of frames: without a stop, and the longest stretch without one of a chunk that has no such frame.
-WHOLE, LONGEST = "whole", "longest"
 
 # Tab-separated text without quoting: no name holds a tab or a line end.
 TSV = {"delimiter": "\t", "lineterminator": "\n", "quoting": csv.QUOTE_NONE, "quotechar": None}

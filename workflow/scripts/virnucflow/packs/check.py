@@ -10,6 +10,7 @@ import stat
 from pathlib import Path
 from typing import Any
 
+from virnucflow.files.kinds import KINDS
 from virnucflow.packs.encoders import ENCODERS
 from virnucflow.packs.pack_files import not_named
 from virnucflow.sequences.chunks import wrong_chunk_length
@@ -31,7 +32,7 @@ def check_pack(model: Path, chunk_length: int) -> tuple[list[str], int]:
             raise ValueError("chunk_lengths, embed_dim and hidden_size are whole numbers")
         if not isinstance(files, dict) or not all(re.fullmatch(r"\w[\w.-]{0,99}", name, re.ASCII) for name in files):
             raise ValueError("sha256 has no names of files")
-        if pack.get("frames", "whole") not in ("whole", "longest"):
+        if pack.get("frames", "whole") not in KINDS:
             raise ValueError("frames is whole or longest")
         if missing := not_named(files, chunk_lengths):
             raise ValueError(f"sha256 has no {', '.join(missing)}")

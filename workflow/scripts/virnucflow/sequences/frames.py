@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from virnucflow.files.tables import LONGEST, WHOLE
+from virnucflow.files.kinds import LONGEST, WHOLE
 
 # The standard genetic code (NCBI table 1), codons in the order of the letters below.
 LETTERS = "TCAG"

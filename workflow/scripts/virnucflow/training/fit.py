@@ -1,15 +1,19 @@
 """Training of the classifier as VirNucPro v1 trained it, but seeded, with its best weights kept, and calibrated."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 import torch
 import torch.nn.functional as F
 from sklearn.linear_model import LogisticRegression
 from torch import nn
 
 from virnucflow.cli import InputError, log
+from virnucflow.files.kinds import LONGEST, WHOLE
 from virnucflow.files.tables import VIRUS
+from virnucflow.packs.pack import Calibration, Scaling
 from virnucflow.scoring.classifier import MLPClassifier, viral_logit
 
 EVALUATED = 8192  # frames at a time, where nothing is learned
@@ -83,31 +87,50 @@ def compute_loss(classifier: MLPClassifier, features: torch.Tensor, viral: torch
     return sum(summed) / len(rows)
 
 
-def calibrate(classifier: MLPClassifier, best: np.ndarray, viral: np.ndarray) -> tuple[float, float]:
-    """Make the best score of a chunk a probability (Platt 1999): the logits' difference d becomes scale * d + shift.
+def calibrate(classifier: MLPClassifier, chunks: pd.DataFrame, kinds: Sequence[str]) -> dict[str, Scaling]:
+    """Make the best score of a chunk a probability (Platt 1999), for each kind of frame by itself.
 
-    `best` (chunks) is the largest difference of each chunk's frames, `viral` (chunks) its truth. The scale is positive,
-    so that no order changes, and both go into the output layer. Returns them.
+    `chunks` has of each chunk the largest difference of its frames' logits, `best`, their `kind`, and whether it is
+    `viral`. The scaling of whole frames goes into the output layer. Returns the scalings. Raises InputError where
+    chunks of a kind are all viral, or all others, or are scored upside down.
     """
-    scale, shift = fit_scaling(best, viral)
-    scale_logits(classifier, scale, shift)
-    return scale, shift
+    scalings = {}
+    for kind in kinds:
+        members = chunks[chunks["kind"] == kind]
+        if members["viral"].nunique() < 2:
+            raise InputError(
+                f"the validation sequences have no viral chunk, or no other, that is scored by a {kind} frame; give "
+                "more sequences, or split otherwise"
+            )
+        scalings[kind] = fit_scaling(members["best"].to_numpy(), members["viral"].to_numpy(dtype=bool))
+    scale_logits(classifier, scalings[WHOLE])
+    return scalings
 
 
-def fit_scaling(best: np.ndarray, viral: np.ndarray, weight: np.ndarray | None = None) -> tuple[float, float]:
-    """Scale and shift of Platt's calibration, as calibrate() has them; `weight` (chunks) is what each chunk counts."""
+def fit_scaling(best: np.ndarray, viral: np.ndarray, weight: np.ndarray | None = None) -> Scaling:
+    """Platt's calibration of chunks of one kind, as calibrate() takes them; `weight` (chunks) is what each counts.
+
+    The scale is positive, so that no order changes.
+    """
     model = LogisticRegression(C=1e6).fit(best[:, None], viral, sample_weight=weight)
     scale, shift = float(model.coef_[0, 0]), float(model.intercept_[0])
     if scale <= 0:
         raise InputError("the validation sequences are scored no better than by chance; give more labelled sequences")
-    return scale, shift
+    return Scaling(scale, shift)
 
 
 @torch.inference_mode()
-def scale_logits(classifier: MLPClassifier, scale: float, shift: float) -> None:
-    """Make the logits' difference d of a classifier scale * d + shift, by its output layer."""
+def scale_logits(classifier: MLPClassifier, scaling: Scaling) -> None:
+    """Scale the logits' difference of a classifier by its output layer."""
     layer = classifier.output_layer
     middle = layer.weight.mean(0), layer.bias.mean()
-    layer.weight.copy_(middle[0] + scale * (layer.weight - middle[0]))
-    layer.bias.copy_(middle[1] + scale * (layer.bias - middle[1]))
-    layer.bias[VIRUS] += shift
+    layer.weight.copy_(middle[0] + scaling.scale * (layer.weight - middle[0]))
+    layer.bias.copy_(middle[1] + scaling.scale * (layer.bias - middle[1]))
+    layer.bias[VIRUS] += scaling.shift
+
+
+def describe_calibration(scalings: Mapping[str, Scaling], prevalence: float) -> Calibration:
+    """What `pack.json` says of a classifier whose output layer has the scaling of whole frames already."""
+    whole, longest = scalings[WHOLE], scalings[LONGEST]
+    ratio = longest.scale / whole.scale
+    return Calibration(prevalence, Scaling(1.0, 0.0), Scaling(ratio, longest.shift - ratio * whole.shift))

@@ -4,6 +4,7 @@ from typing import Any
 
 import pandas as pd
 
+from virnucflow.files.kinds import LONGEST, WHOLE
 from virnucflow.measures.discrimination import SEQUENCE_LENGTHS
 from virnucflow.measures.genomes import LEAST_CHUNKS
 from virnucflow.training.labels import SPLITS
@@ -20,13 +21,12 @@ Sequences were split by `{split_by}`: what shares it is in one split.
 
 {splits}
 
-{train_on}
+{train_on} {frames}
 
 Settings: {settings}.
 
 The weights with the smallest loss on the validation sequences were kept. Their scores were then calibrated on the
-validation chunks (the logits' difference times {scale:.3f}, plus {shift:.3f}), so that a score is a probability where
-viruses are as frequent as there.
+validation chunks ({scalings}), so that a score is a probability where viruses are as frequent as there.
 
 ## Quality on the test sequences
 
@@ -95,6 +95,11 @@ TRAIN_ON = {
 }
 
 
+SCALING = "the logits' difference of {kind} frames times {scale:.3f}, plus {shift:.3f}"
+FRAMES = {
+    WHOLE: "A chunk without such a frame has no score.",
+    LONGEST: "A chunk without such a frame is scored, and was trained on, by its longest stretch without a stop codon.",
+}
 FEW_CHUNKS = f"No genome of the test has {LEAST_CHUNKS} chunks that have a score, so that these figures say nothing."
 SHORT = f"No sequence of the test has {min(SEQUENCE_LENGTHS):,} bases."
 
@@ -121,8 +126,9 @@ def model_card(content: dict[str, Any], training: dict[str, Any], figures: dict[
         split_by=training["split_by"],
         splits=markdown(splits),
         train_on=TRAIN_ON[training["train_on"]],
+        frames=FRAMES[content["frames"]],
         settings=", ".join(f"{name.replace('_', ' ')} {value}" for name, value in training["settings"].items()),
-        **training["calibration"],
+        scalings="; ".join(SCALING.format(kind=kind, **of) for kind, of in training["calibration"].items()),
         groups=markdown(evaluation[evaluation["by"].isin(["all", "group"])]),
         least_chunks=LEAST_CHUNKS,
         by_genome=markdown(figures["by_genome.tsv"]),
