@@ -79,6 +79,7 @@ UNCHANGED = {
     "published_files": "by_hand",
     "check_models_at_start": True,
     "keep": "all",
+    "max_runtime": 100,
     "container": "containers/other.sif",
 }
 

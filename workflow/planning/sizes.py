@@ -1,16 +1,32 @@
 """What jobs ask for by the size of their input: memory in megabytes, run time in minutes, tokens in one batch, threads.
 
 Nothing here changes a result. Programs whose errors are final are tried once (`retries: 0`), so what they ask for is
-enough the first time; the others get more with each attempt, which is counted from 1. Sizes of files are in bytes.
+enough the first time; the others get more with each attempt, which is counted from 1. Jobs of one rule ask for the
+same, by the largest shard of the run: a scheduler's arrays give all their jobs what the first one asks for. Sizes of
+files are in bytes.
 """
 
-from collections.abc import Collection, Iterable
+import math
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
+from virnucflow.files.kinds import LONGEST, WHOLE
 from virnucflow.packs.encoders import TOKEN_BUDGET
 
-EMBED_MINUTES = {"flash": 240, "standard": 1440}
 MOST_THREADS = 4  # of a job that embeds, beside which others run
+
+# Frames of a chunk, on average, of DNA that codes nearly everywhere. Escherichia coli has 0.64 whole ones in a chunk of
+# 500 bases and 0.91 in one of 300; half or a third of the chunks have none, and with LONGEST one then.
+FRAMES_PER_CHUNK = {WHOLE: 1.0, LONGEST: 1.25}
+FRAME_BYTES = 150  # of a frames table, per frame at least
+LETTERS_PER_TOKEN = {"esm2": 3, "dnabert_s": 4}  # at least, of a frame's bases
+
+# What a job that embeds may count on, in operations a second: of a GPU a third of what an H100 does with ESM-2 3B
+# (105,000 and 5,900 tokens a second), which is an A100; of a CPU half of what a core does with the lite pack.
+SPEED = {"16 bits": 2e14, "32 bits": 1.1e13, "cpu": 2e10}
+START_MINUTES = 20  # to read the weights from a slow disk, take their checksum, and compile kernels
+MARGIN = 1.5  # times as long as that
 
 
 def bytes_of(files: str | Iterable[str]) -> int:
@@ -18,14 +34,48 @@ def bytes_of(files: str | Iterable[str]) -> int:
     return sum(Path(file).stat().st_size for file in ([files] if isinstance(files, str) else files))
 
 
-def embed_memory(weights: int, frames: int, attempt: int) -> int:
-    """At worst there are three copies of the weights, beside the frames with their embeddings."""
-    return int((6000 + 3 * weights / 1e6 + 60 * frames / 1e6) * attempt)
+def limited(minutes: float, most: int | str) -> int:
+    """A run time, but no more than the setting max_runtime, where that is a number."""
+    return math.ceil(minutes if isinstance(most, str) else min(minutes, most))
 
 
-def embed_runtime(attention: str, attempt: int) -> int:
-    """Minutes for one shard."""
-    return EMBED_MINUTES[attention] * attempt
+def estimated_frames(bases: int, chunk_length: int, kind: str) -> int:
+    """The frames in so many bases of coding DNA, about; more only where sequences are shorter than a chunk."""
+    return math.ceil(bases / chunk_length * FRAMES_PER_CHUNK[kind])
+
+
+def embed_memory(weights: int, frames: int, width: int, attempt: int) -> int:
+    """At worst there are three copies of the weights, beside the frames with their embeddings of so many values."""
+    return int((6000 + 3 * weights / 1e6 + frames * (6 * width + 2000) / 1e6) * attempt)
+
+
+def matrix_values(pack: Mapping[str, Any]) -> dict[str, int]:
+    """The values of each encoder's matrices, through which every token goes; 0 where pack.json is not known yet.
+
+    Of a layer they are 4 of width times width for the attention, and of ESM-2 two of 4 * width times width besides, of
+    DNABERT-S three of its intermediate size.
+    """
+    if not pack:
+        return {"esm2": 0, "dnabert_s": 0}
+    esm2, dnabert_s = pack["esm2"], pack["dnabert_s"]
+    of_layer = 4 * dnabert_s["hidden_size"] ** 2 + 3 * dnabert_s["hidden_size"] * dnabert_s["intermediate_size"]
+    return {
+        "esm2": esm2["num_layers"] * 12 * esm2["embed_dim"] ** 2,
+        "dnabert_s": dnabert_s["num_hidden_layers"] * of_layer,
+    }
+
+
+def embed_minutes(values: int, tokens: float, speed: float, attempt: int) -> float:
+    """For tokens that go through matrices of so many values, each value once a multiplication and an addition."""
+    return (START_MINUTES + MARGIN * 2 * values * tokens / speed / 60) * attempt
+
+
+def speed_of(device: str, attention: str, precision: str, threads: int) -> float:
+    """Operations a second that a job may count on, by the setting `device` and the precision as it is asked for."""
+    if device == "cpu":
+        return SPEED["cpu"] * threads
+    short = precision in ("fp16", "bf16", "fp8") or (precision == "auto" and attention == "flash")
+    return SPEED["16 bits" if short else "32 bits"]
 
 
 def token_budget(attention: str, attempt: int) -> int:
@@ -42,6 +92,11 @@ def embed_threads(cores: int, gpus: int) -> int:
 def table_memory(tables: float, attempt: int) -> int:
     """For a program that holds its input, of so many megabytes, and as much again."""
     return int((2000 + 3 * tables) * attempt)
+
+
+def translate_minutes(bases: int, attempt: int) -> float:
+    """At a tenth of the speed of one core of a server."""
+    return (15 + bases / 1e6 / 60) * attempt
 
 
 def cluster_memory(bases: int, attempt: int) -> int:

@@ -91,7 +91,7 @@ checkpoint divergence_gate:
     threads: 1
     resources:
         mem_mb=1000,
-        runtime=10,
+        runtime=runtime(10),
     params:
         program=program("divergence_gate"),
         code=code("divergence_gate"),

@@ -20,7 +20,7 @@ rule embed_dnabert_s:
     resources:
         gpu=GPUS,
         mem_mb=embed_memory("dnabert_s"),
-        runtime=embed_runtime,
+        runtime=embed_runtime("dnabert_s"),
         token_budget=token_budget,  # an option
         check_model=int(config["check_models_at_start"]),  # an option
         attempt=attempt_number,  # an option: what is a resource is no reason to run again
@@ -56,7 +56,7 @@ use rule embed_dnabert_s as embed_esm2 with:
     resources:
         gpu=GPUS,
         mem_mb=embed_memory("esm2"),
-        runtime=embed_runtime,
+        runtime=embed_runtime("esm2"),
         token_budget=token_budget,  # an option
         check_model=int(config["check_models_at_start"]),  # an option
         attempt=attempt_number,  # an option: what is a resource is no reason to run again
@@ -84,8 +84,8 @@ rule concat_features:
         "../../envs/programs.yaml"
     threads: 1
     resources:
-        mem_mb=table_memory,
-        runtime=lambda wildcards, attempt: 30 * attempt,
+        mem_mb=features_memory,
+        runtime=runtime(30),
         attempt=attempt_number,  # an option: what is a resource is no reason to run again
     params:
         program=program("concat_features"),

@@ -17,7 +17,7 @@ rule build_untrained_pack:
     threads: 1
     resources:
         mem_mb=4000,
-        runtime=10,
+        runtime=runtime(10),
         attempt=attempt_number,  # an option: what is a resource is no reason to run again
     params:
         program=program("build_untrained_pack"),
@@ -44,7 +44,7 @@ rule fetch_models:
     threads: 1
     resources:
         mem_mb=4000,
-        runtime=1440,
+        runtime=runtime(1440),
     params:
         program=program("fetch_models"),
         code=code("fetch_models"),
@@ -73,7 +73,7 @@ rule check_models:
     resources:
         gpu=GPUS,
         mem_mb=check_memory,
-        runtime=60,
+        runtime=runtime(60),
     params:
         program=program("check_models"),
         code=code("check_models"),

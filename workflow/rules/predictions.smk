@@ -15,8 +15,8 @@ rule predict:
         "../../envs/programs.yaml"
     threads: 1
     resources:
-        mem_mb=table_memory,
-        runtime=lambda wildcards, attempt: 30 * attempt,
+        mem_mb=features_memory,
+        runtime=runtime(30),
         attempt=attempt_number,  # an option: what is a resource is no reason to run again
         model=get_pack_argument,  # an option; what of a pack the scores depend on is a parameter
     params:

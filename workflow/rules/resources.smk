@@ -2,7 +2,9 @@
 
 from planning import sizes
 from virnucflow.devices.gpu_lease import visible_gpus
+from virnucflow.files.kinds import LONGEST, WHOLE
 
+PACK_WIDTHS = {name: PACK.get(name, {}).get(encoder.width_field, 0) for name, encoder in ENCODERS.items()}
 GPUS = 0 if config["device"] == "cpu" else 1
 # The process that schedules the jobs, and not on a cluster (whose nodes --jobs counts).
 ON_THIS_MACHINE = workflow.is_main_process and workflow.nodes is None
@@ -26,8 +28,46 @@ def embed_threads():
     return sizes.embed_threads(workflow.resource_settings.cores or 1, GPUS_HERE)  # a picture of the DAG needs no cores
 
 
-def embed_runtime(wildcards, attempt):
-    return sizes.embed_runtime(wildcards.attention, attempt)
+def runtime(minutes):
+    """A run time of so many minutes, and as many more with each attempt."""
+    return lambda wildcards, attempt: sizes.limited(minutes * attempt, config["max_runtime"])
+
+
+@cache
+def largest_shard():
+    """The estimated bases of the largest shard of the run."""
+    return max(
+        (sum(map(estimated_bases, SAMPLES[sample].fasta)) // len(shards(sample)) for sample in SAMPLES), default=0
+    )
+
+
+def bytes_there(files):
+    """The size of those files that are there; where jobs are planned in groups, none of their inputs is."""
+    return sizes.bytes_of(filter(os.path.exists, files))
+
+
+def frames_of_shard(shard, kind=SCORED_FRAMES):
+    """The frames of a shard, about, by the bases of the largest one."""
+    if shard == SAMPLED:
+        return config["gate"]["frames"]
+    return sizes.estimated_frames(largest_shard(), config["chunk_length"], kind)
+
+
+def frames_to_embed(wildcards, input):
+    """As many as there are in the largest shard; or in this one, where sequences are so short that it has more."""
+    kind = LONGEST if wildcards.request.endswith(LONGEST) else WHOLE
+    return max(frames_of_shard(wildcards.shard, kind), bytes_there([input.frames]) // sizes.FRAME_BYTES)
+
+
+def embed_runtime(name):
+    def minutes(wildcards, input, attempt):
+        tokens = frames_to_embed(wildcards, input) * (config["chunk_length"] / sizes.LETTERS_PER_TOKEN[name] + 2)
+        precision = wildcards.request.split("-")[0]
+        speed = sizes.speed_of(config["device"], wildcards.attention, precision, embed_threads())
+        values = sizes.matrix_values(PACK)[name]
+        return sizes.limited(sizes.embed_minutes(values, tokens, speed, attempt), config["max_runtime"])
+
+    return minutes
 
 
 def pack_bytes(files):
@@ -38,17 +78,27 @@ def pack_bytes(files):
 def embed_memory(name):
     def megabytes(wildcards, input, attempt):
         weights = input.weights or str(Path(config["model_pack"], ENCODERS[name].weights))
-        return sizes.embed_memory(sizes.bytes_of(weights), sizes.bytes_of(input.frames), attempt)
+        frames = frames_to_embed(wildcards, input)
+        return sizes.embed_memory(sizes.bytes_of(weights), frames, PACK_WIDTHS[name], attempt)
 
     return megabytes
 
 
 def check_memory(wildcards, input, attempt):
-    return sizes.embed_memory(pack_bytes([input.esm2, input.dnabert_s]), 0, attempt)
+    return sizes.embed_memory(pack_bytes([input.esm2, input.dnabert_s]), 0, 0, attempt)
 
 
-def table_memory(wildcards, input, attempt):
+def features_memory(wildcards, input, attempt):
+    estimated = 4 * sum(PACK_WIDTHS.values()) * frames_of_shard(wildcards.shard)
+    return sizes.table_memory(max(estimated, bytes_there(input)) / 1e6, attempt)
+
+
+def training_memory(wildcards, input, attempt):
     return sizes.table_memory(input.size_mb, attempt)
+
+
+def translate_runtime(wildcards, attempt):
+    return sizes.limited(sizes.translate_minutes(largest_shard(), attempt), config["max_runtime"])
 
 
 def cluster_memory(wildcards, attempt):
@@ -75,7 +125,7 @@ def results_memory(wildcards, input):
 
 
 def reading_runtime(wildcards):
-    return sizes.reading_runtime(sample_bases(wildcards))
+    return sizes.limited(sizes.reading_runtime(sample_bases(wildcards)), config["max_runtime"])
 
 
 def sample_bases(wildcards):

@@ -49,8 +49,8 @@ rule translate_frames:
         "../../envs/programs.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: 8000 * attempt,
-        runtime=lambda wildcards, attempt: 60 * attempt,
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        runtime=translate_runtime,
         attempt=attempt_number,  # an option: what is a resource is no reason to run again
     params:
         program=program("translate_frames"),

@@ -28,7 +28,7 @@ rule cluster_sequences:
     threads: 1
     resources:
         mem_mb=cluster_memory,
-        runtime=lambda wildcards, attempt: 120 * attempt,
+        runtime=runtime(120),
         attempt=attempt_number,  # an option: what is a resource is no reason to run again
     params:
         program=program("cluster_sequences"),
@@ -58,7 +58,7 @@ rule list_proteins:
     threads: 1
     resources:
         mem_mb=lambda wildcards, attempt: 8000 * attempt,
-        runtime=lambda wildcards, attempt: 120 * attempt,
+        runtime=runtime(120),
         attempt=attempt_number,  # an option: what is a resource is no reason to run again
     params:
         program=program("list_proteins"),
@@ -118,8 +118,8 @@ rule train_classifier:
         "../../envs/programs.yaml"
     threads: 4
     resources:
-        mem_mb=table_memory,
-        runtime=lambda wildcards, attempt: 240 * attempt,
+        mem_mb=training_memory,
+        runtime=runtime(240),
         attempt=attempt_number,  # an option: what is a resource is no reason to run again
     params:
         program=program("train_classifier"),

@@ -1,0 +1,63 @@
+"""What jobs ask the scheduler for, as it is planned before anything is computed."""
+
+import json
+import subprocess
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+from helpers import REPOSITORY, write_fasta
+
+OF_A_SHARD = {"translate_frames", "embed_dnabert_s", "embed_esm2", "concat_features", "predict"}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A large sample, in as many shards as the small one beside it."""
+    folder = tmp_path_factory.mktemp("resources")
+    write_fasta(folder / "large.fa", {f"a{i}": "ACGTTGCA" * 1000 for i in range(1000)})
+    write_fasta(folder / "small.fa", {"b": "ACGTTGCA" * 100})
+    (folder / "samples.tsv").write_text("sample\tfasta\nlarge\tlarge.fa\nsmall\tsmall.fa\n")
+    return folder
+
+
+def planned(folder: Path, **settings: object) -> list[dict]:
+    settings = {"samples": "samples.tsv", "shards": 2, "device": "cpu"} | settings
+    command = [sys.executable, REPOSITORY / "tests" / "planned_resources.py", folder, json.dumps(settings)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_all_shards_of_a_run_ask_for_the_same_before_any_file_is_there(folder: Path) -> None:
+    """As a job array does, and a group of jobs, of whose files none is there when it is submitted."""
+    asked = defaultdict(set)
+    for job in planned(folder, gate={"frames": 0}):
+        if job["rule"] in OF_A_SHARD:
+            asked[job["rule"]].add((job["mem_mb"], job["runtime"]))
+    assert set(asked) == OF_A_SHARD and all(len(different) == 1 for different in asked.values())
+    memory = {rule: int(mem_mb) for rule, ((mem_mb, _),) in asked.items()}
+    # 10,000 frames in a shard: with 512 bytes of ESM-2's and 1,536 of DNABERT-S's values each.
+    assert 6000 < memory["embed_esm2"] < memory["embed_dnabert_s"] < 6200 and memory["translate_frames"] == 2000
+    assert memory["predict"] == memory["concat_features"] > 2000
+
+
+def test_more_bases_in_a_shard_are_more_time(folder: Path) -> None:
+    def minutes(**settings: object) -> dict[str, int]:
+        jobs = planned(folder, gate={"frames": 0}, **settings)
+        return {job["rule"]: int(job["runtime"]) for job in jobs if job["rule"] in OF_A_SHARD}
+
+    long, short = minutes(shards=1), minutes(shards=10)
+    assert long["embed_dnabert_s"] > short["embed_dnabert_s"] >= 20
+
+
+def test_the_frames_of_the_gate_ask_for_little(folder: Path) -> None:
+    jobs = planned(folder, gate={"frames": 100})
+    of_sample = [job for job in jobs if job["wildcards"].get("shard") == "sampled" and job["rule"].startswith("embed")]
+    assert len(of_sample) == 4 and all(int(job["runtime"]) <= 21 for job in of_sample)
+
+
+def test_no_job_asks_for_more_than_max_runtime(folder: Path) -> None:
+    assert max(int(job["runtime"]) for job in planned(folder, gate={"frames": 100})) > 7
+    assert {job["runtime"] for job in planned(folder, gate={"frames": 100}, max_runtime=7)} == {"7"}
