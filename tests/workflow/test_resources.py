@@ -1,13 +1,14 @@
 """What jobs ask the scheduler for, as it is planned before anything is computed."""
 
 import json
+import re
 import subprocess
 import sys
 from collections import defaultdict
 from pathlib import Path
 
 import pytest
-from helpers import REPOSITORY, write_fasta
+from helpers import REPOSITORY, snakemake, write_fasta
 
 OF_A_SHARD = {"translate_frames", "embed_dnabert_s", "embed_esm2", "concat_features", "predict"}
 
@@ -61,3 +62,26 @@ def test_the_frames_of_the_gate_ask_for_little(folder: Path) -> None:
 def test_no_job_asks_for_more_than_max_runtime(folder: Path) -> None:
     assert max(int(job["runtime"]) for job in planned(folder, gate={"frames": 100})) > 7
     assert {job["runtime"] for job in planned(folder, gate={"frames": 100}, max_runtime=7)} == {"7"}
+
+
+def test_no_command_grows_with_the_number_of_shards(folder: Path) -> None:
+    """Linux takes no command of more than 131,072 bytes from Snakemake, and a sample may have 5,000 shards."""
+    rows = [f"{name}\t{label}\ttrain\n" for name, label in (("a1", "virus"), ("b", "others"))]
+    (folder / "labels.tsv").write_text("sequence_id\tlabel\tsplit\n" + "".join(rows))
+    sheet = "sample\tfasta\tlabels\nlarge\tlarge.fa\tlabels.tsv\nsmall\tsmall.fa\tlabels.tsv\n"
+    (folder / "labelled.tsv").write_text(sheet)
+
+    def lengths(shards: int) -> dict[str, int]:
+        said = snakemake(
+            folder, "-n", "-p", "all", "train", samples="labelled.tsv", shards=shards, gate={"frames": 100},
+            training={"train_on": "annotated"},
+        )  # fmt: skip
+        longest: dict[str, int] = defaultdict(int)
+        for program, command in re.findall(r"python \S*?(\w+)\.py(.*)", said):
+            longest[program] = max(longest[program], len(command))
+        return longest
+
+    few, many = lengths(2), lengths(40)
+    assert set(few) == set(many) >= {"split_fasta", "sample_frames", "compare_attention", "write_results"}
+    # But by a digit where the number itself is said: --shards 40 40.
+    assert "train_classifier" in few and max(many[name] - few[name] for name in few) <= 2

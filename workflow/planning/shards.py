@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from planning.messages import PlanningError, named, shown
+from virnucflow.files.shards import shard_name
 
-MOST_SHARDS = 2000
+MOST_SHARDS = 5000
 SAMPLED = "sampled"  # the shard of the frames on which both attentions are compared
 COMPRESSED = (".gz", ".bgz", ".bz2", ".xz", ".zst")
 COMPRESSION = 4  # bases in one byte of a compressed FASTA file, about
@@ -30,7 +31,7 @@ def number_of_shards(fasta: Iterable[str], shards: int | str, shard_megabases: f
 
 def shard_names(number: int) -> list[str]:
     """The names of so many shards, from 00001 on."""
-    return [f"{shard:05d}" for shard in range(1, number + 1)]
+    return [shard_name(shard) for shard in range(1, number + 1)]
 
 
 def shards_of_run(run: Path, sample: str) -> list[str]:

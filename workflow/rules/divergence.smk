@@ -21,13 +21,15 @@ rule sample_frames:
     params:
         program=program("sample_frames"),
         code=code("sample_frames"),
+        frames=in_a_word("frames"),
+        scores=in_a_word("scores"),
         chunk_length=config["chunk_length"],
         number=config["gate"]["frames"],
         seed=config["gate"]["seed"],
     message:
         "Sample frames of {wildcards.sample} to compare both attentions"
     shell:
-        "python {params.program:q} --frames {input.frames:q} --scores {input.scores:q}"
+        "python {params.program:q} --frames {params.frames:q} --scores {params.scores:q}"
         " --chunk-length {params.chunk_length} --number {params.number} --seed {params.seed}"
         " --sampled-frames {output.sampled_frames:q} --sample {output.sample:q} 2> {log:q}"
 
@@ -60,6 +62,9 @@ rule compare_attention:
     params:
         program=program("compare_attention"),
         code=code("compare_attention"),
+        fast_dnabert_s=in_a_word("fast_dnabert_s"),
+        fast_esm2=in_a_word("fast_esm2"),
+        fast_scores=in_a_word("fast_scores"),
         labels=lambda wildcards: arguments(SAMPLES[wildcards.sample].labels),
         reference_dnabert_s=lambda wildcards, input: input.reference_dnabert_s,
         reference_esm2=lambda wildcards, input: input.reference_esm2,
@@ -69,8 +74,8 @@ rule compare_attention:
         "Compare both attentions on the sampled frames of {wildcards.sample}"
     shell:
         "python {params.program:q} --sample {input.sample:q} --model {resources.model:q} --labels {params.labels:q}"
-        " --fast-dnabert-s {input.fast_dnabert_s:q} --fast-esm2 {input.fast_esm2:q}"
-        " --fast-scores {input.fast_scores:q} --reference-dnabert-s {params.reference_dnabert_s:q}"
+        " --fast-dnabert-s {params.fast_dnabert_s:q} --fast-esm2 {params.fast_esm2:q}"
+        " --fast-scores {params.fast_scores:q} --reference-dnabert-s {params.reference_dnabert_s:q}"
         " --reference-esm2 {params.reference_esm2:q} --reference-scores {params.reference_scores:q}"
         " --divergence {output.divergence:q} --compared-frames {output.compared_frames:q}"
         " --figures {output.figures:q} 2> {log:q}"
@@ -136,14 +141,14 @@ use rule compare_attention as compare_runs with:
     params:
         program=program("compare_attention"),
         code=code("compare_attention"),
-        reference_dnabert_s=lambda wildcards: arguments(
-            get_files_of_run("work/{sample}/embeddings/{dnabert_s}/{shard}.safetensors")(wildcards)
+        reference_dnabert_s=lambda wildcards: ranged(
+            arguments(get_files_of_run("work/{sample}/embeddings/{dnabert_s}/{shard}.safetensors")(wildcards))
         ),
-        reference_esm2=lambda wildcards: arguments(
-            get_files_of_run("work/{sample}/embeddings/{esm2}/{shard}.safetensors")(wildcards)
+        reference_esm2=lambda wildcards: ranged(
+            arguments(get_files_of_run("work/{sample}/embeddings/{esm2}/{shard}.safetensors")(wildcards))
         ),
-        reference_scores=lambda wildcards: arguments(
-            get_files_of_run("work/{sample}/scores/flash/{shard}.parquet")(wildcards)
+        reference_scores=lambda wildcards: ranged(
+            arguments(get_files_of_run("work/{sample}/scores/flash/{shard}.parquet")(wildcards))
         ),
     message:
         "Compare this run of {wildcards.sample} with that in {config[reference_run]}"

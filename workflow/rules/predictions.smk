@@ -63,6 +63,7 @@ rule write_results:
     params:
         program=program("write_results"),
         code=code("write_results"),
+        scores=in_a_word("scores"),
         fasta=lambda wildcards: arguments(SAMPLES[wildcards.sample].fasta),
         chunk_length=config["chunk_length"],
         min_residues=config["min_residues"],
@@ -70,7 +71,7 @@ rule write_results:
     message:
         "Write the results of {wildcards.sample}"
     shell:
-        "python {params.program:q} --scores {input.scores:q} --sequences {input.sequences:q}"
+        "python {params.program:q} --scores {params.scores:q} --sequences {input.sequences:q}"
         " --fasta {params.fasta:q} --chunk-length {params.chunk_length} --min-residues {params.min_residues}"
         " --gate {input.gate:q} --sample {wildcards.sample:q} --settings {params.settings:q}"
         " --started {resources.started:q} --commit {resources.commit:q} --snakemake {resources.snakemake:q}"

@@ -5,9 +5,9 @@ LABELLED_FASTA = [fasta for sample in LABELLED_SAMPLES for fasta in SAMPLES[samp
 LABELS = [SAMPLES[sample].labels[0] for sample in LABELLED_SAMPLES]
 # Those that the new pack is for: by default those of the pack whose encoders it has.
 TRAINED_FRAMES = SCORED_FRAMES if config["training"]["frames"] == "pack" else config["training"]["frames"]
-# One entry a shard of them.
+# One entry for each of their shards.
 LABELLED = [
-    {"sample": sample, "shard": shard, "attention": attention(sample), "labels": SAMPLES[sample].labels[0]}
+    {"sample": sample, "shard": shard, "attention": attention(sample)}
     for sample in LABELLED_SAMPLES
     for shard in shards(sample)
 ]
@@ -80,13 +80,12 @@ rule train_classifier:
             embeddings("dnabert_s", one["attention"], one["shard"], TRAINED_FRAMES).format(**one) for one in LABELLED
         ],
         esm2=[embeddings("esm2", one["attention"], one["shard"], TRAINED_FRAMES).format(**one) for one in LABELLED],
-        labels=inputs(one["labels"] for one in LABELLED),
-        sequences=["work/{sample}/sequences.parquet".format(**one) for one in LABELLED],
-        proteins=[
-            "work/{sample}/proteins.parquet".format(**one)
-            for one in LABELLED
-            if config["training"]["train_on"] == "annotated"
-        ],
+        labels=inputs(LABELS),
+        sequences=expand("work/{sample}/sequences.parquet", sample=LABELLED_SAMPLES),
+        proteins=expand(
+            "work/{sample}/proteins.parquet",
+            sample=LABELLED_SAMPLES if config["training"]["train_on"] == "annotated" else [],
+        ),
         clusters="work/clusters.parquet" if LABELLED and config["training"]["split_by"] == "cluster" else [],
         pack=pack_file("pack.json"),
         esm2_weights=pack_file("esm2.safetensors"),
@@ -125,20 +124,24 @@ rule train_classifier:
         program=program("train_classifier"),
         code=code("train_classifier"),
         model=get_pack_argument,
-        labels=lambda wildcards: arguments(one["labels"] for one in LABELLED),
+        frames=in_a_word("frames"),
+        dnabert_s=in_a_word("dnabert_s"),
+        esm2=in_a_word("esm2"),
+        labels=lambda wildcards: arguments(LABELS),
+        shards=[len(shards(sample)) for sample in LABELLED_SAMPLES],
         trained_model=lambda wildcards, output: argument(os.path.dirname(output[0])),
         name=os.path.basename(config["training"]["trained_pack"]),
         chunk_length=config["chunk_length"],
         split_by=lambda wildcards: config["training"]["split_by"],
         scored_frames=TRAINED_FRAMES,
         options=options(config["training"], "hidden", "batch", "learning_rate", "epochs", "patience", "seed"),
-        stamps=lambda wildcards: stamps(one["labels"] for one in LABELLED),
+        stamps=lambda wildcards: stamps(LABELS),
     message:
         "Train a classifier on the labelled samples"
     shell:
         "VIRNUCFLOW_ATTEMPT={resources.attempt} VIRNUCFLOW_FINAL_ERROR={log:q}.final "
-        "python {params.program:q} --frames {input.frames:q} --dnabert-s {input.dnabert_s:q} --esm2 {input.esm2:q}"
-        " --labels {params.labels:q}"
+        "python {params.program:q} --frames {params.frames:q} --dnabert-s {params.dnabert_s:q} --esm2 {params.esm2:q}"
+        " --labels {params.labels:q} --shards {params.shards}"
         " --sequences {input.sequences:q} --proteins {input.proteins:q} --clusters {input.clusters:q}"
         " --model {params.model:q} --name={params.name:q} --chunk-length {params.chunk_length}"
         " --scored-frames {params.scored_frames} --split-by={params.split_by:q} {params.options} --threads {threads}"

@@ -15,6 +15,7 @@ import pandas as pd
 
 from virnucflow.cli import InputError, argument_parser, log, run, staged
 from virnucflow.files.json_files import write_json
+from virnucflow.files.shards import Files
 from virnucflow.files.tables import LABELS, SAMPLE, SCORES, VIRUS, read_parquet, read_provenance, write_tsv
 from virnucflow.gate.comparison import compare, compare_with_truth, distances, in_words
 from virnucflow.gate.figures import save_figures
@@ -61,8 +62,10 @@ def parse_arguments() -> argparse.Namespace:
     for path in ("fast", "reference"):
         for encoder in ENCODERS:
             option = f"--{path}-{encoder.replace('_', '-')}"
-            parser.add_argument(option, type=Path, nargs="+", required=True, help=f"embeddings of embed_{encoder}.py")
-        parser.add_argument(f"--{path}-scores", type=Path, nargs="+", required=True, help="of predict.py")
+            parser.add_argument(
+                option, action=Files, nargs="+", required=True, help=f"embeddings of embed_{encoder}.py"
+            )
+        parser.add_argument(f"--{path}-scores", action=Files, nargs="+", required=True, help="of predict.py")
     parser.add_argument(
         "--labels", type=Path, nargs="?", help="true labels: tab-separated, sequence_id and label (virus, others)"
     )

@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 
 from virnucflow.cli import InputError, argument_parser, log, run, staged
+from virnucflow.files.shards import Files
 from virnucflow.files.tables import (
     FRAMES,
     SAMPLE,
@@ -30,8 +31,12 @@ SCORED = pa.schema([SCORES.field(name) for name in ("name", "residues", "score_v
 
 def parse_arguments() -> argparse.Namespace:
     parser = argument_parser(__doc__)
-    parser.add_argument("--frames", type=Path, nargs="+", required=True, help="tables of translate_frames.py, in order")
-    parser.add_argument("--scores", type=Path, nargs="+", required=True, help="tables of predict.py, in the same order")
+    parser.add_argument(
+        "--frames", action=Files, nargs="+", required=True, help="tables of translate_frames.py, in order"
+    )
+    parser.add_argument(
+        "--scores", action=Files, nargs="+", required=True, help="tables of predict.py, in the same order"
+    )
     parser.add_argument("--chunk-length", type=int, required=True, help="number of bases in one chunk")
     parser.add_argument("--number", type=int, default=1000, help="of frames, about")
     parser.add_argument("--seed", type=int, default=0, help="of the sample")

@@ -14,6 +14,7 @@ from typing import BinaryIO
 import pyarrow as pa
 
 from virnucflow.cli import InputError, argument_parser, log, run, staged
+from virnucflow.files.shards import Files
 from virnucflow.files.tables import SEQUENCES, TableWriter
 from virnucflow.sequences.chunk_files import ChunkWriter, cut, digest_path
 from virnucflow.sequences.chunks import MOST_CHUNKS, chunk_name, chunk_totals
@@ -46,7 +47,7 @@ def parse_arguments() -> argparse.Namespace:
         "--fasta", type=Path, nargs="+", required=True, help="FASTA or GenBank files, plain or compressed; read twice"
     )
     parser.add_argument("--chunk-length", type=int, required=True, help="bases per chunk")
-    parser.add_argument("--chunks", type=Path, nargs="+", required=True, help="FASTA files of chunks, to be written")
+    parser.add_argument("--chunks", action=Files, nargs="+", required=True, help="FASTA files of chunks, to be written")
     parser.add_argument("--sequences", type=Path, required=True, help="table of the sequences, to be written")
     parser.add_argument(
         "--duplicate-ids",

@@ -25,6 +25,7 @@ import torch
 
 from virnucflow.cli import InputError, add_settings, argument_parser, log, read_settings, run, staged
 from virnucflow.files.kinds import KINDS, LONGEST, WHOLE
+from virnucflow.files.shards import Files
 from virnucflow.files.tables import (
     CLUSTERS,
     FRAMES,
@@ -60,26 +61,27 @@ SEQUENCE = ["table", "sequence_id"]  # the number of the table of labels, and th
 
 def parse_arguments() -> argparse.Namespace:
     parser = argument_parser(__doc__)
-    parser.add_argument("--frames", type=Path, nargs="*", required=True, help="tables of translate_frames.py")
+    parser.add_argument("--frames", action=Files, nargs="*", required=True, help="tables of translate_frames.py")
     for encoder in ENCODERS:
         parser.add_argument(
-            f"--{encoder.replace('_', '-')}", type=Path, nargs="*", required=True,
+            f"--{encoder.replace('_', '-')}", action=Files, nargs="*", required=True,
             help=f"for each of them its embeddings of embed_{encoder}.py",
         )  # fmt: skip
     parser.add_argument(
         "--labels", type=Path, nargs="*", required=True,
-        help="for each of them its table of labels: tab-separated; sequence_id, label (virus, others), "
+        help="for each sample its table of labels: tab-separated; sequence_id, label (virus, others), "
         "group and genome if known",
     )  # fmt: skip
     parser.add_argument(
-        "--sequences", type=Path, nargs="*", required=True, help="for each of them its table of split_fasta.py"
+        "--sequences", type=Path, nargs="*", required=True, help="for each sample its table of split_fasta.py"
     )
     parser.add_argument(
         "--proteins",
         type=Path,
         nargs="*",
-        help="for each of them its table of list_proteins.py; default: all frames train",
+        help="for each sample its table of list_proteins.py; default: all frames train",
     )
+    parser.add_argument("--shards", type=int, nargs="*", help="for each sample how many of --frames; default: one each")
     parser.add_argument(
         "--clusters", type=Path, nargs="?", help="table of cluster_sequences.py; for --split-by cluster"
     )
@@ -292,13 +294,31 @@ def provenance(
     }
 
 
+def repeat_for_shards(arguments: argparse.Namespace) -> None:
+    """Give the arguments that have one file for each sample one for each of its shards, as the others have.
+
+    Raises InputError where one has too many files or too few.
+    """
+    of_samples = ["labels", "sequences", *["proteins"] * bool(arguments.proteins)]
+    samples = len(arguments.labels)
+    shards = [1] * samples if arguments.shards is None else arguments.shards
+    wanted = dict.fromkeys(("shards", *of_samples), samples) | dict.fromkeys(("frames", *ENCODERS), sum(shards))
+    for name, number in wanted.items():
+        there = len(shards if name == "shards" else getattr(arguments, name))
+        if there != number:
+            raise InputError(
+                f"--{name}: {there} for {samples} of --labels, which have {sum(shards)} shards; give {number}"
+            )
+    for name in of_samples:
+        files = zip(getattr(arguments, name), shards)
+        setattr(arguments, name, [file for file, number in files for _ in range(number)])
+
+
 def main() -> None:
     arguments = parse_arguments()
     if not arguments.labels:
         raise InputError("no labelled sequences; add the column labels to the sample sheet")
-    for name in ("frames", *ENCODERS, "sequences", *["proteins"] * bool(arguments.proteins)):
-        if (number := len(getattr(arguments, name))) != len(arguments.labels):
-            raise InputError(f"--{name}: {number} files for {len(arguments.labels)} of --labels; give as many")
+    repeat_for_shards(arguments)
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     pack = read_model_pack(arguments.model)

@@ -24,6 +24,7 @@ from virnucflow import __version__
 from virnucflow.cli import Failure, InputError, argument_parser, log, run, staged
 from virnucflow.files.json_files import publish_json, read_json
 from virnucflow.files.kinds import WHOLE
+from virnucflow.files.shards import Files
 from virnucflow.files.sorted_lines import SortedLines
 from virnucflow.files.tables import SCORES, read_parquet, read_provenance, read_sequences, write_tsv
 from virnucflow.packs.encoders import ENCODERS
@@ -91,7 +92,7 @@ class Gate(TypedDict):
 
 def parse_arguments() -> argparse.Namespace:
     parser = argument_parser(__doc__)
-    parser.add_argument("--scores", type=Path, nargs="+", required=True, help="tables of predict.py, in shard order")
+    parser.add_argument("--scores", action=Files, nargs="+", required=True, help="tables of predict.py, in shard order")
     parser.add_argument("--sequences", type=Path, required=True, help="table of split_fasta.py")
     parser.add_argument("--fasta", type=Path, nargs="+", help="the input of split_fasta.py; for --viral-fasta")
     parser.add_argument("--chunk-length", type=int, help="bases of a chunk; for --chunk-summary")

@@ -66,8 +66,8 @@ def test_every_setting_says_whether_it_changes_results() -> None:
 @pytest.mark.parametrize(
     ("setting", "value", "message"),
     [
-        ("shards", 2.0, "shards: 2.0 is not allowed; give auto or a whole number of at least 1 and at most 2000"),
-        ("shards", 2001, "shards: 2001 is not allowed; give auto or a whole number"),
+        ("shards", 2.0, "shards: 2.0 is not allowed; give auto or a whole number of at least 1 and at most 5000"),
+        ("shards", 5001, "shards: 5001 is not allowed; give auto or a whole number"),
         ("shards", True, "shards: True is not allowed"),
         ("chunk_length", 500.0, "chunk_length: 500.0 is not allowed; give a whole number of at least 30"),
         ("chunk_length", "5OO", "chunk_length: '5OO' is not allowed"),

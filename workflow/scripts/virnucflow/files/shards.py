@@ -1,0 +1,64 @@
+"""Files of many shards on one command line: `scores/00001..05000.parquet` stands for 5,000 files.
+
+Linux takes no command of more than 131,072 bytes from Snakemake, which is less than 2,000 shards have names.
+"""
+
+import argparse
+import re
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+DIGITS = 5
+SHARD = re.compile(rf"(.*/|)(\d{{{DIGITS}}})(\..*)")  # folder, number, and how the name ends
+RANGE = re.compile(rf"(.*/|)(\d{{{DIGITS}}})\.\.(\d{{{DIGITS}}})(\..*)")  # folder, first and last number, end
+
+
+def shard_name(number: int) -> str:
+    """The name of a shard, which are counted from 1."""
+    return f"{number:0{DIGITS}d}"
+
+
+def ranged(paths: Iterable[str]) -> list[str]:
+    """Paths of shards in a few words: one for all shards that follow each other and lie in one folder.
+
+    Any other path stays as it is.
+    """
+    words = []
+    for key, group in groupby(enumerate(paths), _run_of):
+        files = [path for _, path in group]
+        last = files[-1][len(str(key[0])) :]
+        words.append(f"{files[0][: len(str(key[0])) + DIGITS]}..{last}" if len(files) > 1 else files[0])
+    return words
+
+
+def _run_of(item: tuple[int, str]) -> tuple[object, ...]:
+    """The same for paths of shards that follow each other, whose place in the list and number grow alike."""
+    place, path = item
+    if not (match := SHARD.fullmatch(path)):
+        return (path, place)
+    folder, number, end = match.groups()
+    return (folder, end, int(number) - place)
+
+
+def expand(word: str) -> list[Path]:
+    """The paths that a word of ranged() stands for."""
+    if not (match := RANGE.fullmatch(word)):
+        return [Path(word)]
+    folder, first, last, end = match.groups()
+    return [Path(f"{folder}{shard_name(number)}{end}") for number in range(int(first), int(last) + 1)]
+
+
+class Files(argparse.Action):
+    """An option that takes files, and ranges of them as ranged() writes them."""
+
+    def __call__(
+        self,
+        parser: object,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
+    ) -> None:
+        """Store the list of all paths."""
+        setattr(namespace, self.dest, [path for word in values or [] for path in expand(word)])
