@@ -11,6 +11,8 @@ from helpers import REPOSITORY, snakemake, write_fasta
 
 from virnucflow import __version__
 
+pytestmark = pytest.mark.long
+
 APPTAINER = """#!/usr/bin/env bash
 # Write down the folders to be seen and the arguments up to the image; then run what was to be run in it.
 if [ "$1" = --version ]; then echo apptainer version 1.4.5; exit; fi

@@ -10,6 +10,8 @@ from helpers import REPOSITORY, planned_jobs, run_program, snakemake, tree, writ
 
 from virnucflow.files.json_files import write_json
 
+pytestmark = pytest.mark.long
+
 GATE = 300  # frames
 EMBEDDINGS = {
     "dnabert-s": "embeddings/dnabert_s-untrained-flash-auto",
@@ -85,7 +87,6 @@ def test_accepted_run_publishes_its_evidence(copy: Path) -> None:
     assert [line.split(b"\t")[0] for line in one_shard.splitlines()] == rows
 
 
-@pytest.mark.long
 def test_refused_run_publishes_nothing(prepared: Path, faulty: Path) -> None:
     said = snakemake(prepared, "--snakefile", str(faulty), shards=3, gate={"frames": GATE}, code=1)
     assert "divergence_gate.py: error: results/mixed/divergence.json: labels of " in said
@@ -95,7 +96,6 @@ def test_refused_run_publishes_nothing(prepared: Path, faulty: Path) -> None:
     assert json.loads(evidence["divergence.json"])["frame_agreement"]["estimate"] < 0.95
 
 
-@pytest.mark.long
 def test_fallback_publishes_what_standard_gives(prepared: Path, faulty: Path, copy: Path) -> None:
     for folder in (prepared, copy):  # a pack that the fault had no part in
         shutil.copytree(copy / "models" / "untrained", folder / "mine")

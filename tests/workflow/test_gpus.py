@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from helpers import fake_gpus, snakemake, write_fasta
 
+pytestmark = pytest.mark.long
+
 UUIDS = ["GPU-1", "GPU-2", "GPU-3"]
 
 

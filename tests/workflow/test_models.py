@@ -10,6 +10,8 @@ from helpers import planned_jobs, rehash, snakemake, write_fasta
 from published import NAME, RECIPE, Published
 from safetensors.torch import load_file, save_file
 
+pytestmark = pytest.mark.long
+
 ESM2 = "esm2.safetensors"
 
 

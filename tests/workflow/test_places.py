@@ -11,6 +11,8 @@ from helpers import EXAMPLE, REPOSITORY, reproducible, tree, write_fasta
 
 from virnucflow.sequences.fasta import read_fasta
 
+pytestmark = pytest.mark.long
+
 SETTINGS = {"samples": "sam ples.tsv", "device": "cpu", "shards": 1, "model_pack": "my models/a pack"}
 SETTINGS |= {"gate": {"frames": 20, "on_failure": "fallback"}}
 

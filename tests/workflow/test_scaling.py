@@ -4,7 +4,10 @@ import re
 import subprocess
 import sys
 
+import pytest
 from helpers import REPOSITORY
+
+pytestmark = pytest.mark.long
 
 
 def test_scaling_prints_its_table() -> None:

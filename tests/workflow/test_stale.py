@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from helpers import REPOSITORY, planned_jobs, snakemake, tree, write_fasta
 
+pytestmark = pytest.mark.long
+
 SHEET = "sample\tfasta\tlabels\n"
 
 

@@ -23,6 +23,8 @@ from virnucflow.scoring.classifier import load_classifier
 from virnucflow.sequences.fasta import read_fasta
 from virnucflow.training.fit import differences
 
+pytestmark = pytest.mark.long
+
 QUICK = {"hidden": 16, "epochs": 3, "learning_rate": 0.01}
 
 

@@ -15,6 +15,8 @@ from virnucflow.cli import InputError
 from virnucflow.encoders import dnabert_s, esm2
 from virnucflow.sequences.frames import LETTERS
 
+pytestmark = pytest.mark.long
+
 CPU = torch.device("cpu")
 
 
