@@ -6,19 +6,24 @@ files are those that VirNucPro v1 wrote, of whole frames alone.
 """
 
 import argparse
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from typing import BinaryIO
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from virnucflow.cli import InputError, argument_parser, log, run, staged
-from virnucflow.files.kinds import LONGEST, WHOLE
-from virnucflow.files.tables import FRAMES, write_parquet
+from virnucflow.files.kinds import KINDS, WHOLE
+from virnucflow.files.tables import FRAMES, TableWriter
 from virnucflow.sequences.chunk_files import read_chunks
-from virnucflow.sequences.chunks import chunk_identity
+from virnucflow.sequences.chunks import WrongName, chunk_identities
+from virnucflow.sequences.frames import FRAMES as FRAME_NAMES
 from virnucflow.sequences.frames import LEAST_RESIDUES, kept_frames
 
-LONGEST_SUFFIX = "_L"  # of the name of a longest stretch
+SUFFIXES = ["", "_L"]  # of the names of frames of KINDS
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -32,49 +37,58 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def translate(chunks: Path) -> tuple[pa.Table, int]:
-    """The kept frames of a FASTA file of chunks, in order, and the number of chunks."""
-    columns: dict[str, list] = {column: [] for column in FRAMES.names}
-    number = 0
-    for record in read_chunks(chunks):
-        number += 1
+def translate(chunks: Path) -> Iterator[tuple[pa.Table, int]]:
+    """The kept frames of a FASTA file of chunks, in order and in parts, and the number of chunks of each part."""
+    for part in read_chunks(chunks):
         try:
-            sequence_id, chunk = chunk_identity(record.name)
-            record.sequence.encode("ascii")
-        except UnicodeEncodeError:
-            raise InputError(f"{chunks}, line {record.line}: not a sequence; make chunks with split_fasta.py") from None
-        except ValueError as error:
-            raise InputError(f"{chunks}, line {record.line}: {error}; make chunks with split_fasta.py") from None
-        kind, frames = kept_frames(record.sequence)
-        for frame, nucleotide, protein in frames:
-            name = record.name + frame + (LONGEST_SUFFIX if kind == LONGEST else "")
-            row = (name, sequence_id, chunk, frame, kind, nucleotide, protein, len(protein))
-            for column, value in zip(columns.values(), row, strict=True):
-                column.append(value)
-    return pa.table(columns, schema=FRAMES), number
+            sequence_ids, numbers = chunk_identities(part.names)
+        except WrongName as error:
+            line = part.lines[error.place]
+            raise InputError(f"{chunks}, line {line}: {error}; make chunks with split_fasta.py") from None
+        kept = kept_frames(part.letters, part.ends)
+        of_chunk = pa.array(kept.chunks)
+        frames = pa.array(FRAME_NAMES).take(pa.array(kept.frames))
+        suffixes, kinds = (pa.array(texts).take(pa.array(kept.longest.astype(int))) for texts in (SUFFIXES, KINDS))
+        columns = {
+            "name": pc.binary_join_element_wise(part.names.take(of_chunk), frames, suffixes, ""),
+            "sequence_id": sequence_ids.take(of_chunk),
+            "chunk": numbers.take(of_chunk),
+            "frame": frames,
+            "kind": kinds,
+            "nucleotide": kept.nucleotides,
+            "protein": kept.proteins,
+            "residues": kept.residues.astype(np.int32),
+        }
+        yield pa.table(columns, schema=FRAMES), len(part.names)
 
 
-def write_fasta(frames: pa.Table, column: str, path: Path) -> None:
+def write_fasta(frames: pa.Table, column: str, file: BinaryIO) -> None:
     """Write one column of the whole frames as v1 did: one line per sequence."""
     frames = frames.filter(pc.equal(frames["kind"], WHOLE))
-    with path.open("w", encoding="utf-8", newline="\n") as file:
-        for name, sequence in zip(frames["name"].to_pylist(), frames[column].to_pylist(), strict=True):
-            file.write(f">{name}\n{sequence}\n")
+    texts = pc.binary_join_element_wise(pc.binary_join_element_wise(">", frames["name"], ""), frames[column], "", "\n")
+    for text in texts.chunks:
+        file.write(text.buffers()[2] or b"")
 
 
 def main() -> None:
     arguments = parse_arguments()
-    frames, chunks = translate(arguments.chunks)
     fasta = {"nucleotide": arguments.nucleotide_fasta, "protein": arguments.protein_fasta}
     fasta = {column: path for column, path in fasta.items() if path}
-    with staged(arguments.frames, *fasta.values()) as (partial_frames, *partial_fasta):
-        write_parquet(frames, partial_frames, {"chunks": chunks})
-        for column, path in zip(fasta, partial_fasta, strict=True):
-            write_fasta(frames, column, path)
-    whole = pc.sum(pc.equal(frames["kind"], WHOLE)).as_py() or 0
+    chunks = whole = longest = 0
+    with staged(arguments.frames, *fasta.values()) as (partial_frames, *partial_fasta), ExitStack() as stack:
+        writer = stack.enter_context(TableWriter(partial_frames, FRAMES))
+        files = [stack.enter_context(path.open("wb")) for path in partial_fasta]
+        for frames, number in translate(arguments.chunks):
+            writer.write(frames)
+            for column, file in zip(fasta, files, strict=True):
+                write_fasta(frames, column, file)
+            chunks += number
+            of_part = pc.sum(pc.equal(frames["kind"], WHOLE)).as_py() or 0
+            whole, longest = whole + of_part, longest + len(frames) - of_part
+        writer.provenance = {"chunks": chunks}
     log.info(
         "%d frames without a stop codon in %d chunks; %d chunks without one have a stretch of %d residues or more",
-        whole, chunks, len(frames) - whole, LEAST_RESIDUES,
+        whole, chunks, longest, LEAST_RESIDUES,
     )  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from plain_frames import kept_frames
 
 from lite_data import STOPPED, Genomes, longest_stretch
 from lite_evaluation import LOGITS, score_chunks
@@ -11,7 +12,7 @@ from lite_training import KINDS
 from virnucflow.encoders import esm2
 from virnucflow.scoring.classifier import viral_logit
 from virnucflow.sequences.chunks import chunk_coordinates
-from virnucflow.sequences.frames import LETTERS, Frame, kept_frames, stop_free_frames
+from virnucflow.sequences.frames import LETTERS, Frame, stop_free_frames
 
 
 def text(letters: torch.Tensor) -> str:

@@ -11,7 +11,7 @@ import pytest
 from helpers import GOLDEN, error_line, run_program
 
 from virnucflow.files.tables import SCORES, SEQUENCES, write_parquet
-from virnucflow.sequences.chunks import chunk_coordinates, chunk_identity, chunk_places
+from virnucflow.sequences.chunks import chunk_coordinates, chunk_identities, chunk_places
 
 CASES = sorted(path.name for path in (GOLDEN / "cases").iterdir())
 # Where this project does better than v1: what it says or does instead.
@@ -82,7 +82,8 @@ def test_consensus(case: str, tmp_path: Path) -> None:
     for row in rows:
         name, frame = row["Sequence_ID"][:-2], row["Sequence_ID"][-2:]
         scores = (float(row["score1"]), float(row["score2"]))
-        values = (name + frame, *chunk_identity(name), frame, "whole", 100, *scores, row["Prediction"])
+        (sequence_id,), (chunk,) = (part.to_pylist() for part in chunk_identities(pa.array([name])))
+        values = (name + frame, sequence_id, chunk, frame, "whole", 100, *scores, row["Prediction"])
         for column, value in zip(columns.values(), values, strict=True):
             column.append(value)
     scores, sequences = tmp_path / "scores.parquet", tmp_path / "sequences.parquet"

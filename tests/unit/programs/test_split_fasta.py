@@ -227,7 +227,7 @@ def test_chunks_of_something_else_are_refused(record: str, message: str, tmp_pat
     chunks = tmp_path / "chunks.fa"
     chunks.write_text(f">a_chunk_1\nACGT\n>{record}\nACGT\n", encoding="utf-8")
     with pytest.raises(InputError, match=rf"chunks\.fa, line 3: .*{re.escape(message)}; make chunks with split_fasta"):
-        translate(with_digest(chunks))
+        list(translate(with_digest(chunks)))
     said = run_program("translate_frames", "--chunks", chunks, "--frames", tmp_path / "f.parquet", code=2)
     assert "chunks.fa, line 3: " in error_line(said) and not (tmp_path / "f.parquet").exists()
 
@@ -237,7 +237,8 @@ def test_damaged_chunks_are_refused(tmp_path: Path) -> None:
     chunks, frames = tmp_path / "out" / "chunks.fa", tmp_path / "f.parquet"
     split(tmp_path, b">one first\nGCCGCCGCAGCCGCCGCC\n>two\nGCCGCAGCAGCC\n")
     content, digest = chunks.read_bytes(), digest_path(chunks).read_bytes()
-    assert [record.name for record in read_chunks(chunks)] == ["one_chunk_1", "two_chunk_1"]
+    names = [name for part in read_chunks(chunks) for name in part.names.to_pylist()]
+    assert names == ["one_chunk_1", "two_chunk_1"]
     damaged = [content[:i] + bytes([content[i] ^ 1 << i % 8]) + content[i + 1 :] for i in range(len(content))]
     damaged += [content[:i] for i in range(len(content))] + [content + b"\n", content * 2]
     for other in damaged:

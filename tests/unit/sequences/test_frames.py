@@ -1,12 +1,17 @@
-"""Six frames against Biopython's translation."""
+"""Six frames against Biopython's translation, and of many chunks at a time against the plain spelling of one."""
 
 import random
 import re
 
+import numpy as np
 import pytest
 from Bio.Seq import Seq
+from hypothesis import given
+from hypothesis import strategies as st
+from plain_frames import kept_frames
 
-from virnucflow.sequences.frames import kept_frames, stop_free_frames
+from virnucflow.sequences.frames import FRAMES, stop_free_frames
+from virnucflow.sequences.frames import kept_frames as kept_frames_of_many
 
 
 def expected_frames(chunk: str) -> list[tuple[str, str, str]]:
@@ -91,3 +96,24 @@ def test_a_chunk_without_a_stop_free_frame_has_its_longest_stretch() -> None:
             assert kind == "longest" and list(map(tuple, frames)) == [longest] * (len(longest[2]) >= 30)
             seen |= {len(longest[2]), len(longest[2]) >= 30 and "N" in longest[1]}
     assert {29, 30, True} <= seen
+
+
+# Chunks of all letters or of few, with much that is no nucleotide, with stops and without, and with ties of stretches.
+ALPHABETS = ("ACGT", "ACGTN", "ACGTacgtnRYu-;*", "GC", "AC", "T", "N", "TAN")
+CHUNK = st.sampled_from(ALPHABETS).flatmap(lambda letters: st.text(letters, max_size=200))
+REPEATED = st.tuples(st.text("ACGTN", min_size=1, max_size=30), st.integers(1, 40)).map(lambda part: part[0] * part[1])
+
+
+@given(st.lists(CHUNK | REPEATED, max_size=8))
+def test_many_chunks_have_the_frames_that_each_has_alone(chunks: list[str]) -> None:
+    letters, ends = "".join(chunks).encode(), np.cumsum([len(chunk) for chunk in chunks], dtype=np.int64)
+    many = kept_frames_of_many(letters, ends)
+    texts = zip(many.nucleotides.to_pylist(), many.proteins.to_pylist(), strict=True)
+    kinds = ["longest" if longest else "whole" for longest in many.longest]
+    found = [
+        (chunk, kind, (FRAMES[frame], *text))
+        for chunk, kind, frame, text in zip(many.chunks, kinds, many.frames, texts, strict=True)
+    ]
+    plain = [kept_frames(chunk) for chunk in chunks]
+    assert found == [(at, kind, tuple(frame)) for at, (kind, frames) in enumerate(plain) for frame in frames]
+    assert list(many.residues) == [len(protein) for protein in many.proteins.to_pylist()]

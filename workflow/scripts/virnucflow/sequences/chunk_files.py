@@ -2,17 +2,23 @@
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import BinaryIO, NoReturn, Self
+
+import numpy as np
+import pyarrow as pa
 
 from virnucflow.cli import InputError
 from virnucflow.files.digests import Hasher, digest_file
+from virnucflow.files.slices import gathered, texts
 from virnucflow.sequences.chunks import chunk_coordinates
-from virnucflow.sequences.fasta import LINE_WIDTH, Record, read_fasta
+from virnucflow.sequences.fasta import LINE_WIDTH
 
 DIGEST = ".xxh3"  # appended to the name of the file of chunks
 BLOCK = 1 << 20
+DELETE = 0x7F  # the last letter of ASCII, a control character
 
 
 def digest_path(chunks: Path) -> Path:
@@ -87,10 +93,76 @@ class ChunkWriter:
             self._outputs[self._shard][1].write_text(f"{self._hasher.hexdigest()}\n", encoding="ascii")
 
 
-def read_chunks(path: Path) -> Iterator[Record]:
-    """Yield the chunks of a file; InputError where it is not what `ChunkWriter` wrote."""
+@dataclass(frozen=True, slots=True)
+class Chunks:
+    """Chunks one after another: their names, all their letters in ASCII, and where in these each ends: (chunks).
+
+    `lines` (chunks) are the lines of their headers in the file.
+    """
+
+    names: pa.StringArray
+    letters: bytes
+    ends: np.ndarray
+    lines: np.ndarray
+
+
+def read_chunks(path: Path) -> Iterator[Chunks]:
+    """Yield the chunks of a file, many at a time; InputError where it is not what `ChunkWriter` wrote."""
     _check_digest(path)
-    yield from read_fasta(path, check_letters=False)
+    line = 1
+    for text in _whole_records(path):
+        chunks, lines = _parse(path, text, line)
+        yield chunks
+        line += lines
+
+
+def _whole_records(path: Path) -> Iterator[bytes]:
+    """The content of a file in parts of whole records, of about a block each."""
+    held = b""
+    with path.open("rb") as file:
+        while block := file.read(BLOCK):
+            held += block
+            if end := held.rfind(b"\n>") + 1:
+                yield held[:end]
+                held = held[end:]
+    if held:
+        yield held if held.endswith(b"\n") else held + b"\n"
+
+
+def _parse(path: Path, text: bytes, line: int) -> tuple[Chunks, int]:
+    """The chunks of some whole records, of which the first header is on this line, and the number of lines."""
+    content = np.frombuffer(text, dtype=np.uint8)
+    line_ends = np.flatnonzero(content == ord("\n"))
+    line_starts = np.concatenate([[0], line_ends[:-1] + 1])
+    headers = np.flatnonzero(content[line_starts] == ord(">"))
+    if not len(headers) or headers[0]:
+        _refuse(path, line, "not a header")
+    lines = line + headers
+
+    name_starts = line_starts[headers] + 1
+    letters, offsets = gathered(content, name_starts, line_ends[headers] - name_starts)
+    if len(wrong := np.flatnonzero((letters <= ord(" ")) | (letters == DELETE))):
+        at = np.searchsorted(offsets, wrong[0], side="right") - 1
+        _refuse(path, lines[at], "a control character or a blank in the header")
+    names = texts(letters, offsets)
+    try:
+        names.validate(full=True)
+    except pa.ArrowInvalid:
+        _refuse(path, lines[0], "a header from here on is not UTF-8")
+
+    starts, after = line_ends[headers] + 1, np.append(line_starts[headers[1:]], len(content))
+    body, offsets = gathered(content, starts, after - starts)
+    line_breaks = np.diff(headers, append=len(line_starts)) - 1  # of each chunk
+    ends = offsets[1:] - np.cumsum(line_breaks)
+    letters = np.frombuffer(body.tobytes().translate(None, b"\n"), dtype=np.uint8)
+    if len(letters) and not (letters.min() > ord(" ") and letters.max() < DELETE):
+        wrong = np.flatnonzero((letters <= ord(" ")) | (letters >= DELETE))
+        _refuse(path, lines[np.searchsorted(ends, wrong[0], side="right")], "not a sequence")
+    return Chunks(names, letters.tobytes(), ends, lines), len(line_starts)
+
+
+def _refuse(path: Path, line: int, what: str) -> NoReturn:
+    raise InputError(f"{path}, line {line}: {what}; make chunks with split_fasta.py")
 
 
 def _check_digest(path: Path) -> None:

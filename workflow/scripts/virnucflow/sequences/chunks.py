@@ -3,9 +3,12 @@
 from collections.abc import Collection, Iterator
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 SEPARATOR = "_chunk_"
 MOST_CHUNKS = 2**31 - 1  # of a sequence, as the table of frames counts them
+NAME = f"(?s)^(?P<sequence_id>.*){SEPARATOR}(?P<chunk>[1-9][0-9]{{0,{len(str(MOST_CHUNKS)) - 1}}})$"
 
 
 def chunk_coordinates(length: int, chunk_length: int) -> Iterator[tuple[int, int]]:
@@ -63,13 +66,22 @@ def chunk_name(sequence_id: str, chunk: int) -> str:
     return f"{sequence_id}{SEPARATOR}{chunk}"
 
 
-def chunk_identity(name: str) -> tuple[str, int]:
-    """The sequence and chunk number that `chunk_name` made a name of: its exact inverse, whatever the sequence's name.
+class WrongName(ValueError):
+    """A name that is not a chunk's; `place` is its place among those that were given, from 0."""
 
-    Raises ValueError for anything else.
+    def __init__(self, place: int, name: str) -> None:
+        super().__init__(f"{name!r} is not the name of a chunk")
+        self.place = place
+
+
+def chunk_identities(names: pa.StringArray) -> tuple[pa.StringArray, pa.Int32Array]:
+    """The sequences and chunk numbers that `chunk_name` made names of: two arrays (names).
+
+    It is the exact inverse, whatever the sequences' names. Raises WrongName for the first that is not a chunk's.
     """
-    sequence_id, separator, chunk = name.rpartition(SEPARATOR)
-    number = int(chunk) if chunk.isdecimal() and len(chunk) <= len(str(MOST_CHUNKS)) else 0
-    if not separator or not 0 < number <= MOST_CHUNKS or chunk_name(sequence_id, number) != name:
-        raise ValueError(f"{name!r} is not the name of a chunk")
-    return sequence_id, number
+    parts = pc.extract_regex(names, NAME)
+    numbers = pc.cast(pc.struct_field(parts, "chunk"), pa.int64())
+    is_name = pc.fill_null(pc.less_equal(numbers, MOST_CHUNKS), False).to_numpy(zero_copy_only=False)
+    if not is_name.all():
+        raise WrongName(int(is_name.argmin()), names[is_name.argmin()].as_py())
+    return pc.struct_field(parts, "sequence_id"), numbers.cast(pa.int32())

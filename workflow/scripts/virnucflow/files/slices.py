@@ -1,0 +1,33 @@
+"""Slices of arrays, and texts as Arrow has them, without an object of Python for each."""
+
+import numpy as np
+import pyarrow as pa
+
+INLINE = 12  # bytes; a view of no more has them in itself (Arrow columnar format, variable-size binary view layout)
+PREFIX = 4  # of its bytes that a view of more has beside their place
+
+
+def gathered(values: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Slices of an array of uint8 one after another, and where in that each begins and the last ends: (slices + 1).
+
+    Arrow copies a slice at a time, which is tens of times as fast as to take values by an array of indices.
+    """
+    views = np.zeros((len(starts), 4), dtype=np.int32)
+    views[:, 0], views[:, 3] = lengths, starts
+    letters = views.view(np.uint8)[:, 4:]
+    is_inline = lengths <= INLINE
+    letters[~is_inline, :PREFIX] = values[starts[~is_inline, None] + np.arange(PREFIX)]
+    letters[is_inline] = 0
+    which, place = np.nonzero(np.arange(INLINE) < np.where(is_inline, lengths, 0)[:, None])
+    letters[which, place] = values[starts[which] + place]
+    buffers = [None, pa.py_buffer(views), pa.py_buffer(np.ascontiguousarray(values))]
+    slices = pa.Array.from_buffers(pa.binary_view(), len(starts), buffers).cast(pa.binary())
+    _, offsets, copied = slices.buffers()
+    return np.frombuffer(copied or b"", dtype=np.uint8), np.frombuffer(offsets, dtype=np.int32)[: len(starts) + 1]
+
+
+def texts(letters: bytes | np.ndarray, offsets: np.ndarray) -> pa.StringArray:
+    """Texts of UTF-8 letters that lie one after another; `offsets` (texts + 1): where each begins and the last ends."""
+    return pa.StringArray.from_buffers(
+        len(offsets) - 1, pa.py_buffer(offsets.astype(np.int32)), pa.py_buffer(np.frombuffer(letters, dtype=np.uint8))
+    )
