@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from virnucflow.files.kinds import LONGEST, WHOLE
-from virnucflow.packs.encoders import TOKEN_BUDGET
+from virnucflow.packs.encoders import ENCODERS, TOKEN_BUDGET
 
 MOST_THREADS = 4  # of a job that embeds, beside which others run
 
@@ -49,20 +49,32 @@ def embed_memory(weights: int, frames: int, width: int, attempt: int) -> int:
     return int((6000 + 3 * weights / 1e6 + frames * (6 * width + 2000) / 1e6) * attempt)
 
 
+def shape_value(pack: Mapping[str, Any], encoder: str, field: str) -> int:
+    """A number of an encoder's shape in pack.json.
+
+    0 where there is none: of a pack that is yet to be made, or a damaged one, of which is told before the first job.
+    """
+    shape = pack.get(encoder)
+    value = shape.get(field) if isinstance(shape, Mapping) else None
+    return value if isinstance(value, int) and 0 < value < 1 << 20 else 0
+
+
+def widths(pack: Mapping[str, Any]) -> dict[str, int]:
+    """The values that each encoder of a pack has for a frame."""
+    return {name: shape_value(pack, name, encoder.width_field) for name, encoder in ENCODERS.items()}
+
+
 def matrix_values(pack: Mapping[str, Any]) -> dict[str, int]:
-    """The values of each encoder's matrices, through which every token goes; 0 where pack.json is not known yet.
+    """The values of each encoder's matrices, through which every token goes.
 
     Of a layer they are 4 of width times width for the attention, and of ESM-2 two of 4 * width times width besides, of
     DNABERT-S three of its intermediate size.
     """
-    if not pack:
-        return {"esm2": 0, "dnabert_s": 0}
-    esm2, dnabert_s = pack["esm2"], pack["dnabert_s"]
-    of_layer = 4 * dnabert_s["hidden_size"] ** 2 + 3 * dnabert_s["hidden_size"] * dnabert_s["intermediate_size"]
-    return {
-        "esm2": esm2["num_layers"] * 12 * esm2["embed_dim"] ** 2,
-        "dnabert_s": dnabert_s["num_hidden_layers"] * of_layer,
-    }
+    layers, width = shape_value(pack, "esm2", "num_layers"), shape_value(pack, "esm2", "embed_dim")
+    names = ("num_hidden_layers", "hidden_size", "intermediate_size")
+    layers_of_dna, width_of_dna, intermediate = (shape_value(pack, "dnabert_s", name) for name in names)
+    of_dna = layers_of_dna * width_of_dna * (4 * width_of_dna + 3 * intermediate)
+    return {"esm2": layers * 12 * width**2, "dnabert_s": of_dna}
 
 
 def embed_minutes(values: int, tokens: float, speed: float, attempt: int) -> float:

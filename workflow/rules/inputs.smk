@@ -10,13 +10,13 @@ from planning.paths import argument, arguments
 from planning.settings import UNTRAINED, options
 from planning.shards import estimated_bases, number_of_shards, shard_names
 from planning.sources import files_of_run, stamps
-from virnucflow.files.kinds import WHOLE
+from virnucflow.files.kinds import LONGEST, WHOLE
 from virnucflow.files.shards import ranged
 from virnucflow.packs.encoders import ENCODERS
 from virnucflow.packs.pack_files import CLASSIFIER, ENCODER_FILES
 
 EMBEDDED = {name: name_encoder(encoder, PACK_SHA256) for name, encoder in ENCODERS.items()}
-SCORED_FRAMES = PACK.get("frames", WHOLE)
+SCORED_FRAMES = LONGEST if PACK.get("frames") == LONGEST else WHOLE
 KEEPS = ("scores", "embeddings", "all")  # values of `keep`; each keeps what the ones before it keep
 
 

@@ -4,7 +4,7 @@ from planning import sizes
 from virnucflow.devices.gpu_lease import visible_gpus
 from virnucflow.files.kinds import LONGEST, WHOLE
 
-PACK_WIDTHS = {name: PACK.get(name, {}).get(encoder.width_field, 0) for name, encoder in ENCODERS.items()}
+PACK_WIDTHS = sizes.widths(PACK)
 GPUS = 0 if config["device"] == "cpu" else 1
 # The process that schedules the jobs, and not on a cluster (whose nodes --jobs counts).
 ON_THIS_MACHINE = workflow.is_main_process and workflow.nodes is None

@@ -306,9 +306,8 @@ def repeat_for_shards(arguments: argparse.Namespace) -> None:
     for name, number in wanted.items():
         there = len(shards if name == "shards" else getattr(arguments, name))
         if there != number:
-            raise InputError(
-                f"--{name}: {there} for {samples} of --labels, which have {sum(shards)} shards; give {number}"
-            )
+            option = name.replace("_", "-")
+            raise InputError(f"--{option}: {there} for {samples} of --labels with {sum(shards)} shards; give {number}")
     for name in of_samples:
         files = zip(getattr(arguments, name), shards)
         setattr(arguments, name, [file for file, number in files for _ in range(number)])

@@ -66,7 +66,17 @@ def test_every_token_goes_through_the_matrices_of_an_encoder() -> None:
     """Of ESM-2 3B's 2.84 billion values all but the embedding's and the biases."""
     assert sizes.matrix_values(PUBLISHED) == {"esm2": 2_831_155_200, "dnabert_s": 113_246_208}
     assert sizes.matrix_values(LITE) == {"esm2": 147_456, "dnabert_s": 3_538_944}
-    assert sizes.matrix_values({}) == {"esm2": 0, "dnabert_s": 0}
+    assert sizes.widths(PUBLISHED) == {"esm2": 2560, "dnabert_s": 768}
+
+
+@pytest.mark.parametrize(
+    "pack",
+    [{}, {"esm2": 7, "dnabert_s": None}, {"esm2": {"embed_dim": "x", "num_layers": 1e9}, "dnabert_s": {}},
+     {"esm2": {"embed_dim": -1, "num_layers": 1 << 40}, "dnabert_s": {"hidden_size": [1]}}],
+)  # fmt: skip
+def test_a_description_that_is_not_there_or_damaged_says_nothing_here(pack: dict) -> None:
+    """The check before the first job says what is wrong with it, which planning must not forestall with a traceback."""
+    assert sizes.matrix_values(pack) == sizes.widths(pack) == {"esm2": 0, "dnabert_s": 0}
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,13 @@
-"""What a trained classifier is evaluated on."""
+"""What a classifier is trained on and evaluated on."""
+
+from argparse import Namespace
 
 import numpy as np
 import pandas as pd
+import pytest
 
-from train_classifier import evaluate
+from train_classifier import evaluate, repeat_for_shards
+from virnucflow.cli import InputError
 
 
 def test_a_sequence_without_a_frame_has_the_score_0() -> None:
@@ -50,3 +54,32 @@ def test_figures_are_by_the_genome_of_the_chunks() -> None:
     assert evaluation.loc[("chunk", "kind", "whole"), "number"] == 50
     long = evaluation.loc[("sequence by mean", "sequence_length", "1000 and more")]
     assert (long["number"], long["auroc"], long["false_positives_at_90_percent_sensitivity"]) == (4, 1, 0)
+
+
+def files(shards: list[int] | None, **changed: list[str]) -> Namespace:
+    """Arguments of two samples, of which the first has two shards."""
+    of_shards = ["a1", "a2", "b1"]
+    given = {"frames": of_shards, "dnabert_s": of_shards, "esm2": of_shards, "proteins": None}
+    return Namespace(**given | {"labels": ["a", "b"], "sequences": ["x", "y"], "shards": shards} | changed)
+
+
+def test_what_a_sample_has_is_for_each_of_its_shards() -> None:
+    arguments = files([2, 1], proteins=["p", "q"])
+    repeat_for_shards(arguments)
+    assert arguments.labels == ["a", "a", "b"] and arguments.sequences == ["x", "x", "y"]
+    assert arguments.proteins == ["p", "p", "q"] and arguments.frames == ["a1", "a2", "b1"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (files(None), "--frames: 3 for 2 of --labels with 2 shards; give 2"),
+        (files([3]), "--shards: 1 for 2 of --labels with 3 shards; give 2"),
+        (files([2, 1], sequences=["x"]), "--sequences: 1 for 2 of --labels with 3 shards; give 2"),
+        (files([2, 1], dnabert_s=["a1"]), "--dnabert-s: 1 for 2 of --labels with 3 shards; give 3"),
+        (files([2, 1], proteins=["p"]), "--proteins: 1 for 2 of --labels with 3 shards; give 2"),
+    ],
+)
+def test_files_that_are_too_many_or_too_few_are_refused(arguments: Namespace, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        repeat_for_shards(arguments)
