@@ -30,8 +30,8 @@ def attempt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 def test_second_attempt_ends_with_what_the_first_said_without_reading(attempt, tmp_path: Path) -> None:
     said = attempt(1)
     mark = tmp_path / "log.final"
-    mark.write_text(mark.read_text().replace("text before", "TEXT before"))
-    assert attempt(2) == said.replace("text before", "TEXT before") != said
+    mark.write_text(mark.read_text().replace("not a header", "NOT A HEADER"))
+    assert attempt(2) == said.replace("not a header", "NOT A HEADER") != said
 
 
 def test_mended_input_is_tried_again(attempt, tmp_path: Path) -> None:
@@ -44,7 +44,7 @@ def test_mended_input_is_tried_again(attempt, tmp_path: Path) -> None:
 def test_next_run_begins_anew(attempt, tmp_path: Path) -> None:
     said = attempt(1)
     mark = tmp_path / "log.final"
-    mark.write_text(mark.read_text().replace("text before", "TEXT before"))
+    mark.write_text(mark.read_text().replace("not a header", "NOT A HEADER"))
     assert attempt(1) == said
 
 
