@@ -67,8 +67,8 @@ def test_a_pack_in_use_is_not_trained_over_by_whatever_name(folder: Path) -> Non
 
 
 def test_number_of_shards_is_capped(folder: Path) -> None:
-    assert planned_jobs(snakemake(folder, "-n", "work/a/frames/05000.parquet", shard_megabases=1e-7))
-    said = snakemake(folder, "-n", "--printshellcmds", "work/a/frames/05000.parquet", shard_megabases=1e-7)
+    assert planned_jobs(snakemake(folder, "-n", "work/a/frames/05000.parquet", shard_megabases=1e-9))
+    said = snakemake(folder, "-n", "--printshellcmds", "work/a/frames/05000.parquet", shard_megabases=1e-9)
     assert "--chunks work/a/chunks/00001..05000.fa" in said
 
 
@@ -91,6 +91,7 @@ def chosen(said: str) -> dict[str, set[str]]:
     return {sample: {attention for other, attention in found if other == sample} for sample, _ in found}
 
 
+@pytest.mark.long
 def test_environment_goes_before_sheet_goes_before_config(folder: Path) -> None:
     assert chosen(snakemake(folder, "-n")) == {"a": {"flash"}, "b": {"flash"}}
     assert chosen(snakemake(folder, "-n", attention="standard")) == {"a": {"standard"}, "b": {"standard"}}

@@ -28,6 +28,7 @@ def test_the_same_run_twice_gives_the_same_bytes(base: Path, prepared: Path) -> 
         assert [name for name in first if first[name] != second[name]] == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("shards", "sample"), [(1, "mixed"), (1, "v1"), pytest.param(17, "mixed", marks=pytest.mark.long)]
 )

@@ -39,6 +39,7 @@ def odd(tmp_path_factory: pytest.TempPathFactory, pack_directory: Path) -> Path:
     return folder
 
 
+@pytest.mark.long
 def test_files_and_packs_of_any_name_give_what_they_give_by_another(
     odd: Path, tmp_path: Path, pack_directory: Path
 ) -> None:

@@ -107,6 +107,7 @@ def test_every_setting_that_changes_results_is_noted(prepared: Path) -> None:
     )
 
 
+@pytest.mark.long
 def test_a_commit_is_noted_and_no_reason_to_compute_again(tmp_path: Path, pack_directory: Path) -> None:
     checkout, folder = tmp_path / "checkout", tmp_path / "run"
     for name in ("workflow", "config", "envs"):
@@ -170,6 +171,7 @@ def test_a_setting_reruns_exactly_what_depends_on_it(copy: Path) -> None:
     assert reruns(copy) == {}
 
 
+@pytest.mark.long
 def test_changed_input_is_computed_again(copy: Path) -> None:
     write_fasta(copy / "v1.fa", {"v1": "GCCGCAGCTGCG" * 50})
     one_sample = {"split_fasta": 1, "translate_frames": 3, **dict.fromkeys(AFTER_EMBED, 3), "write_results": 1}
@@ -206,6 +208,7 @@ def replace_weights(pack: Path, file: str) -> None:
     rehash(pack)
 
 
+@pytest.mark.long
 def test_other_weights_rerun_their_encoder(packed: Path) -> None:
     for file, expected in (
         ("classifier.safetensors", {"concat_features": 6, "predict": 6, "write_results": 2}),
@@ -222,6 +225,7 @@ def test_other_weights_rerun_their_encoder(packed: Path) -> None:
     assert reruns(packed, **WITH_PACK) == {}
 
 
+@pytest.mark.long
 def test_a_copied_pack_computes_nothing_again_and_a_renamed_one_no_embedding(packed: Path) -> None:
     shutil.copytree(packed / "mine", packed / "other")
     assert reruns(packed, shards=3, model_pack="other") == {}
@@ -253,6 +257,7 @@ def test_a_copy_without_times_is_taken_over_with_touch(packed: Path) -> None:
     assert planned_jobs(snakemake(packed, "-n", *compared, **WITH_PACK)) == {}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("keep", "kinds"),
     [
@@ -277,6 +282,7 @@ def test_keep_says_what_stays(keep: str, kinds: set[str], tmp_path: Path) -> Non
     assert reruns(tmp_path, keep=keep, **settings, rna="keep")["split_fasta"] == 1
 
 
+@pytest.mark.long
 def test_no_frame_in_the_whole_file(tmp_path: Path) -> None:
     for name, records in (("stops", {"a": "TTAA" * 100, "b": ""}), ("nothing", {})):
         write_fasta(tmp_path / f"{name}.fa", records)
@@ -299,6 +305,7 @@ def test_bad_input_stops_with_its_line_and_leaves_nothing(tmp_path: Path) -> Non
     assert not list((tmp_path / "work").rglob("*.*"))
 
 
+@pytest.mark.long
 def test_duplicates_renamed(tmp_path: Path) -> None:
     (tmp_path / "d.fa").write_text(">d one\nGCCGCAGCTGCG\n>d two\nGCCGCAGCTGCGGCC\n")
     (tmp_path / "samples.tsv").write_text("sample\tfasta\nd\td.fa\n")
