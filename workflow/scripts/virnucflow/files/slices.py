@@ -23,7 +23,8 @@ def gathered(values: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> tup
     buffers = [None, pa.py_buffer(views), pa.py_buffer(np.ascontiguousarray(values))]
     slices = pa.Array.from_buffers(pa.binary_view(), len(starts), buffers).cast(pa.binary())
     _, offsets, copied = slices.buffers()
-    return np.frombuffer(copied or b"", dtype=np.uint8), np.frombuffer(offsets, dtype=np.int32)[: len(starts) + 1]
+    ends = np.frombuffer(offsets, dtype=np.int32)[: len(starts) + 1]
+    return np.frombuffer(copied or b"", dtype=np.uint8)[: ends[-1]], ends  # Arrow's buffer may have more
 
 
 def texts(letters: bytes | np.ndarray, offsets: np.ndarray) -> pa.StringArray:
