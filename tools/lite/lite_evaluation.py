@@ -6,6 +6,7 @@ import torch
 
 from lite_data import Genomes, gc_content
 from lite_model import LiteModel
+from virnucflow.files.kinds import KINDS
 from virnucflow.measures.discrimination import STRANDS
 from virnucflow.scoring.classifier import viral_logit
 from virnucflow.sequences.chunks import chunk_coordinates
@@ -51,6 +52,6 @@ def score_chunks(
         parts.append(torch.cat([best, number.T, gc_content(letters)[:, None]], 1).cpu())
     empty = torch.empty(0, len(LOGITS) + 3)
     scores = pd.DataFrame(torch.cat([empty, *parts]).numpy(), columns=[*LOGITS, "frames", "longest", "gc"])
-    kind = np.select([scores["frames"] > 0, scores.pop("longest") > 0], ["whole", "longest"], "")
+    kind = np.select([scores["frames"] > 0, scores.pop("longest") > 0], KINDS, "")
     fields = {name: table[name].to_numpy()[owners] for name in FIELDS}
     return scores.assign(kind=kind, sequence=owners, **fields)

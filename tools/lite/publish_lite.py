@@ -40,7 +40,7 @@ from virnucflow.packs.reference import save_reference
 from virnucflow.packs.weights import save_weights
 from virnucflow.published.reference_values import reference_values
 from virnucflow.scoring.classifier import MLPClassifier
-from virnucflow.training.fit import describe_calibration, fit_scaling, scale_logits
+from virnucflow.training.fit import describe_calibration, fit_scaling, scale_and_shift, scale_logits
 
 SETS = {"choose": "chosen by", "test": "test"}  # the splits that are evaluated, and their names in the tables
 PREVALENCE = 0.25  # share of viruses that scores are calibrated for: 0.5 then finds about 60 % of unseen ones
@@ -92,8 +92,7 @@ def scored(chunks: pd.DataFrame, scalings: dict[str, Scaling]) -> pd.DataFrame:
 
     A chunk without a score is of no kind and has 0, so that it counts as one that is called no virus.
     """
-    scale = chunks["kind"].map({kind: scaling.scale for kind, scaling in scalings.items()})
-    shift = chunks["kind"].map({kind: scaling.shift for kind, scaling in scalings.items()})
+    scale, shift = scale_and_shift(chunks["kind"], scalings)
     logits = chunks[LOGITS].mul(scale, axis=0).add(shift, axis=0).replace(-np.inf, np.nan)
     probability = 1 / (1 + np.exp(-logits))
     return chunks.assign(

@@ -40,23 +40,19 @@ from virnucflow.files.tables import (
     read_sequences,
     write_tsv,
 )
-from virnucflow.measures.discrimination import STRANDS, by_group, by_sequence_length, by_stratum, score_sequences
 from virnucflow.measures.figures import save_reliability
-from virnucflow.measures.genomes import by_genome, genome_shares, worst_genomes
-from virnucflow.measures.reliability import reliability
-from virnucflow.measures.thresholds import by_threshold
 from virnucflow.packs.encoders import ENCODERS
 from virnucflow.packs.pack import ModelPack, Scaling, describe, read_model_pack
 from virnucflow.packs.pack_files import CLASSIFIER, ENCODER_FILES
 from virnucflow.packs.weights import save_weights
 from virnucflow.scoring.features import check_frames, check_pack, load_embeddings
 from virnucflow.training import fit as training
+from virnucflow.training.evaluation import SEQUENCE, evaluate
 from virnucflow.training.labels import SPLITS, name_genomes, read_labels, split_sequences
 from virnucflow.training.model_card import model_card
 
 # What of a frame is needed to train on it, and its protein where annotated ones are known.
 OF_A_FRAME = pa.schema([*IDENTITY, FRAMES.field("nucleotide")])
-SEQUENCE = ["table", "sequence_id"]  # the number of the table of labels, and the name in it
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -231,53 +227,6 @@ def check_labels(rows: dict[str, np.ndarray], viral: np.ndarray, labels: Path, k
             raise InputError(f"{labels}: no {kind} of {label} for {split}; give more sequences, or split otherwise")
 
 
-def evaluate(frames: pd.DataFrame, sequences: pd.DataFrame, logit: np.ndarray) -> dict[str, pd.DataFrame]:
-    """The tables of figures of the test sequences, by the names of their files.
-
-    Those of evaluation.tsv are by what is scored (frame, chunk, sequence) and by group, of chunks by stratum too, and
-    of sequences by length. A chunk and a sequence have the best score of their frames, and by length a sequence has the
-    mean of its chunks; a sequence without a frame has 0. `logit` (frames) float32 is the logits' difference.
-    """
-    score = torch.from_numpy(logit).sigmoid().numpy()
-    held_out = frames.assign(score=score, logit=logit)[(frames["split"] == "test").to_numpy()]
-    best = held_out.groupby(SEQUENCE)["score"].max()
-    test = sequences[sequences["split"] == "test"].set_index(SEQUENCE)
-    chunks = best_of_chunks(held_out)
-    levels = {"frame": held_out, "chunk": chunks, "sequence": test.assign(score=best.reindex(test.index).fillna(0.0))}
-    tables = {level: by_group(table, "genome") for level, table in levels.items()}
-    tables["chunk"] = pd.concat([tables["chunk"], by_stratum(chunks, "genome")])
-    mean = test["sequence"].map(score_sequences(chunks)).fillna(0.0)
-    tables["sequence by mean"] = by_sequence_length(test.assign(score=mean), "genome")
-    bins = reliability(chunks["viral"], chunks["score"])
-    shares = genome_shares(chunks, "genome")
-    return {
-        "evaluation.tsv": pd.concat(tables, names=["scored"]).droplevel(-1).reset_index(),
-        "by_genome.tsv": by_genome(shares),
-        "worst_genomes.tsv": worst_genomes(shares),
-        "thresholds.tsv": by_threshold(chunks, "genome"),
-        "reliability.tsv": bins,
-    }
-
-
-def best_of_chunks(frames: pd.DataFrame) -> pd.DataFrame:
-    """One row per chunk: sequence, viral, group, genome, best score, best score of each strand, frames, their mean gc.
-
-    And logit, the best one, and kind, of the frames, where the frames have it.
-    """
-    strand = frames["frame"].str[0]
-    same = ["sequence", "viral", "group", "genome", *(["kind"] if "kind" in frames else [])]  # in a chunk's frames
-    scores = {name: frames["score"].where(strand == letter) for name, letter in STRANDS.items()}
-    return (
-        frames.assign(frames=1, **scores)
-        .groupby([*SEQUENCE, "chunk"])
-        .agg(
-            dict.fromkeys(same, "first")
-            | dict.fromkeys(("score", "logit", *STRANDS), "max")
-            | {"frames": "sum", "gc": "mean"}
-        )
-    )
-
-
 def provenance(
     arguments: argparse.Namespace, pack: ModelPack, sequences: pd.DataFrame, scalings: dict[str, Scaling]
 ) -> dict[str, Any]:
@@ -338,16 +287,16 @@ def main() -> None:
         check_labels(kept, viral.numpy(), arguments.labels[0], "frame within an annotated protein")
     settings = read_settings(arguments, training.Settings)
     classifier = training.fit(features, viral, kept["train"], kept["validation"], settings)
-    best = frames.assign(best=training.differences(classifier, features)).iloc[rows["validation"]]
+    difference = training.differences(classifier, features)
+    best = frames.assign(best=difference).iloc[rows["validation"]]
     chunks = best.groupby([*SEQUENCE, "chunk"]).agg({"best": "max", "viral": "first", "kind": "first"})
     kinds = KINDS if scored_frames == LONGEST else (WHOLE,)
     scalings = training.calibrate(classifier, chunks, kinds)
-    logit = training.differences(classifier, features)
+    scale, shift = training.scale_and_shift(frames["kind"], scalings)
+    logit = (scale * difference + shift).to_numpy(dtype=np.float32)
     calibration = None
     if LONGEST in scalings:
         calibration = training.describe_calibration(scalings, float(chunks["viral"].mean()))
-        scaled = calibration.longest.scale * logit + calibration.longest.shift
-        logit = np.where(frames["kind"] == LONGEST, scaled, logit)
     made = provenance(arguments, pack, sequences, scalings)
     description = {"frames": scored_frames, "calibration": msgspec.to_builtins(calibration)}
     write_pack(arguments, pack, classifier, made, evaluate(frames, sequences, logit), description)

@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from train_classifier import evaluate, repeat_for_shards
+from train_classifier import repeat_for_shards
 from virnucflow.cli import InputError
+from virnucflow.training.evaluation import evaluate
 
 
 def test_a_sequence_without_a_frame_has_the_score_0() -> None:

@@ -11,13 +11,14 @@ import torch
 from helpers import write_sequences
 
 import train_classifier
-from train_classifier import best_of_chunks, gc_content
+from train_classifier import gc_content
 from virnucflow.cli import InputError
 from virnucflow.files.kinds import KINDS, LONGEST, WHOLE
 from virnucflow.files.tables import CLUSTERS, VIRUS, write_parquet
 from virnucflow.measures.discrimination import compute_metrics
 from virnucflow.packs.pack import Scaling
 from virnucflow.sequences.frames import stop_free_frames
+from virnucflow.training.evaluation import best_of_chunks
 from virnucflow.training.fit import Settings, calibrate, compute_loss, describe_calibration, differences, fit
 
 WIDTH = 6

@@ -14,7 +14,7 @@ from virnucflow.devices.choose import prepare_device
 from virnucflow.devices.precision import PRECISIONS, Liberties, choose_precision
 from virnucflow.encoders.attention_kernels import KERNELS
 from virnucflow.encoders.load import LOADERS, Embed
-from virnucflow.files.kinds import LONGEST, WHOLE
+from virnucflow.files.kinds import KINDS
 from virnucflow.files.tables import FRAMES, digest, read_frames
 from virnucflow.files.tensors import save_rows
 from virnucflow.packs.encoders import TOKEN_BUDGET, Encoder
@@ -59,7 +59,7 @@ def parse_arguments(description: str) -> argparse.Namespace:
     parser.add_argument("--frames", type=Path, required=True, help="parquet table of translate_frames.py")
     parser.add_argument(
         "--scored-frames",
-        choices=(WHOLE, LONGEST),
+        choices=KINDS,
         help="which of them; default: those that the pack takes",
     )
     parser.add_argument("--model", type=Path, required=True, help="directory of a model pack")

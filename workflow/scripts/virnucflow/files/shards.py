@@ -26,18 +26,18 @@ def ranged(paths: Iterable[str]) -> list[str]:
     Any other path stays as it is.
     """
     words = []
-    for key, group in groupby(enumerate(paths), _run_of):
+    for (_, end, _), group in groupby(enumerate(paths), _run_of):
         files = [path for _, path in group]
-        last = files[-1][len(str(key[0])) :]
-        words.append(f"{files[0][: len(str(key[0])) + DIGITS]}..{last}" if len(files) > 1 else files[0])
+        last = files[-1].rpartition("/")[2]
+        words.append(f"{files[0].removesuffix(end)}..{last}" if len(files) > 1 else files[0])
     return words
 
 
-def _run_of(item: tuple[int, str]) -> tuple[object, ...]:
+def _run_of(item: tuple[int, str]) -> tuple[str, str, int]:
     """The same for paths of shards that follow each other, whose place in the list and number grow alike."""
     place, path = item
     if not (match := SHARD.fullmatch(path)):
-        return (path, place)
+        return (path, "", place)
     folder, number, end = match.groups()
     return (folder, end, int(number) - place)
 

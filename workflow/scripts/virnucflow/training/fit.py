@@ -129,6 +129,12 @@ def scale_logits(classifier: MLPClassifier, scaling: Scaling) -> None:
     layer.bias[VIRUS] += scaling.shift
 
 
+def scale_and_shift(kinds: pd.Series, scalings: Mapping[str, Scaling]) -> tuple[pd.Series, pd.Series]:
+    """The scale and the shift for each of some kinds of frames, NaN for what is of none of them."""
+    scales = kinds.map({kind: scaling.scale for kind, scaling in scalings.items()})
+    return scales, kinds.map({kind: scaling.shift for kind, scaling in scalings.items()})
+
+
 def describe_calibration(scalings: Mapping[str, Scaling], prevalence: float) -> Calibration:
     """What `pack.json` says of a classifier whose output layer has the scaling of whole frames already."""
     whole, longest = scalings[WHOLE], scalings[LONGEST]
