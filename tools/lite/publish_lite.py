@@ -2,7 +2,7 @@
 
 Scores are calibrated on the sequences to choose by, for each kind of frame by itself, to a share of viruses of
 PREVALENCE. Figures are of the sequences to choose by and of those to test with, as far as they did not train. A pack
-that is trained on what is chosen by as well takes its calibration from a run that was not.
+that is trained on these as well has the calibration and the figures of a run that was not.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from train_lite import LENGTHS, RUN, WEIGHTS
 from virnucflow.cli import InputError, argument_parser, log, reading, run, staged
 from virnucflow.encoders.dnabert_s import DnabertS
 from virnucflow.encoders.esm2 import fair_esm_model
-from virnucflow.files.kinds import LONGEST, WHOLE
+from virnucflow.files.kinds import KINDS, LONGEST, WHOLE
 from virnucflow.files.tables import write_tsv
 from virnucflow.measures.discrimination import STRANDS, by_group, by_sequence_length, by_stratum, score_sequences
 from virnucflow.measures.figures import save_reliability
@@ -53,7 +53,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, help="directory of prepare_lite.py")
     parser.add_argument("--run", type=Path, required=True, help="directory of train_lite.py, with scores of the sets")
     parser.add_argument(
-        "--calibrate-by", type=Path, help="directory of another run of the same settings; default: that of --run"
+        "--figures-of",
+        type=Path,
+        help="directory of a run of the same settings that held more back, for calibration and figures; default: --run",
     )
     parser.add_argument("--about", default="", help="for pack.json: what the sequences are, and the pack is good for")
     parser.add_argument("--licence", default="MIT", help="of the pack; default: MIT")
@@ -72,18 +74,21 @@ def chunk_weights(chunks: pd.DataFrame) -> np.ndarray:
 def calibrate_kinds(chunks: pd.DataFrame) -> dict[str, Scaling]:
     """The scaling of the logits of either kind of frame, by the chunks of the set to choose by.
 
-    Raises InputError when a kind has chunks of one label alone. Prophages do not count.
+    Viruses are PREVALENCE of the chunks of both kinds together: that a chunk has a whole frame says something too, and
+    is in the shifts. Raises InputError when a kind has chunks of one label alone. Prophages do not count.
     """
     scalings = {}
-    for kind in (WHOLE, LONGEST):
-        members = chunks[(chunks["kind"] == kind) & (chunks["group"] != "prophage")]
+    counted = chunks[(chunks["kind"] != "") & (chunks["group"] != "prophage")]
+    counted = counted.assign(weight=chunk_weights(counted))
+    for kind in KINDS:
+        members = counted[counted["kind"] == kind]
         logits, viral = members[SCORERS[0]].to_numpy(), (members["label"] == 1).to_numpy()
         if missing := {0, 1} - set(members["label"]):
             raise InputError(
                 f"the split {CALIBRATES}: no chunk with label={min(missing)} of the kind {kind} to calibrate by; give "
                 "prepare_lite.py more sequences to choose by"
             )
-        scalings[kind] = fit_scaling(logits, viral, chunk_weights(members))
+        scalings[kind] = fit_scaling(logits, viral, members["weight"].to_numpy())
     return scalings
 
 
@@ -200,13 +205,27 @@ def write_pack(
         save_reliability(tables["reliability.tsv"], paths["reliability.svg"])
 
 
-def read_run(directory: Path) -> tuple[dict[str, Any], dict[tuple[str, int], pd.DataFrame]]:
-    """What a run says of itself, and its scores of the chunks that it did not train on, by split and length."""
+def read_about(directory: Path) -> dict[str, Any]:
+    """What a run says of itself: splits, shape, settings."""
     with reading(directory / RUN, "a record of train_lite.py"):
-        about = json.loads((directory / RUN).read_text(encoding="utf-8"))
-    splits = [split for split in SETS if split not in about["splits"]]
+        about: dict[str, Any] = json.loads((directory / RUN).read_text(encoding="utf-8"))
+        about["splits"], about["shape"], about["settings"]["seed"]
+    return about
+
+
+def read_scores(directory: Path, trained_on: list[str]) -> dict[tuple[str, int], pd.DataFrame]:
+    """A run's scores of the chunks that it did not train on, by split and length.
+
+    Raises InputError when it trained on those that calibrate.
+    """
+    if CALIBRATES in trained_on:
+        raise InputError(
+            f"{directory}: trained on the split {CALIBRATES}, which cannot calibrate it then; give --figures-of a run "
+            "that did not"
+        )
+    splits = [split for split in SETS if split not in trained_on]
     with reading(directory, "a run of train_lite.py", f"call it with --evaluate {' '.join(splits)}"):
-        return about, {
+        return {
             (split, length): pd.read_parquet(directory / f"{split}-{length}.parquet")
             for split in splits
             for length in LENGTHS
@@ -215,14 +234,19 @@ def read_run(directory: Path) -> tuple[dict[str, Any], dict[tuple[str, int], pd.
 
 def main() -> None:
     arguments = parse_arguments()
-    about, chunks = read_run(arguments.run)
-    calibrating = chunks if arguments.calibrate_by is None else read_run(arguments.calibrate_by)[1]
-    if (CALIBRATES, LENGTHS[0]) not in calibrating:
+    about = read_about(arguments.run)
+    measured = arguments.figures_of or arguments.run
+    measured_about = read_about(measured)
+    if differing := [
+        name
+        for name, value in about["settings"].items()
+        if name != "seed" and measured_about["settings"][name] != value
+    ]:
         raise InputError(
-            f"{arguments.calibrate_by or arguments.run}: trained on the split {CALIBRATES}, which cannot calibrate it "
-            "then; give --calibrate-by a run that did not"
+            f"{measured}: not of the settings of {arguments.run}: {', '.join(differing)}; give another run"
         )
-    scalings = calibrate_kinds(pd.concat(calibrating[CALIBRATES, length] for length in LENGTHS))
+    chunks = read_scores(measured, measured_about["splits"])
+    scalings = calibrate_kinds(pd.concat(chunks[CALIBRATES, length] for length in LENGTHS))
     lengths = pd.read_parquet(arguments.data / SEQUENCES, columns=["length"])["length"]
     sets = {(SETS[split], length): scored(table, scalings) for (split, length), table in chunks.items()}
     tables = evaluate(sets, lengths)

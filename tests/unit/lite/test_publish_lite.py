@@ -15,7 +15,7 @@ from lite_splits import GROUPS
 from publish_lite import PREVALENCE, calibrate_kinds, chunk_weights, evaluate, scored
 from virnucflow.cli import InputError
 from virnucflow.encoders.load import load_dnabert_s, load_esm2
-from virnucflow.packs.pack import ModelPack, Scaling, read_model_pack
+from virnucflow.packs.pack import Scaling, read_model_pack
 
 CPU = torch.device("cpu")
 
@@ -38,6 +38,17 @@ def test_either_kind_of_frame_is_calibrated_by_itself_and_to_the_prevalence() ->
     odds = np.log(PREVALENCE / (1 - PREVALENCE))  # half of the chunks are viral
     assert msgspec.to_builtins(scalings["whole"]) == pytest.approx({"scale": 1.0, "shift": odds}, abs=0.06)
     assert msgspec.to_builtins(scalings["longest"]) == pytest.approx({"scale": 2.0, "shift": odds}, abs=0.06)
+
+
+def test_that_a_chunk_has_a_whole_frame_counts_for_its_score() -> None:
+    """Of two kinds whose logits say as much, the one that more viruses have gets the higher scores."""
+    random = np.random.default_rng(0)
+    parts = []
+    for kind, viral in (("whole", 0.8), ("longest", 0.2)):
+        labels = (random.random(20_000) < viral).astype(int)
+        parts.append(chunks_of(list(random.normal(2 * labels - 1, 1)), list(labels), [kind] * len(labels)))
+    scalings = calibrate_kinds(pd.concat(parts, ignore_index=True))
+    assert scalings["whole"].shift - scalings["longest"].shift == pytest.approx(2 * np.log(0.8 / 0.2), abs=0.1)
 
 
 def test_a_kind_of_which_one_label_has_no_chunk_is_not_calibrated() -> None:
@@ -97,20 +108,25 @@ def test_three_programs_make_a_pack_that_the_workflow_loads(folder: Path, tmp_pa
     assert embed(["ATGGCCAAGT"]).shape == (1, 384)
     assert json.loads((pack_directory / "pack.json").read_text())["quality"]
     assert "passed: small on cpu" in run_program("check_models", "--model", pack_directory, "--device", "cpu")
-    publish_what_is_trained_on_more(data, run, pack, tmp_path)
+    publish_what_is_trained_on_more(data, run, pack_directory, tmp_path)
 
 
-def publish_what_is_trained_on_more(data: Path, run: Path, chosen: ModelPack, folder: Path) -> None:
-    """A pack trained on what is chosen by as well has no figures of it, and the calibration of the run that has."""
+def publish_what_is_trained_on_more(data: Path, run: Path, chosen: Path, folder: Path) -> None:
+    """A pack that is trained on all splits has the calibration and the figures of a run that was not."""
     more, pack_directory = folder / "more", folder / "small2"
-    train = ["--data", data, "--splits", "train", "choose", *TRAINING, "--run", more]
-    said = run_program("train_lite", *train, "--evaluate", "choose", "test", code=2)
+    train = ["--data", data, "--splits", "train", "choose", "test", *TRAINING, "--run", more]
+    said = run_program("train_lite", *train, "--evaluate", "choose", code=2)
     assert "--evaluate choose: trained on; leave it out" in error_line(said)
-    run_program("train_lite", *train, "--evaluate", "test")
+    run_program("train_lite", *train, "--evaluate")
     publish = ["--data", data, "--run", more, "--model", pack_directory]
     said = run_program("publish_lite", *publish, code=2)
     assert f"{more}: trained on the split choose, which cannot calibrate it" in error_line(said)
-    run_program("publish_lite", *publish, "--calibrate-by", run)
-    assert read_model_pack(pack_directory, 500).calibration == chosen.calibration
-    evaluation = pd.read_csv(pack_directory / "evaluation.tsv", sep="\t")
-    assert set(evaluation["set"]) == {"test"}
+    run_program("publish_lite", *publish, "--figures-of", run)
+    one, other = read_model_pack(chosen, 500), read_model_pack(pack_directory, 500)
+    assert one.calibration == other.calibration and one.quality == other.quality
+    assert one.sha256["dnabert_s.safetensors"] != other.sha256["dnabert_s.safetensors"]
+    about = json.loads((run / "run.json").read_text())
+    about["settings"]["steps"] += 1
+    (run / "run.json").write_text(json.dumps(about))
+    said = run_program("publish_lite", *publish, "--figures-of", run, code=2)
+    assert f"{run}: not of the settings of {more}: steps; give another run" in error_line(said)
