@@ -9,17 +9,15 @@ from helpers import EXAMPLE, REPOSITORY, run_program, snakemake
 PACK = REPOSITORY / "resources" / "models" / "lite"
 
 
-# Retroviruses were held back: of HIV-1's chunks of 300 bases fewer than half are viral.
-@pytest.mark.parametrize(
-    ("chunk_length", "hiv_1"), [(500, "virus"), pytest.param(300, "others", marks=pytest.mark.long)]
-)
-def test_viruses_are_told_from_a_bacterium(chunk_length: int, hiv_1: str, tmp_path: Path) -> None:
+# Retroviruses were held back, so HIV-1 is of a family that was not trained on.
+@pytest.mark.parametrize("chunk_length", [500, pytest.param(300, marks=pytest.mark.long)])
+def test_viruses_are_told_from_a_bacterium(chunk_length: int, tmp_path: Path) -> None:
     files = ("hiv_1.fasta", "phage_phix174.gb", "escherichia_coli.fasta")
     sheet = "".join(f"example\t{EXAMPLE / name}\n" for name in files)
     (tmp_path / "samples.tsv").write_text("sample\tfasta\n" + sheet)
     snakemake(tmp_path, model_pack=str(PACK), chunk_length=chunk_length)
     table = pd.read_csv(tmp_path / "results" / "example" / "sequences.tsv", sep="\t")
-    assert list(table["call"]) == [hiv_1, "virus", "others"]
+    assert list(table["call"]) == ["virus", "virus", "others"]
     assert (table["frames"] >= table["chunks"]).all(), "every chunk has a score"
     viral = table["viral_chunks"] / table["chunks"]
     assert viral.iloc[:2].min() > 2 * viral.iloc[2]

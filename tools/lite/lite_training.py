@@ -72,8 +72,8 @@ KINDS = (
 class Settings:
     """Of one run; `frames` a step. Weights of the losses are relative to the fragments' own."""
 
-    pretraining_steps: int = 500
-    steps: int = 3300
+    pretraining_steps: int = 400
+    steps: int = 6000
     frames: int = 4096
     pretraining_rate: float = 2e-3
     rate: float = 1e-3
