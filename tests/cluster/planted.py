@@ -19,7 +19,6 @@ attempt = len(started(PROGRAM)) + 1
 seen = {name: os.environ.get(name) for name in ("SLURM_JOB_ID", "APPTAINER_CONTAINER")}
 # Taken away, because no GPU stands behind it.
 seen["gpu"] = os.environ.pop("CUDA_VISIBLE_DEVICES", None)
-seen["token_budget"] = sys.argv[sys.argv.index("--token-budget") + 1]
 partial = STARTED / f"{PROGRAM}.{attempt}"
 partial.write_text(json.dumps(seen))
 partial.rename(partial.with_suffix(f".{attempt}.json"))

@@ -142,12 +142,11 @@ def test_two_gpu_jobs_at_a_time_have_different_gpus(disturbed: dict[str, list[di
     assert {attempts[0]["gpu"] for attempts in disturbed.values()} == {"0", "1"}
 
 
-def test_second_attempt_has_more_memory_and_time_and_half_the_batch(disturbed: dict[str, list[dict]]) -> None:
+def test_second_attempt_has_more_memory_and_time(disturbed: dict[str, list[dict]]) -> None:
     for first, second in disturbed.values():
         (memory, minutes), (more_memory, more_minutes) = asked_for(first), asked_for(second)
         assert more_memory == pytest.approx(2 * memory, rel=0.01)
         assert minutes >= 20 and more_minutes == pytest.approx(2 * minutes, abs=1)  # parts of a minute are a whole one
-        assert int(second["token_budget"]) == int(first["token_budget"]) // 2
 
 
 def asked_for(attempt: dict) -> tuple[float, int]:

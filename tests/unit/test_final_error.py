@@ -56,12 +56,12 @@ def test_other_failures_leave_no_mark(attempt, tmp_path: Path) -> None:
     assert not (tmp_path / "log.final").exists()
 
 
-def test_smaller_batch_of_the_next_attempt_changes_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_another_argument_is_tried_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv(final_error.MARK, str(tmp_path / "mark"))
     for number, words, expected in (
-        (1, ["--token-budget", "2048", "--frames", "a"], None),
-        (2, ["--token-budget", "1024", "--frames", "a"], "bad"),
-        (2, ["--token-budget", "1024", "--frames", "b"], None),
+        (1, ["--threads", "2", "--frames", "a"], None),
+        (2, ["--threads", "2", "--frames", "a"], "bad"),
+        (2, ["--threads", "2", "--frames", "b"], None),
     ):
         monkeypatch.setattr("sys.argv", ["program.py", *words])
         monkeypatch.setenv(final_error.ATTEMPT, str(number))

@@ -7,8 +7,6 @@ import pytest
 import yaml
 from helpers import EXAMPLE, REPOSITORY, planned_jobs, snakemake, write_fasta
 
-from virnucflow.packs.encoders import TOKEN_BUDGET
-
 CONFIG = yaml.safe_load((REPOSITORY / "config" / "config.yaml").read_text())
 
 
@@ -70,12 +68,6 @@ def test_number_of_shards_is_capped(folder: Path) -> None:
     assert planned_jobs(snakemake(folder, "-n", "work/a/frames/05000.parquet", shard_megabases=1e-9))
     said = snakemake(folder, "-n", "--printshellcmds", "work/a/frames/05000.parquet", shard_megabases=1e-9)
     assert "--chunks work/a/chunks/00001..05000.fa" in said
-
-
-@pytest.mark.parametrize("attention", TOKEN_BUDGET)
-def test_rules_and_programs_have_the_same_token_budget(attention: str, folder: Path) -> None:
-    said = snakemake(folder, "-n", "--printshellcmds", attention=attention)
-    assert set(re.findall(r"--token-budget (\d+)", said)) == {str(TOKEN_BUDGET[attention])}
 
 
 def test_missing_inputs_are_named(folder: Path) -> None:

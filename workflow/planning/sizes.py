@@ -1,4 +1,4 @@
-"""What jobs ask for by the size of their input: memory in megabytes, run time in minutes, tokens in one batch, threads.
+"""What jobs ask for by the size of their input: memory in megabytes, run time in minutes, threads.
 
 Nothing here changes a result. Programs whose errors are final are tried once (`retries: 0`), so what they ask for is
 enough the first time; the others get more with each attempt, which is counted from 1. Jobs of one rule ask for the
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from virnucflow.files.kinds import LONGEST, WHOLE
-from virnucflow.packs.encoders import ENCODERS, TOKEN_BUDGET
+from virnucflow.packs.encoders import ENCODERS
 
 MOST_THREADS = 4  # of a job that embeds, beside which others run
 
@@ -88,11 +88,6 @@ def speed_of(device: str, attention: str, precision: str, threads: int) -> float
         return SPEED["cpu"] * threads
     short = precision in ("fp16", "bf16", "fp8") or (precision == "auto" and attention == "flash")
     return SPEED["16 bits" if short else "32 bits"]
-
-
-def token_budget(attention: str, attempt: int) -> int:
-    """Tokens in one batch; those of flash are halved with each attempt, in case a GPU ran out of memory."""
-    return TOKEN_BUDGET[attention] >> (attempt - 1 if attention == "flash" else 0)
 
 
 def embed_threads(cores: int, gpus: int) -> int:

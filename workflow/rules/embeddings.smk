@@ -21,7 +21,6 @@ rule embed_dnabert_s:
         gpu=GPUS,
         mem_mb=embed_memory("dnabert_s"),
         runtime=embed_runtime("dnabert_s"),
-        token_budget=token_budget,  # an option
         check_model=int(config["check_models_at_start"]),  # an option
         attempt=attempt_number,  # an option: what is a resource is no reason to run again
         model=get_pack_argument,  # an option, and no reason to embed again: the path has the SHA-256 of the pack's files
@@ -35,8 +34,7 @@ rule embed_dnabert_s:
     shell:
         "VIRNUCFLOW_ATTEMPT={resources.attempt} VIRNUCFLOW_FINAL_ERROR={log:q}.final "
         "python {params.program:q} --frames {input.frames:q} --model {resources.model:q}"
-        " --attention {wildcards.attention} {params.options}"
-        " --token-budget {resources.token_budget} --threads {threads} --check-model {resources.check_model}"
+        " --attention {wildcards.attention} {params.options} --threads {threads} --check-model {resources.check_model}"
         " --key {params.key} --embeddings {output.embeddings:q} 2> {log:q}"
 
 
@@ -57,7 +55,6 @@ use rule embed_dnabert_s as embed_esm2 with:
         gpu=GPUS,
         mem_mb=embed_memory("esm2"),
         runtime=embed_runtime("esm2"),
-        token_budget=token_budget,  # an option
         check_model=int(config["check_models_at_start"]),  # an option
         attempt=attempt_number,  # an option: what is a resource is no reason to run again
         model=get_pack_argument,

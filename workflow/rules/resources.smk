@@ -18,10 +18,6 @@ def attempt_number(wildcards, attempt):
     return attempt
 
 
-def token_budget(wildcards, attempt):
-    return sizes.token_budget(wildcards.attention, attempt)
-
-
 def embed_threads():
     if not ON_THIS_MACHINE or not GPUS:
         return sizes.MOST_THREADS

@@ -130,11 +130,6 @@ def test_no_job_asks_for_more_time_than_the_cluster_allows() -> None:
     assert [sizes.limited(sizes.translate_minutes(bases, 2), "none") for bases in (0, 600 * MB)] == [30, 50]
 
 
-def test_batches_of_flash_shrink_with_each_attempt() -> None:
-    assert [sizes.token_budget("flash", attempt) for attempt in (1, 2, 3)] == [33792, 16896, 8448]
-    assert [sizes.token_budget("standard", attempt) for attempt in (1, 2, 3)] == [2048] * 3
-
-
 @pytest.mark.parametrize(
     ("cores", "gpus", "threads"),
     [(1, 0, 1), (24, 0, 24), (1, 3, 1), (4, 3, 1), (12, 3, 3), (24, 3, 4), (128, 8, 4)],

@@ -14,7 +14,6 @@ from pathlib import Path
 
 # In the environment of a program: the number of the attempt, and the file.
 ATTEMPT, MARK = "VIRNUCFLOW_ATTEMPT", "VIRNUCFLOW_FINAL_ERROR"
-OF_THE_ATTEMPT = "--token-budget"  # the option whose value is another in each attempt
 
 
 def of_an_earlier_attempt() -> str | None:
@@ -44,8 +43,7 @@ def leave(message: str) -> None:
 @cache
 def _digest() -> str:
     """A digest of the arguments, and of size and time of each file that they name or that is in a folder they name."""
-    words = [word for before, word in zip(sys.argv, sys.argv[1:]) if OF_THE_ATTEMPT not in (before, word)]
-    states = [(word, _state(Path(word.rpartition("=")[2]))) for word in (sys.argv[0], *words)]
+    states = [(word, _state(Path(word.rpartition("=")[2]))) for word in sys.argv]
     return hashlib.sha256(repr(states).encode("utf-8", "surrogateescape")).hexdigest()
 
 
