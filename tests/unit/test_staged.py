@@ -59,6 +59,13 @@ def test_killed_process_leaves_no_output(number: int, tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("*.partial"))
 
 
+def test_sigterm_after_the_end_takes_nothing_back(tmp_path: Path) -> None:
+    """Python takes a while to end, and Snakemake deletes the outputs of a job whose exit code is not 0."""
+    end = "import os, signal; os.kill(os.getpid(), signal.SIGTERM)"
+    command = [sys.executable, "-c", WRITER + end, tmp_path / "one.txt", tmp_path / "two.txt", "-1"]
+    assert subprocess.run(command, env=os.environ | {"PYTHONPATH": str(SCRIPTS)}).returncode == 0
+
+
 def test_two_attempts_at_once_do_not_mix(tmp_path: Path) -> None:
     """The older one fails, having lost its files, and what is in place is the newer one's."""
     outputs = [tmp_path / "one.txt", tmp_path / "two.txt"]

@@ -62,7 +62,7 @@ def run(main: Callable[[], None]) -> None:
     """Run a program's main function: 0 when it returns, 2 for InputError, 1 for Failure and system errors.
 
     A missing input file counts as bad input. SIGTERM, which a cluster sends at the time limit, is turned into an
-    exit, so that unfinished outputs are removed.
+    exit, so that unfinished outputs are removed. When all is in place it changes nothing any more.
     """
     program = Path(sys.argv[0]).name
     handler = logging.StreamHandler(sys.stderr)
@@ -75,6 +75,7 @@ def run(main: Callable[[], None]) -> None:
         sys.exit(_complain(program, said, 2))
     try:
         main()
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
     except FileNotFoundError as error:
         sys.exit(_complain(program, f"{error.filename or error}: no such file; check the path", 2))
     except InputError as error:
