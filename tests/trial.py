@@ -126,8 +126,8 @@ def decide(found: dict, folder: Path, *options: object, code: int = 0) -> str:
 
 
 def second_batch_too_large(embed: Callable) -> Callable:
-    def wrong(*arguments: object) -> torch.Tensor:
-        result = embed(*arguments)
+    def wrong(*arguments: object, **options: object) -> torch.Tensor:
+        result = embed(*arguments, **options)
         late = torch.arange(len(result)) > len(result) // 3
         return torch.where(late[:, None], result.roll(1, 0) * 100, result)
 
@@ -135,16 +135,16 @@ def second_batch_too_large(embed: Callable) -> Callable:
 
 
 def one_lost_one_doubled(embed: Callable) -> Callable:
-    def wrong(*arguments: object) -> torch.Tensor:
-        result = embed(*arguments)
+    def wrong(*arguments: object, **options: object) -> torch.Tensor:
+        result = embed(*arguments, **options)
         return torch.cat([result[:10], result[11:], result[-1:]])
 
     return wrong
 
 
 def other_names_after_a_resume(embed: Callable) -> Callable:
-    def wrong(*arguments: object) -> torch.Tensor:
-        result = embed(*arguments)
+    def wrong(*arguments: object, **options: object) -> torch.Tensor:
+        result = embed(*arguments, **options)
         return torch.cat([result[: len(result) // 2], result[len(result) // 2 :].flip(0)])
 
     return wrong

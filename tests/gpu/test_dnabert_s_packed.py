@@ -2,11 +2,13 @@
 
 import random
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
 from helpers import run_program
+from interrupted import embed_interrupted
 
 from virnucflow.encoders.load import load_dnabert_s
 from virnucflow.packs.pack import ModelPack, read_model_pack
@@ -51,3 +53,12 @@ def test_a_frame_does_not_depend_on_its_batch(kernel: str, wide_pack: ModelPack,
     for row in (0, 1, 4, 7, 100, len(sequences) - 1):
         assert torch.equal(embed(wide_pack, [sequences[row]], kernel)[0], whole[row])
     assert torch.equal(embed(wide_pack, sequences[::-1], kernel).flip(0), whole)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_interrupted_three_times_gives_the_same_bytes(
+    kernel: str, wide_pack: ModelPack, sequences: list[str], tmp_path: Path
+) -> None:
+    encoder, _ = load_dnabert_s(wide_pack, "flash", kernel, "fp16", torch.device("cuda"), 4096)
+    result = embed_interrupted(lambda progress: encoder(sequences, progress=progress), [30, 300, 600], tmp_path)
+    assert torch.equal(result, encoder(sequences))

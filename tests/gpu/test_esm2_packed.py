@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from helpers import run_program, start_program
+from interrupted import embed_interrupted
 
 from virnucflow.encoders.attention_kernels import choose_kernel
 from virnucflow.encoders.load import load_esm2
@@ -85,6 +86,14 @@ def test_a_frame_does_not_depend_on_its_batch(kernel: str, wide_pack: ModelPack,
     assert torch.equal(turned, whole)
     parts = torch.cat([embed(wide_pack, frames[first : first + 37], kernel) for first in range(0, len(frames), 37)])
     assert torch.equal(parts, whole)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_interrupted_three_times_gives_the_same_bytes(kernel: str, wide_pack: ModelPack, tmp_path: Path) -> None:
+    encoder, _ = load_esm2(wide_pack, "flash", kernel, "fp16", GPU, 4096)
+    frames = many(1000)
+    result = embed_interrupted(lambda progress: encoder(frames, progress=progress), [30, 400, 800], tmp_path)
+    assert torch.equal(result, encoder(frames))
 
 
 def test_sequences_longer_than_the_budget_and_no_sequences(wide_pack: ModelPack) -> None:

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from helpers import EXAMPLE, REPOSITORY, planned_jobs, snakemake, write_fasta
+from helpers import EXAMPLE, REPOSITORY, SCRIPTS, planned_jobs, snakemake, write_fasta
+
+from planning.code import digest_of_code
 
 CONFIG = yaml.safe_load((REPOSITORY / "config" / "config.yaml").read_text())
 
@@ -68,6 +70,13 @@ def test_number_of_shards_is_capped(folder: Path) -> None:
     assert planned_jobs(snakemake(folder, "-n", "work/a/frames/05000.parquet", shard_megabases=1e-9))
     said = snakemake(folder, "-n", "--printshellcmds", "work/a/frames/05000.parquet", shard_megabases=1e-9)
     assert "--chunks work/a/chunks/00001..05000.fa" in said
+
+
+def test_programs_that_keep_parts_are_told_their_code(folder: Path) -> None:
+    said = snakemake(folder, "-n", "--printshellcmds")
+    for encoder in ("esm2", "dnabert_s"):
+        digest = digest_of_code(SCRIPTS / f"embed_{encoder}.py", SCRIPTS / "virnucflow")
+        assert re.findall(rf"embed_{encoder}\.py .* --code (\w+) ", said)[0] == digest
 
 
 def test_missing_inputs_are_named(folder: Path) -> None:

@@ -35,7 +35,7 @@ rule embed_dnabert_s:
         "VIRNUCFLOW_ATTEMPT={resources.attempt} VIRNUCFLOW_FINAL_ERROR={log:q}.final "
         "python {params.program:q} --frames {input.frames:q} --model {resources.model:q}"
         " --attention {wildcards.attention} {params.options} --threads {threads} --check-model {resources.check_model}"
-        " --key {params.key} --embeddings {output.embeddings:q} 2> {log:q}"
+        " --key {params.key} --code {params.code} --embeddings {output.embeddings:q} 2> {log:q}"
 
 
 use rule embed_dnabert_s as embed_esm2 with:

@@ -11,6 +11,7 @@ import torch
 from virnucflow.cli import Failure
 from virnucflow.encoders.batches import equal_length_batches
 from virnucflow.encoders.packed import ahead, fill_batches
+from virnucflow.encoders.parts import Progress
 from virnucflow.encoders.program import LOADERS, embed_once, main, parse_arguments
 from virnucflow.files.tables import FRAMES, write_parquet
 from virnucflow.packs.encoders import ESM2
@@ -75,7 +76,7 @@ def test_out_of_memory_begins_again_with_half_the_budget(pack, tmp_path, caplog,
     budgets = []
 
     def load(pack, attention, kernel, precision, device, budget):
-        def scarce(sequences: list[str]) -> torch.Tensor:
+        def scarce(sequences: list[str], progress: Progress) -> torch.Tensor:
             budgets.append(budget)
             if budget > least:
                 raise torch.OutOfMemoryError("no")

@@ -163,7 +163,7 @@ def staged(*outputs: Path) -> Iterator[list[Path]]:
     partial = [_partial(output, attempt) for output in outputs]
     try:
         with partial[0].open("xb") as first:
-            _lock(first)
+            lock(first)
             yield partial
             for path, output in zip(partial, outputs, strict=True):
                 if not path.exists():
@@ -204,15 +204,18 @@ def _remove_leftovers(outputs: tuple[Path, ...]) -> None:
 def _is_locked(path: Path) -> bool:
     try:
         with path.open("rb") as file:
-            return not _lock(file)
+            return not lock(file)
     except FileNotFoundError:
         return False
 
 
-def _lock(file: BinaryIO) -> bool:
-    """Lock a file until it is closed; False when another process has. A file system without locks gives them to all."""
+def lock(file: BinaryIO, shared: bool = False) -> bool:
+    """Lock a file until it is closed; False when another process has, unless both share it.
+
+    A file system without locks gives them to all.
+    """
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError:

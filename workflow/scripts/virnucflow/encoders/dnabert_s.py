@@ -20,6 +20,7 @@ from torch import nn
 
 from virnucflow.cli import reading
 from virnucflow.encoders.batches import equal_length_batches
+from virnucflow.encoders.parts import KEEP_NOTHING, Progress
 from virnucflow.packs.pack import DnabertSShape
 
 SPECIAL_TOKENS = ["[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]"]  # in the published tokenizer's order
@@ -161,22 +162,31 @@ def alibi_bias(heads: int, length: int, device: torch.device) -> torch.Tensor:
 
 
 @torch.inference_mode()
-def embed_standard(model: DnabertS, tokenizer: Tokenizer, sequences: list[str]) -> torch.Tensor:
+def embed_standard(
+    model: DnabertS, tokenizer: Tokenizer, sequences: list[str], progress: Progress = KEEP_NOTHING
+) -> torch.Tensor:
     """(sequences, width) float32 embeddings on the CPU, as in v1: one sequence at a time, with its ends in the mean."""
     result = torch.empty(len(sequences), model.width)
-    for row, sequence in enumerate(sequences):
-        tokens = torch.tensor([tokenizer.encode(sequence).ids], device=model.device)
+    for row in range(progress.begin(result, np.arange(len(sequences))), len(sequences)):
+        tokens = torch.tensor([tokenizer.encode(sequences[row]).ids], device=model.device)
         result[row] = model(tokens, softmax_attention)[0].mean(0).float()
+        progress.reached(row + 1)
     return result
 
 
 @torch.inference_mode()
-def embed_flash(model: DnabertS, tokenizer: Tokenizer, sequences: list[str], token_budget: int) -> torch.Tensor:
+def embed_flash(
+    model: DnabertS,
+    tokenizer: Tokenizer,
+    sequences: list[str],
+    token_budget: int,
+    progress: Progress = KEEP_NOTHING,
+) -> torch.Tensor:
     """(sequences, width) float32 embeddings on the CPU, in batches of equal token number: nothing is padded."""
     result = torch.empty(len(sequences), model.width)
     tokens = [encoding.ids for encoding in tokenizer.encode_batch_fast(sequences)]
     lengths = np.array([len(ids) for ids in tokens], dtype=np.int64)
-    for batch in equal_length_batches(lengths, token_budget):
+    for batch in progress.remaining(result, equal_length_batches(lengths, token_budget)):
         hidden = model(torch.tensor([tokens[row] for row in batch], device=model.device), fused_attention)
         result[batch] = hidden.mean(1, dtype=torch.float32).cpu()
     return result

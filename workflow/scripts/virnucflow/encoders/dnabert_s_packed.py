@@ -9,6 +9,7 @@ from tokenizers import Tokenizer
 from virnucflow.encoders import triton_kernels as kernels
 from virnucflow.encoders.dnabert_s import DnabertS, alibi_slopes
 from virnucflow.encoders.packed import Batch, Forward, embed_packed
+from virnucflow.encoders.parts import KEEP_NOTHING, Progress
 
 
 class Buffers(NamedTuple):
@@ -28,7 +29,12 @@ class Buffers(NamedTuple):
 
 
 def embed_dnabert_s(
-    model: DnabertS, kernel: str, tokenizer: Tokenizer, sequences: list[str], token_budget: int
+    model: DnabertS,
+    kernel: str,
+    tokenizer: Tokenizer,
+    sequences: list[str],
+    token_budget: int,
+    progress: Progress = KEEP_NOTHING,
 ) -> torch.Tensor:
     """(sequences, width) float32 embeddings on the CPU."""
     slopes = torch.tensor(alibi_slopes(model.heads), device=model.device)
@@ -41,7 +47,7 @@ def embed_dnabert_s(
         tokens = [encoding.ids for encoding in tokenizer.encode_batch_fast(some)]
         return np.concatenate([np.array(ids) for ids in tokens]), np.array([len(ids) for ids in tokens])
 
-    return embed_packed(sequences, tokenize, make_forward, model.width, token_budget, model.device)
+    return embed_packed(sequences, tokenize, make_forward, model.width, token_budget, model.device, progress)
 
 
 def packed_forward(model: DnabertS, kernel: str, batch: Batch, slopes: torch.Tensor, buffers: Buffers) -> torch.Tensor:

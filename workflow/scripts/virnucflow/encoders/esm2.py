@@ -17,6 +17,7 @@ from torch import nn
 
 from virnucflow.cli import InputError
 from virnucflow.encoders.batches import equal_length_batches
+from virnucflow.encoders.parts import KEEP_NOTHING, Progress
 from virnucflow.packs.pack import Esm2Shape
 from virnucflow.packs.weights import meta_device
 
@@ -154,7 +155,9 @@ def fair_esm_model(shape: Esm2Shape, device: str = "meta") -> ESM2:
 
 
 @torch.inference_mode()
-def embed_standard(model: ESM2, proteins: list[str], token_budget: int) -> torch.Tensor:
+def embed_standard(
+    model: ESM2, proteins: list[str], token_budget: int, progress: Progress = KEEP_NOTHING
+) -> torch.Tensor:
     """(proteins, width) float32 embeddings on the CPU, as in v1.
 
     Batches come in ascending length and have up to `token_budget` tokens, of which each sequence counts one more than
@@ -164,7 +167,8 @@ def embed_standard(model: ESM2, proteins: list[str], token_budget: int) -> torch
     dataset = FastaBatchedDataset(range(len(proteins)), proteins)
     convert = ALPHABET.get_batch_converter()
     result = torch.empty(len(proteins), model.embed_dim)
-    for batch in dataset.get_batch_indices(token_budget, extra_toks_per_seq=1):
+    batches = map(np.array, dataset.get_batch_indices(token_budget, extra_toks_per_seq=1))
+    for batch in progress.remaining(result, batches):
         rows, sequences, tokens = convert([dataset[i] for i in batch])
         output = model(tokens.to(device), repr_layers=[model.num_layers])["representations"][model.num_layers]
         for row, sequence, hidden in zip(rows, sequences, output, strict=True):
@@ -205,11 +209,13 @@ def fair_esm_names(name: str) -> list[str]:
 
 
 @torch.inference_mode()
-def embed_flash(model: FlashModel, proteins: list[str], token_budget: int) -> torch.Tensor:
+def embed_flash(
+    model: FlashModel, proteins: list[str], token_budget: int, progress: Progress = KEEP_NOTHING
+) -> torch.Tensor:
     """(proteins, width) float32 embeddings on the CPU, in batches of equal length: nothing is padded or masked."""
     result = torch.empty(len(proteins), model.width)
     lengths = np.array([len(protein) for protein in proteins], dtype=np.int64)
-    for batch in equal_length_batches(lengths + 2, token_budget):
+    for batch in progress.remaining(result, equal_length_batches(lengths + 2, token_budget)):
         hidden = model(tokenize(proteins, batch).to(model.device))
         result[batch] = hidden[:, 1:-1].mean(1, dtype=torch.float32).cpu()
     return result

@@ -15,6 +15,7 @@ from torch.nn.functional import ScalingType
 from virnucflow.encoders import triton_kernels as kernels
 from virnucflow.encoders.esm2 import ALPHABET, TOKEN, FlashModel, rotary_table
 from virnucflow.encoders.packed import Batch, Forward, embed_packed
+from virnucflow.encoders.parts import KEEP_NOTHING, Progress
 
 FP8 = torch.float8_e4m3fn
 # Signs that no protein has stand for the first and the last token of a packed sequence.
@@ -87,7 +88,9 @@ def residual_shifts(encoder: FlashModel) -> list[torch.Tensor]:
     return [*shifts, shift]
 
 
-def embed_esm2(model: PackedModel, kernel: str, proteins: list[str], token_budget: int) -> torch.Tensor:
+def embed_esm2(
+    model: PackedModel, kernel: str, proteins: list[str], token_budget: int, progress: Progress = KEEP_NOTHING
+) -> torch.Tensor:
     """(proteins, width) float32 embeddings on the CPU."""
     encoder = model.encoder
     tables = rotary_table(encoder.inv_freq, max(map(len, proteins), default=0) + 2)
@@ -100,7 +103,7 @@ def embed_esm2(model: PackedModel, kernel: str, proteins: list[str], token_budge
         buffers = Buffers.make(encoder, rows)
         return lambda batch: half_forward(model, kernel, batch, cos, sin, buffers)
 
-    return embed_packed(proteins, tokenize, make_forward, encoder.width, token_budget, encoder.device)
+    return embed_packed(proteins, tokenize, make_forward, encoder.width, token_budget, encoder.device, progress)
 
 
 def tokenize(proteins: list[str]) -> tuple[np.ndarray, np.ndarray]:

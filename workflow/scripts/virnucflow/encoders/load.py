@@ -1,6 +1,7 @@
 """The encoders of a model pack as functions: which computation, plain or packed, and by which attention kernel."""
 
-from collections.abc import Callable
+from functools import partial
+from typing import Protocol
 
 import torch
 
@@ -8,12 +9,17 @@ from virnucflow.cli import InputError
 from virnucflow.devices.precision import DTYPES
 from virnucflow.encoders import dnabert_s, esm2
 from virnucflow.encoders.attention_kernels import choose_kernel
+from virnucflow.encoders.parts import KEEP_NOTHING, Progress
 from virnucflow.packs.encoders import DNABERT_S, ESM2
 from virnucflow.packs.pack import ModelPack
 from virnucflow.packs.weights import load_weights, meta_device, read_weights
 
-# What embeds: N sequences to (N, width) float32 on the CPU.
-Embed = Callable[[list[str]], torch.Tensor]
+
+class Embed(Protocol):
+    """What embeds: N sequences to (N, width) float32 on the CPU."""
+
+    def __call__(self, sequences: list[str], /, progress: Progress = KEEP_NOTHING) -> torch.Tensor:
+        """Rows that the progress has are taken from there, and it is told of the others."""
 
 
 def load_esm2(
@@ -26,17 +32,17 @@ def load_esm2(
     )
     if attention == "standard":
         standard.to(dtype)
-        return lambda proteins: esm2.embed_standard(standard, proteins, token_budget), esm2.STANDARD_KERNEL
+        return partial(esm2.embed_standard, standard, token_budget=token_budget), esm2.STANDARD_KERNEL
     kernel = choose_kernel(kernel, pack.esm2.embed_dim // pack.esm2.attention_heads, dtype, device)
     flash = esm2.flash_model(standard, dtype, device)
     if kernel == "sdpa":
         if precision == "fp8":
             raise InputError("--attention-kernel sdpa: has no fp8; choose auto, or --precision fp16")
-        return lambda proteins: esm2.embed_flash(flash, proteins, token_budget), kernel
+        return partial(esm2.embed_flash, flash, token_budget=token_budget), kernel
     from virnucflow.encoders import esm2_packed  # needs Triton, which PyTorch has for GPUs alone
 
     packed = esm2_packed.packed_model(flash, precision == "fp8")
-    return lambda proteins: esm2_packed.embed_esm2(packed, kernel, proteins, token_budget), kernel
+    return partial(esm2_packed.embed_esm2, packed, kernel, token_budget=token_budget), kernel
 
 
 def load_dnabert_s(
@@ -56,13 +62,13 @@ def load_dnabert_s(
         if max(tokenizer.get_vocab().values(), default=0) >= pack.dnabert_s.vocab_size:
             raise InputError(f"{path}: has more tokens than the model's {pack.dnabert_s.vocab_size}; restore the pack")
     if attention == "standard":
-        return lambda sequences: dnabert_s.embed_standard(model, tokenizer, sequences), dnabert_s.STANDARD_KERNEL
+        return partial(dnabert_s.embed_standard, model, tokenizer), dnabert_s.STANDARD_KERNEL
     kernel = choose_kernel(kernel, pack.dnabert_s.hidden_size // pack.dnabert_s.num_attention_heads, dtype, device)
     if kernel == "sdpa":
-        return lambda sequences: dnabert_s.embed_flash(model, tokenizer, sequences, token_budget), kernel
+        return partial(dnabert_s.embed_flash, model, tokenizer, token_budget=token_budget), kernel
     from virnucflow.encoders import dnabert_s_packed  # needs Triton, which PyTorch has for GPUs alone
 
-    return lambda sequences: dnabert_s_packed.embed_dnabert_s(model, kernel, tokenizer, sequences, token_budget), kernel
+    return partial(dnabert_s_packed.embed_dnabert_s, model, kernel, tokenizer, token_budget=token_budget), kernel
 
 
 LOADERS = {DNABERT_S.name: load_dnabert_s, ESM2.name: load_esm2}

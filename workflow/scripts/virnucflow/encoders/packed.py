@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from virnucflow.cli import log
+from virnucflow.encoders.parts import Progress
 
 ROW_MULTIPLE = 128  # the number of rows is a multiple of this, for the kernels' sake
 SLICE = 2048  # sequences that are tokenized at a time
@@ -41,6 +42,7 @@ def embed_packed(
     width: int,
     token_budget: int,
     device: torch.device,
+    progress: Progress,
 ) -> torch.Tensor:
     """(N, width) float32 on the CPU. A sequence has at most two tokens more than letters.
 
@@ -49,12 +51,14 @@ def embed_packed(
     """
     result = torch.empty(len(sequences), width)
     longest = max(map(len, sequences), default=0) + 2
-    rows, done = -(-max(token_budget, longest) // ROW_MULTIPLE) * ROW_MULTIPLE, 0
+    rows = -(-max(token_budget, longest) // ROW_MULTIPLE) * ROW_MULTIPLE
+    done = progress.begin(result, np.arange(len(sequences)))
     while done < len(sequences):
         try:
             for embeddings in _embeddings(sequences[done:], tokenize, make_forward(rows), rows, device):
                 result[done : done + len(embeddings)] = embeddings
                 done += len(embeddings)
+                progress.reached(done)
         except torch.OutOfMemoryError:
             half = rows // 2 // ROW_MULTIPLE * ROW_MULTIPLE
             if half < max(longest, ROW_MULTIPLE):

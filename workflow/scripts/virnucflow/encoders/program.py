@@ -1,7 +1,9 @@
 """The body of the two embed programs: one row of an embedding for each row of a frames table."""
 
 import argparse
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +15,8 @@ from virnucflow.cli import Failure, InputError, argument_parser, log, run, stage
 from virnucflow.devices.choose import prepare_device
 from virnucflow.devices.precision import PRECISIONS, Liberties, choose_precision
 from virnucflow.encoders.attention_kernels import KERNELS
-from virnucflow.encoders.load import LOADERS, Embed
+from virnucflow.encoders.load import LOADERS
+from virnucflow.encoders.parts import keeping_parts
 from virnucflow.files.kinds import KINDS
 from virnucflow.files.tables import FRAMES, digest, read_frames
 from virnucflow.files.tensors import save_rows
@@ -38,6 +41,8 @@ class Plan:
     device: torch.device
     token_budget: int  # tokens in one batch
     check_model: bool  # whether the encoder must first give the pack's reference values
+    key: str  # by which a run finds the embeddings
+    code: str  # a digest of what this program does; empty where nobody has said
 
 
 class Frames(NamedTuple):
@@ -80,6 +85,7 @@ def parse_arguments(description: str) -> argparse.Namespace:
         help="of standard: what PyTorch may do to matrix products on a GPU; by default nothing",
     )
     parser.add_argument("--key", default="", help="name by which a run finds these embeddings; noted with them")
+    parser.add_argument("--code", default="", help="digest of this program's code: parts that another kept are no use")
     parser.add_argument("--embeddings", type=Path, required=True, help="safetensors file, to be written")
     parser.add_argument("--device", default="auto", help="auto (a GPU where there is one), cpu, cuda or cuda:N")
     parser.add_argument(
@@ -100,8 +106,7 @@ def main(arguments: argparse.Namespace, encoder: Encoder) -> None:
     frames = read_sequences(arguments.frames, encoder, arguments.scored_frames or plan.pack.frames)
     how = f"{encoder.name}, attention {plan.attention}, {plan.precision} on {plan.device}"
     log.info("%d frames, %s", len(frames.names), how)
-    embedding, kernel = embed(plan, frames)
-    write(embedding, kernel, plan, frames, arguments.key, arguments.embeddings)
+    embed(plan, frames, arguments.embeddings)
 
 
 def choose(arguments: argparse.Namespace, encoder: Encoder) -> Plan:
@@ -126,6 +131,8 @@ def choose(arguments: argparse.Namespace, encoder: Encoder) -> Plan:
         device=device,
         token_budget=token_budget,
         check_model=bool(arguments.check_model),
+        key=arguments.key,
+        code=arguments.code,
     )
 
 
@@ -135,15 +142,15 @@ def read_sequences(path: Path, encoder: Encoder, frames: str) -> Frames:
     return Frames(path, table["name"].to_pylist(), table[encoder.column].to_pylist())
 
 
-def embed(plan: Plan, frames: Frames) -> tuple[torch.Tensor, str]:
-    """(frames, width) float32 embeddings on the CPU, and the name of the attention kernel.
+def embed(plan: Plan, frames: Frames, path: Path) -> None:
+    """Embed the frames, going on from what an earlier attempt has kept, and write the embeddings.
 
     Out of memory begins again with half the tokens in a batch. Packed batches have then halved themselves already, and
     gone on where they were. Raises Failure when the encoder is not the pack's, or memory is not enough for any batch.
     """
     while True:
         try:
-            return _embed(plan, frames.sequences)
+            return _embed(plan, frames, path)
         except torch.OutOfMemoryError:
             if plan.token_budget < 2 * LEAST_TOKEN_BUDGET:
                 raise Failure(
@@ -155,16 +162,22 @@ def embed(plan: Plan, frames: Frames) -> tuple[torch.Tensor, str]:
         log.warning("out of GPU memory: beginning again with --token-budget %d", plan.token_budget)
 
 
-def _embed(plan: Plan, sequences: list[str]) -> tuple[torch.Tensor, str]:
+def _embed(plan: Plan, frames: Frames, path: Path) -> None:
     run_encoder, kernel = LOADERS[plan.encoder.name](
         plan.pack, plan.attention, plan.kernel, plan.precision, plan.device, plan.token_budget
     )
     if plan.check_model:
         check_encoder(plan.pack, plan.encoder.name, run_encoder, plan.precision)
-    return embed_once(run_encoder, sequences) if plan.attention == "flash" else run_encoder(sequences), kernel
+    metadata = describe(plan, kernel, frames.names)
+    batches = {"sequences_sha256": digest(frames.sequences), "token_budget": str(plan.token_budget), "code": plan.code}
+    with keeping_parts(path, metadata | batches) as parts:
+        keeping = partial(run_encoder, progress=parts)
+        sequences = frames.sequences
+        embedding = embed_once(keeping, sequences) if plan.attention == "flash" else keeping(sequences)
+        write(embedding, metadata, frames, path)
 
 
-def embed_once(run_encoder: Embed, sequences: list[str]) -> torch.Tensor:
+def embed_once(run_encoder: Callable[[list[str]], torch.Tensor], sequences: list[str]) -> torch.Tensor:
     """(sequences, width): each distinct sequence is embedded once, and equal sequences have equal rows."""
     number = {sequence: row for row, sequence in enumerate(dict.fromkeys(sequences))}
     distinct = run_encoder(list(number))
@@ -173,26 +186,27 @@ def embed_once(run_encoder: Embed, sequences: list[str]) -> torch.Tensor:
     return distinct[[number[sequence] for sequence in sequences]]
 
 
-def write(embedding: torch.Tensor, kernel: str, plan: Plan, frames: Frames, key: str, path: Path) -> None:
-    """Write (frames, width) embeddings with what made them, and the key by which a run finds them.
-
-    Raises Failure when a value is not finite.
-    """
-    if not (finite := embedding.isfinite().all(1)).all():
-        frame = frames.names[int(finite.int().argmin())]
-        raise Failure(f"{frames.path}: the embedding of frame {frame!r} is not finite; try --precision fp32")
-    metadata = {
+def describe(plan: Plan, kernel: str, names: list[str]) -> dict[str, str]:
+    """What the embeddings of the frames with these names depend on, and the key by which a run finds them."""
+    return {
         "encoder": plan.encoder.name,
-        "key": key,
+        "key": plan.key,
         **{name: plan.pack.sha256[file] for name, file in plan.encoder.files.items()},
         "attention": plan.attention,
         "kernel": kernel,
         "precision": plan.precision,
         "allowed": str(plan.liberties),
-        "names_sha256": digest(frames.names),
+        "names_sha256": digest(names),
         "virnucflow": __version__,
         "torch": torch.__version__,
         "device": torch.cuda.get_device_name(plan.device) if plan.device.type == "cuda" else "cpu",
     }
-    with staged(path) as (partial,):
-        save_rows(embedding.numpy(), "embedding", partial, metadata)
+
+
+def write(embedding: torch.Tensor, metadata: dict[str, str], frames: Frames, path: Path) -> None:
+    """Write (frames, width) embeddings with what made them. Raises Failure when a value is not finite."""
+    if not (finite := embedding.isfinite().all(1)).all():
+        frame = frames.names[int(finite.int().argmin())]
+        raise Failure(f"{frames.path}: the embedding of frame {frame!r} is not finite; try --precision fp32")
+    with staged(path) as (partial_path,):
+        save_rows(embedding.numpy(), "embedding", partial_path, metadata)
