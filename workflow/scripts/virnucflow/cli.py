@@ -203,7 +203,7 @@ def _remove_leftovers(outputs: tuple[Path, ...]) -> None:
 
 def _is_locked(path: Path) -> bool:
     try:
-        with path.open("rb") as file:
+        with path.open("r+b") as file:  # NFS locks for one alone only what may be written
             return not lock(file)
     except FileNotFoundError:
         return False
