@@ -292,7 +292,7 @@ def test_no_frame_in_the_whole_file(tmp_path: Path) -> None:
     results = tmp_path / "results"
     assert (results / "stops" / "prediction_results.txt").read_text() == "Sequence_ID\tPrediction\tscore1\tscore2\n"
     lines = (results / "stops" / "sequences.tsv").read_text().splitlines()[1:]
-    assert [line.split("\t")[-1] for line in lines] == ["no_frame", "empty"]
+    assert [line.split("\t")[7] for line in lines] == ["no_frame", "empty"]
     assert len((results / "nothing" / "sequences.tsv").read_text().splitlines()) == 1
 
 

@@ -1,8 +1,8 @@
 """Make a model pack of what train_lite.py has trained: calibrated, with the figures of what was held back.
 
-Scores are calibrated on the sequences to choose by, for each kind of frame by itself, to a share of viruses of
-PREVALENCE. Figures are of the sequences to choose by and of those to test with, as far as they did not train. A pack
-that is trained on these as well has the calibration and the figures of a run that was not.
+Scores are calibrated on the sequences to choose by, for each kind of frame and for whole sequences, to a share of
+viruses of PREVALENCE. Figures are of the sequences to choose by and of those to test with, as far as they did not
+train. A pack that is trained on these as well has the calibration and the figures of a run that was not.
 """
 
 import argparse
@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import torch
 from safetensors.torch import load_file
+from sklearn.linear_model import LogisticRegression
 from torch import nn
 
 from lite_data import learn_tokenizer
@@ -29,22 +30,24 @@ from virnucflow.encoders.dnabert_s import DnabertS
 from virnucflow.encoders.esm2 import fair_esm_model
 from virnucflow.files.kinds import KINDS, LONGEST, WHOLE
 from virnucflow.files.tables import write_tsv
-from virnucflow.measures.discrimination import STRANDS, by_group, by_sequence_length, by_stratum, score_sequences
+from virnucflow.measures.discrimination import STRANDS, by_group, by_sequence_length, by_stratum
 from virnucflow.measures.figures import save_reliability
 from virnucflow.measures.genomes import by_genome, genome_shares, worst_genomes
 from virnucflow.measures.reliability import reliability
 from virnucflow.measures.thresholds import by_threshold
-from virnucflow.packs.pack import Scaling, describe
+from virnucflow.packs.pack import Scaling, SequenceScaling, describe
 from virnucflow.packs.pack_files import CLASSIFIER, FILES, REFERENCE
 from virnucflow.packs.reference import save_reference
 from virnucflow.packs.weights import save_weights
 from virnucflow.published.reference_values import reference_values
+from virnucflow.scoring.calls import score_sequences
 from virnucflow.scoring.classifier import MLPClassifier
 from virnucflow.training.fit import describe_calibration, fit_scaling, scale_and_shift, scale_logits
 
 SETS = {"choose": "chosen by", "test": "test"}  # the splits that are evaluated, and their names in the tables
 PREVALENCE = 0.25  # share of viruses that scores are calibrated for: 0.5 then finds about 60 % of unseen ones
 FULL_GROUP = 200  # chunks; a smaller group counts for less in the calibration
+PIECES = (1, 2, 4, 6, 10, 20, 40)  # chunks of the pieces of sequences that the scores of sequences are calibrated by
 SEED = 0  # of the reference values' chunks
 
 
@@ -92,6 +95,32 @@ def calibrate_kinds(chunks: pd.DataFrame) -> dict[str, Scaling]:
     return scalings
 
 
+def calibrate_sequences(chunks: pd.DataFrame) -> SequenceScaling:
+    """The scaling of the mean logit of a sequence by the number of its chunks, by pieces of the sequences to choose by.
+
+    `chunks` are scored ones, in order, of which those without a score and prophages do not count. Each number of chunks
+    counts the same. Raises InputError when they are scored no better than by chance.
+    """
+    chunks = chunks[chunks["logit"].notna() & (chunks["group"] != "prophage")]
+    place = chunks.groupby("sequence").cumcount()
+    parts = []
+    for number in PIECES:
+        groups = chunks.groupby(["sequence", place // number])
+        pieces = groups.agg({"label": "first", "group": "first", "logit": "mean"})[groups.size() == number]
+        if pieces["label"].nunique() == 2:
+            weight = chunk_weights(pieces) / len(pieces)
+            parts.append(pieces.assign(number=number, log=np.log(number), weight=weight))
+    table = pd.concat(parts)
+    columns = np.stack([table["logit"], table["log"], table["logit"] * table["log"]], axis=1)
+    model = LogisticRegression(C=np.inf).fit(columns, table["label"], sample_weight=table["weight"])
+    if model.coef_[0, 2] < 0:  # more chunks say no more, as where all of a sequence are alike
+        model.fit(columns[:, :2], table["label"], sample_weight=table["weight"])
+    scale, shift_log, scale_log = [*map(float, model.coef_[0]), 0.0][:3]
+    if scale <= 0:
+        raise InputError(f"the split {CALIBRATES}: sequences are scored no better than by chance; train for longer")
+    return SequenceScaling(scale, scale_log, float(model.intercept_[0]), shift_log, int(table["number"].max()))
+
+
 def scored(chunks: pd.DataFrame, scalings: dict[str, Scaling]) -> pd.DataFrame:
     """The chunks with calibrated logits, as by_group() and its like take them: viral, score, and a score by strand.
 
@@ -110,10 +139,13 @@ def scored(chunks: pd.DataFrame, scalings: dict[str, Scaling]) -> pd.DataFrame:
     )
 
 
-def evaluate(sets: dict[tuple[str, int], pd.DataFrame], lengths: pd.Series) -> dict[str, pd.DataFrame]:
+def evaluate(
+    sets: dict[tuple[str, int], pd.DataFrame], lengths: pd.Series, scaling: SequenceScaling
+) -> dict[str, pd.DataFrame]:
     """The tables of figures by the names of their files; `sets` are scored chunks by set and length of a chunk.
 
-    `lengths` are those of the sequences, by their rows. Prophages are a group, and in nothing else.
+    `lengths` are those of the sequences, by their rows, and `scaling` is that of their scores. Prophages are a group,
+    and in nothing else.
     """
     tables: dict[str, dict[tuple, pd.DataFrame]] = {
         name: {} for name in ("evaluation", "by_genome", "worst_genomes", "thresholds", "reliability")
@@ -127,7 +159,7 @@ def evaluate(sets: dict[tuple[str, int], pd.DataFrame], lengths: pd.Series) -> d
             prophages = by_group(against_prophages.assign(score=against_prophages[column]), "unit")
             parts = [groups, prophages[prophages["value"] == "prophage"]]
             if scorer == SCORERS[0]:
-                parts += [by_stratum(others, "unit"), sequences_by_length(others, lengths)]
+                parts += [by_stratum(others, "unit"), sequences_by_length(others, lengths, scaling)]
             tables["evaluation"][name, length, scorer] = pd.concat(parts)
         shares = genome_shares(others, "unit")
         tables["by_genome"][name, length] = by_genome(shares)
@@ -143,11 +175,16 @@ def evaluate(sets: dict[tuple[str, int], pd.DataFrame], lengths: pd.Series) -> d
     }
 
 
-def sequences_by_length(chunks: pd.DataFrame, lengths: pd.Series) -> pd.DataFrame:
-    """Figures of whole sequences by the mean logit of their chunks; one without a scored chunk has 0."""
-    sequences = chunks.groupby("sequence").agg({"viral": "first", "unit": "first", "group": "first"})
-    score = score_sequences(chunks[chunks["logit"].notna()]).reindex(sequences.index).fillna(0.0)
-    sequences = sequences.assign(sequence=sequences.index, score=score, sequence_length=lengths[sequences.index])
+def sequences_by_length(chunks: pd.DataFrame, lengths: pd.Series, scaling: SequenceScaling) -> pd.DataFrame:
+    """Figures of whole sequences by the score that the workflow gives them; one without a scored chunk has 0."""
+    sequences = chunks.groupby("sequence").agg(
+        viral=("viral", "first"), unit=("unit", "first"), group=("group", "first"),
+        number=("logit", "count"), logits=("logit", "sum"),
+    )  # fmt: skip
+    score = score_sequences(sequences["number"].to_numpy(), sequences["logits"].to_numpy(), scaling)
+    sequences = sequences.assign(
+        sequence=sequences.index, score=np.nan_to_num(score), sequence_length=lengths[sequences.index]
+    )
     return by_sequence_length(sequences, "unit")
 
 
@@ -167,7 +204,7 @@ def load_part(module: nn.Module, weights: dict[str, torch.Tensor], prefix: str) 
 
 def write_pack(
     arguments: argparse.Namespace, about: dict[str, Any], scalings: dict[str, Scaling],
-    tables: dict[str, pd.DataFrame],
+    sequences: SequenceScaling, tables: dict[str, pd.DataFrame],
 ) -> None:  # fmt: skip
     """The pack: encoders in half precision, classifier, tokenizer, description, and the tables of figures."""
     weights = load_file(arguments.run / WEIGHTS)
@@ -184,7 +221,7 @@ def write_pack(
         "trained": True,
         "chunk_lengths": LENGTHS,
         "frames": LONGEST,
-        "calibration": msgspec.to_builtins(describe_calibration(scalings, PREVALENCE)),
+        "calibration": msgspec.to_builtins(describe_calibration(scalings, PREVALENCE, sequences)),
         "esm2": asdict(shape.esm2),
         "dnabert_s": asdict(shape.dnabert_s),
         "provenance": " ".join(filter(None, ["train_lite.py.", arguments.about, json.dumps(about["settings"])])),
@@ -249,8 +286,9 @@ def main() -> None:
     scalings = calibrate_kinds(pd.concat(chunks[CALIBRATES, length] for length in LENGTHS))
     lengths = pd.read_parquet(arguments.data / SEQUENCES, columns=["length"])["length"]
     sets = {(SETS[split], length): scored(table, scalings) for (split, length), table in chunks.items()}
-    tables = evaluate(sets, lengths)
-    write_pack(arguments, about, scalings, tables)
+    scaling = calibrate_sequences(sets[SETS[CALIBRATES], LENGTHS[0]])
+    tables = evaluate(sets, lengths, scaling)
+    write_pack(arguments, about, scalings, scaling, tables)
     evaluation = tables["evaluation.tsv"]
     log.info("%s: %s", arguments.model, evaluation[evaluation["by"] == "all"].to_string(index=False))
 

@@ -7,6 +7,7 @@ score_others, score_virus, prediction. A tie is `others`, as in VirNucPro v1.
 import argparse
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -67,6 +68,7 @@ def main() -> None:
         "model": pack.name,
         "trained": pack.trained,
         "frames": pack.frames,
+        "calibration": msgspec.to_builtins(pack.calibration),
         "attention": made["esm2"]["attention"],
         "classifier_sha256": pack.sha256[CLASSIFIER],
         "pack_sha256": {name: pack.sha256[name] for name in (*ENCODER_FILES, CLASSIFIER)},

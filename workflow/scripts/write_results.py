@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, NotRequired, Required, TypedDict
 
+import msgspec
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -28,7 +29,8 @@ from virnucflow.files.shards import Files
 from virnucflow.files.sorted_lines import SortedLines
 from virnucflow.files.tables import SCORES, read_parquet, read_provenance, read_sequences, write_tsv
 from virnucflow.packs.encoders import ENCODERS
-from virnucflow.scoring.calls import call, call_chunks, count_chunks
+from virnucflow.packs.pack import Calibration, SequenceScaling
+from virnucflow.scoring.calls import call, call_chunks, count_chunks, score_sequences
 from virnucflow.sequences.chunks import chunk_name, chunk_places
 from virnucflow.sequences.fasta import write_record
 from virnucflow.sequences.records import records_of
@@ -45,6 +47,7 @@ SHARED = (
     "model",
     "trained",
     "frames",
+    "calibration",
     "attention",
     "classifier_sha256",
     "pack_sha256",
@@ -57,6 +60,7 @@ class Made(TypedDict, total=False):
     model: str
     trained: bool
     frames: str
+    calibration: dict[str, Any] | None
     attention: str
     classifier_sha256: str
     pack_sha256: dict[str, str]
@@ -208,14 +212,20 @@ def summarize_chunks(
     return pd.DataFrame(columns)
 
 
-def summarize_sequences(sequences: pd.DataFrame, counts: pd.DataFrame) -> pd.DataFrame:
+def summarize_sequences(sequences: pd.DataFrame, counts: pd.DataFrame, scaling: SequenceScaling | None) -> pd.DataFrame:
     """The table of results: every input sequence, in input order. `counts` are the sums of count_chunks, by row."""
-    calls = call(counts["counted_chunks"].to_numpy(), counts["viral_chunks"].to_numpy())
+    counted, viral = counts["counted_chunks"].to_numpy(), counts["viral_chunks"].to_numpy()
+    calls = call(counted, viral)
     conditions = [sequences["length"] == 0, counts["frames"] == 0, calls == ""]
     table = sequences[["sequence_id", "length", "chunks"]].assign(
         frames=counts["frames"], viral_chunks=counts["viral_chunks"], best_score=counts["best_score"], call=calls
     )
-    return table.assign(status=np.select(conditions, ["empty", "no_frame", "short"], "ok"))
+    return table.assign(
+        status=np.select(conditions, ["empty", "no_frame", "short"], "ok"),
+        scored_chunks=counted,
+        viral_fraction=np.where(counted > 0, viral / np.maximum(counted, 1), np.nan),
+        score=score_sequences(counted, counts["logits"].to_numpy(), scaling),
+    )
 
 
 def write_viral(fasta: list[Path], table: pd.DataFrame, note: str, path: Path) -> None:
@@ -245,9 +255,8 @@ def write_shards(arguments: argparse.Namespace, made: list[Made], run: Run, to: 
     Gives the sums of count_chunks over all shards, one row per sequence.
     """
     zeros = np.zeros(len(run.ids), dtype=np.int64)
-    counts = pd.DataFrame({"frames": zeros, "counted_chunks": zeros, "viral_chunks": zeros}).assign(
-        best_score=np.full(len(run.ids), np.nan, dtype=np.float32)
-    )
+    counts = pd.DataFrame({"frames": zeros, "counted_chunks": zeros, "viral_chunks": zeros, "logits": zeros + 0.0})
+    counts["best_score"] = np.full(len(run.ids), np.nan, dtype=np.float32)
     consensus = SortedLines(to["consensus"].parent)
     write_tsv(pd.DataFrame(columns=list(V1_COLUMNS.values())), to["predictions"])
     if "chunk_summary" in to:
@@ -272,7 +281,7 @@ def write_shards(arguments: argparse.Namespace, made: list[Made], run: Run, to: 
             write_tsv(table, to["chunk_summary"], append=True)
         of_shard = count_chunks(chunks, arguments.min_residues)
         rows = of_shard.index
-        for name in ("frames", "counted_chunks", "viral_chunks"):
+        for name in ("frames", "counted_chunks", "viral_chunks", "logits"):
             counts.loc[rows, name] += of_shard[name]
         counts.loc[rows, "best_score"] = np.fmax(counts.loc[rows, "best_score"], of_shard["best_score"])
     with to["consensus"].open("w", encoding="utf-8", newline="\n") as file:
@@ -357,7 +366,8 @@ def main() -> None:
         frames = int(counts["frames"].sum())
         if gate:
             check_gate(arguments.gate, gate, attention, frames)
-        summary = summarize_sequences(sequences, counts)
+        calibration: Calibration | None = msgspec.convert(made[0].get("calibration"), Calibration | None)
+        summary = summarize_sequences(sequences, counts, calibration.sequences if calibration else None)
         write_tsv(summary, to["summary"])
         if "viral_fasta" in to:
             called = sequences.assign(call=summary["call"], best_score=summary["best_score"])

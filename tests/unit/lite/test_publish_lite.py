@@ -12,10 +12,10 @@ from helpers import error_line, run_program
 
 from lite_evaluation import LOGITS, SCORERS
 from lite_splits import GROUPS
-from publish_lite import PREVALENCE, calibrate_kinds, chunk_weights, evaluate, scored
+from publish_lite import PREVALENCE, calibrate_kinds, calibrate_sequences, chunk_weights, evaluate, scored
 from virnucflow.cli import InputError
 from virnucflow.encoders.load import load_dnabert_s, load_esm2
-from virnucflow.packs.pack import Scaling, read_model_pack
+from virnucflow.packs.pack import Scaling, SequenceScaling, read_model_pack
 
 CPU = torch.device("cpu")
 
@@ -51,6 +51,20 @@ def test_that_a_chunk_has_a_whole_frame_counts_for_its_score() -> None:
     assert scalings["whole"].shift - scalings["longest"].shift == pytest.approx(2 * np.log(0.8 / 0.2), abs=0.1)
 
 
+@pytest.mark.parametrize("alike", [False, True])
+def test_more_chunks_say_more_of_a_sequence_as_far_as_they_are_not_alike(alike: bool) -> None:
+    random = np.random.default_rng(0)
+    sequences, number = 2000, 40
+    labels = (random.random(sequences) < 0.5).astype(int)
+    logits = random.normal(labels[:, None] - 0.5, 1, (sequences, 1 if alike else number)) + np.zeros((1, number))
+    chunks = chunks_of(list(logits.ravel()), list(np.repeat(labels, number)), ["whole"] * logits.size)
+    chunks = chunks.assign(sequence=np.repeat(np.arange(sequences), number), logit=chunks[SCORERS[0]])
+    scaling = calibrate_sequences(chunks)
+    of_20 = scaling.scale + scaling.scale_log * np.log(20)
+    assert scaling.most_chunks == number
+    assert of_20 == pytest.approx(1, abs=0.2) if alike else of_20 > 4 * scaling.scale
+
+
 def test_a_kind_of_which_one_label_has_no_chunk_is_not_calibrated() -> None:
     """A prophage is no virus there."""
     kinds = ["whole", "whole", "longest", "longest"]
@@ -75,7 +89,7 @@ def test_a_chunk_without_a_score_counts_as_none_and_prophages_are_in_no_other_fi
     chunks.loc[2, "group"] = "prophage"
     table = scored(chunks, {"whole": Scaling(2.0, 0.0), "longest": Scaling(1.0, 1.0)})
     assert table["score"].tolist() == pytest.approx([1 / (1 + np.exp(-d)) for d in (6, -2, 2)] + [0])
-    tables = evaluate({("test", 500): table}, pd.Series([1500] * 4))
+    tables = evaluate({("test", 500): table}, pd.Series([1500] * 4), SequenceScaling(1.0, 0.0, 0.0, 0.0, 1))
     evaluation = tables["evaluation.tsv"]
     number = evaluation[evaluation["scorer"] == SCORERS[0]].set_index(["by", "value"])["number"]
     assert number["all", "all"] == 3 and number["group", "prophage"] == 2 and number["group", "phage"] == 3

@@ -1,6 +1,8 @@
 """The tables users read: nothing is lost, and every column means what the manual says."""
 
 import json
+import math
+import subprocess
 from pathlib import Path
 
 import pyarrow as pa
@@ -34,6 +36,8 @@ ACGTACGT
 
 LISTED = [("first", 27, 1), ("long", 1900, 4), ("void", 0, 0), ('odd"name"', 8, 1), ("NA", 8, 1), ("x_chunk_1", 8, 1)]
 MADE = {"model": "m", "trained": True, "frames": "whole", "attention": "flash", "classifier_sha256": "c", "chunks": 4}
+
+OF_SEQUENCES = ["scored_chunks", "viral_fraction", "score"]
 
 Row = tuple[str, int, str, float] | tuple[str, int, str, float, int]  # the frame of a longest stretch ends in _L
 
@@ -96,14 +100,47 @@ def test_empty_file_has_results_of_no_row(tmp_path: Path) -> None:
 def test_every_sequence_is_there_in_order(tmp_path: Path) -> None:
     run_program("write_results", *write_inputs(tmp_path), *outputs(tmp_path))
     assert read(tmp_path / "out" / "summary") == [
-        ["sequence_id", "length", "chunks", "frames", "viral_chunks", "best_score", "call", "status"],
-        ["first", "27", "1", "0", "0", "", "", "no_frame"],
-        ["long", "1900", "4", "4", "1", "0.9", "others", "ok"],  # 1 of 3 chunks with frames
-        ["void", "0", "0", "0", "0", "", "", "empty"],
-        ['odd"name"', "8", "1", "1", "0", "0.1", "others", "ok"],
-        ["NA", "8", "1", "1", "1", "0.5", "virus", "ok"],  # v1: a chunk with a tie is viral
-        ["x_chunk_1", "8", "1", "1", "1", "0.75", "virus", "ok"],
+        ["sequence_id", "length", "chunks", "frames", "viral_chunks", "best_score", "call", "status", *OF_SEQUENCES],
+        ["first", "27", "1", "0", "0", "", "", "no_frame", "0", "", ""],
+        ["long", "1900", "4", "4", "1", "0.9", "others", "ok", "3", str(1 / 3), ""],  # 3 chunks with frames
+        ["void", "0", "0", "0", "0", "", "", "empty", "0", "", ""],
+        ['odd"name"', "8", "1", "1", "0", "0.1", "others", "ok", "1", "0.0", ""],
+        ["NA", "8", "1", "1", "1", "0.5", "virus", "ok", "1", "1.0", ""],  # v1: a chunk with a tie is viral
+        ["x_chunk_1", "8", "1", "1", "1", "0.75", "virus", "ok", "1", "1.0", ""],
     ]
+
+
+def test_the_call_follows_from_its_row(tmp_path: Path) -> None:
+    """As users would find it, by awk."""
+    run_program("write_results", *write_inputs(tmp_path), *outputs(tmp_path))
+    program = 'NR > 1 { print ($10 == "") ? "" : ($10 >= 0.5) ? "virus" : "others" }'
+    said = subprocess.run(
+        ["awk", "-F\t", program, tmp_path / "out" / "summary"], capture_output=True, text=True, check=True
+    )
+    assert said.stdout.split("\n")[:-1] == [row[6] for row in read(tmp_path / "out" / "summary")[1:]]
+
+
+@pytest.mark.parametrize("split", [False, True])
+def test_a_sequence_has_one_score_of_all_its_chunks(split: bool, tmp_path: Path) -> None:
+    """The mean of their logits, scaled by their number, of which those of the pack count at most; however it is cut."""
+    scaling = {"scale": 2.0, "scale_log": 1.0, "shift": 0.5, "shift_log": 0.25, "most_chunks": 3}
+    like = {"prevalence": 0.25, "whole": {"scale": 1.0, "shift": 0.0}, "longest": {"scale": 1.0, "shift": 0.0}}
+    made = MADE | {"calibration": like | {"sequences": scaling}}
+    rows: list[Row] = [("s", n, "F1", p) for n, p in enumerate((0.9, 0.8, 0.1, 0.4), start=1)] + [("t", 1, "F2", 1.0)]
+    parts = [rows[:3], rows[3:]] if split else [rows]
+    numbers = [3, 2] if split else [5]
+    scores = [
+        write_scores(tmp_path / f"{n}.parquet", part, made | {"chunks": number})
+        for n, (part, number) in enumerate(zip(parts, numbers, strict=True))
+    ]
+    letters = {"s": "ACGT" * 475, "t": "ACGT" * 100, "u": "ACGT" * 3}
+    listed = [("s", 1900, 4), ("t", 400, 1)]
+    sequences = write_sequences(tmp_path / "sequences.parquet", listed, letters)
+    needed = ["--predictions", tmp_path / "p", "--consensus", tmp_path / "c", "--summary", tmp_path / "s"]
+    run_program("write_results", "--scores", *scores, "--sequences", sequences, *needed)
+    mean = sum(math.log(p / (1 - p)) for p in (0.9, 0.8, 0.1, 0.4)) / 4
+    logit = (2 + math.log(3)) * mean + 0.5 + 0.25 * math.log(3)
+    assert [float(row[-1]) for row in read(tmp_path / "s")[1:]] == [round(1 / (1 + math.exp(-logit)), 4), 1.0]
 
 
 def test_every_chunk_is_there_in_order(tmp_path: Path) -> None:
@@ -195,7 +232,7 @@ def test_no_frame_at_all(tmp_path: Path) -> None:
     assert (tmp_path / "out" / "predictions").read_text() == "Sequence_ID\tPrediction\tscore1\tscore2\n"
     assert (tmp_path / "out" / "consensus").read_text() == "Modified_ID\tIs_Virus\n"
     assert (tmp_path / "out" / "viral-fasta").read_text() == ""
-    assert [row[-1] for row in read(tmp_path / "out" / "summary")[1:]].count("no_frame") == 5
+    assert [row[7] for row in read(tmp_path / "out" / "summary")[1:]].count("no_frame") == 5
 
 
 def test_outputs_that_need_more_input_say_so(tmp_path: Path) -> None:
@@ -226,7 +263,8 @@ def test_few_residues_are_short_and_not_called(residues: int, options: list, sho
     rows = [("s", 1, "F1", 0.9, 2), ("s", 1, "F2", 0.2, residues)] if residues > 1 else [("s", 1, "F1", 0.9, 1)]
     sequences, chunks, viral, v1 = run_short(tmp_path, rows, 100, 1, *options)
     ending = ["0.9", "", "short"] if short else ["0.9", "virus", "ok"]
-    assert sequences == [["s", "100", "1", str(len(rows)), "0" if short else "1", *ending]]
+    of_sequence = ["0", "", ""] if short else ["1", "1.0", ""]
+    assert sequences == [["s", "100", "1", str(len(rows)), "0" if short else "1", *ending, *of_sequence]]
     assert chunks == [["s", "1", "1", "100", str(len(rows)), "whole", *ending]]
     assert (viral == "") == short
     assert v1 == "Modified_ID\tIs_Virus\ns_chunk_1\tTrue\n"
@@ -236,20 +274,20 @@ def test_a_short_chunk_has_no_part_in_its_sequences_call(tmp_path: Path) -> None
     """10 bases among N, scored as a virus, beside a whole chunk that is none: with 0 they would make a half."""
     rows = [("s", 1, "F1", 0.1, 160), ("s", 2, "F1", 0.98, 3)]
     sequences, chunks, viral, v1 = run_short(tmp_path, rows, 900, 2)
-    assert sequences == [["s", "900", "2", "2", "0", "0.98", "others", "ok"]] and viral == ""
+    assert sequences == [["s", "900", "2", "2", "0", "0.98", "others", "ok", "1", "0.0", ""]] and viral == ""
     assert chunks == [
         ["s", "1", "1", "500", "1", "whole", "0.1", "others", "ok"],
         ["s", "2", "450", "900", "1", "whole", "0.98", "", "short"],
     ]
     assert v1.endswith("s_chunk_1\tFalse\ns_chunk_2\tTrue\n")
     sequences, chunks, viral, _ = run_short(tmp_path, rows, 900, 2, "--min-residues", 0)
-    assert sequences[0][4:] == ["1", "0.98", "virus", "ok"] and chunks[1][7:] == ["virus", "ok"] and viral
+    assert sequences[0][4:8] == ["1", "0.98", "virus", "ok"] and chunks[1][7:] == ["virus", "ok"] and viral
 
 
 def test_a_longest_stretch_counts_everywhere_but_in_the_tables_of_v1(tmp_path: Path) -> None:
     rows = [("s", 1, "F1", 0.1, 160), ("s", 2, "R3_L", 0.98, 60), ("s", 3, "F2_L", 0.7, 30)]
     sequences, chunks, viral, v1 = run_short(tmp_path, rows, 1400, 3)
-    assert sequences == [["s", "1400", "3", "3", "2", "0.98", "virus", "ok"]] and viral
+    assert sequences == [["s", "1400", "3", "3", "2", "0.98", "virus", "ok", "3", str(2 / 3), ""]] and viral
     assert [chunk[4:] for chunk in chunks] == [
         ["1", "whole", "0.1", "others", "ok"], ["1", "longest", "0.98", "virus", "ok"],
         ["1", "longest", "0.7", "virus", "ok"],
@@ -334,6 +372,7 @@ def test_run_json_says_what_made_the_results(tmp_path: Path) -> None:
             "status": {"ok": 4, "short": 0, "no_frame": 1, "empty": 1},
             "virus": 2,
         },
+        "calibration": None,
         "pack_sha256": hashes,
         "dnabert_s": [encoder],
         "esm2": [encoder, encoder | {"device": "NVIDIA A100"}],

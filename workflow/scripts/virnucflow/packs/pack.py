@@ -52,12 +52,30 @@ class Scaling(Struct, frozen=True, forbid_unknown_fields=True):
     shift: float
 
 
+class SequenceScaling(Struct, frozen=True, forbid_unknown_fields=True):
+    """What makes a probability of a sequence's mean logit m over n chunks, n counting no more than `most_chunks`.
+
+    It is the sigmoid of (scale + scale_log * ln n) * m + shift + shift_log * ln n: the more chunks, the more their mean
+    says.
+    """
+
+    scale: Annotated[float, Meta(gt=0)]
+    scale_log: Annotated[float, Meta(ge=0)]
+    shift: float
+    shift_log: float
+    most_chunks: Annotated[int, Meta(ge=1)]
+
+
 class Calibration(Struct, frozen=True, forbid_unknown_fields=True):
-    """How the classifier's logits are scaled, by the kind of a frame; `prevalence` is the share of viruses it suits."""
+    """How the classifier's logits are scaled, by the kind of a frame, and the mean of a sequence's chunks, where known.
+
+    `prevalence` is the share of viruses that all of them suit.
+    """
 
     prevalence: Annotated[float, Meta(gt=0, lt=1)]
     whole: Scaling
     longest: Scaling
+    sequences: SequenceScaling | None = None
 
 
 class Description(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -13,7 +13,7 @@ from torch import nn
 from virnucflow.cli import InputError, log
 from virnucflow.files.kinds import LONGEST, WHOLE
 from virnucflow.files.tables import VIRUS
-from virnucflow.packs.pack import Calibration, Scaling
+from virnucflow.packs.pack import Calibration, Scaling, SequenceScaling
 from virnucflow.scoring.classifier import MLPClassifier, viral_logit
 
 EVALUATED = 8192  # frames at a time, where nothing is learned
@@ -135,8 +135,10 @@ def scale_and_shift(kinds: pd.Series, scalings: Mapping[str, Scaling]) -> tuple[
     return scales, kinds.map({kind: scaling.shift for kind, scaling in scalings.items()})
 
 
-def describe_calibration(scalings: Mapping[str, Scaling], prevalence: float) -> Calibration:
+def describe_calibration(
+    scalings: Mapping[str, Scaling], prevalence: float, sequences: SequenceScaling | None = None
+) -> Calibration:
     """What `pack.json` says of a classifier whose output layer has the scaling of whole frames already."""
     whole, longest = scalings[WHOLE], scalings[LONGEST]
     ratio = longest.scale / whole.scale
-    return Calibration(prevalence, Scaling(1.0, 0.0), Scaling(ratio, longest.shift - ratio * whole.shift))
+    return Calibration(prevalence, Scaling(1.0, 0.0), Scaling(ratio, longest.shift - ratio * whole.shift), sequences)
