@@ -12,7 +12,7 @@ from virnucflow.measures.discrimination import (
     by_sequence_length,
     by_stratum,
     compute_metrics,
-    score_sequences,
+    mean_scores,
 )
 from virnucflow.measures.figures import draw_figure, save_reliability
 from virnucflow.measures.intervals import auroc_interval
@@ -171,7 +171,7 @@ def test_intervals_are_over_the_unit_that_is_named() -> None:
 
 def test_a_sequence_is_called_by_the_mean_logit_of_its_chunks() -> None:
     chunks = pd.DataFrame({"sequence": [0, 0, 1, 1, 1], "logit": np.float32([100, -100, 3, 0, 0])})
-    score = score_sequences(chunks)
+    score = mean_scores(chunks)
     assert dict(score) == pytest.approx({0: 0.5, 1: 1 / (1 + np.exp(-1))})
     sequences = pd.DataFrame(
         {

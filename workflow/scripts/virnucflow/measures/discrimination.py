@@ -89,7 +89,7 @@ def by_stratum(chunks: pd.DataFrame, unit: str = "sequence") -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def score_sequences(chunks: pd.DataFrame) -> pd.Series:
+def mean_scores(chunks: pd.DataFrame) -> pd.Series:
     """The score of each sequence, by its number: from 0 to 1, of the mean logit of its chunks that have a score.
 
     `chunks` has sequence, a number, and logit, the best of a chunk's frames.
@@ -101,7 +101,7 @@ def by_sequence_length(sequences: pd.DataFrame, unit: str) -> pd.DataFrame:
     """A row for the sequences of at least so many bases, for each of SEQUENCE_LENGTHS that one has.
 
     `sequences` has one row per sequence: sequence_length in bases, and what compute_metrics() takes, to which `unit`
-    goes; the score is that of score_sequences(), 0 where no chunk has one.
+    goes; the score is of all its chunks, 0 where none has one.
     """
     rows = [
         {"by": "sequence_length", "value": f"{least} and more"} | compute_metrics(members, unit)

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from virnucflow.measures.discrimination import STRANDS, by_group, by_sequence_length, by_stratum, score_sequences
+from virnucflow.measures.discrimination import STRANDS, by_group, by_sequence_length, by_stratum, mean_scores
 from virnucflow.measures.genomes import by_genome, genome_shares, worst_genomes
 from virnucflow.measures.reliability import reliability
 from virnucflow.measures.thresholds import by_threshold
@@ -27,7 +27,7 @@ def evaluate(frames: pd.DataFrame, sequences: pd.DataFrame, logit: np.ndarray) -
     levels = {"frame": held_out, "chunk": chunks, "sequence": test.assign(score=best.reindex(test.index).fillna(0.0))}
     tables = {level: by_group(table, "genome") for level, table in levels.items()}
     tables["chunk"] = pd.concat([tables["chunk"], by_stratum(chunks, "genome")])
-    mean = test["sequence"].map(score_sequences(chunks)).fillna(0.0)
+    mean = test["sequence"].map(mean_scores(chunks)).fillna(0.0)
     tables["sequence by mean"] = by_sequence_length(test.assign(score=mean), "genome")
     bins = reliability(chunks["viral"], chunks["score"])
     shares = genome_shares(chunks, "genome")
