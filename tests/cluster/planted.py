@@ -29,5 +29,14 @@ if attempt == 1:
         time.sleep(0.1)
     if PROGRAM == "embed_esm2":
         sys.exit("planted: out of memory")
-    # The other one is cancelled when its output is complete, but not yet in its place.
-    os.replace = lambda source, target: (STARTED / "waiting").touch() or time.sleep(600)
+    # The other one is cancelled when its output is complete, but not yet in its place. What it keeps then is moved there.
+    replace = os.replace
+
+    def wait(source: Path, target: Path) -> None:
+        if Path(target).parent.suffix == ".parts":
+            replace(source, target)
+        else:
+            (STARTED / "waiting").touch()
+            time.sleep(600)
+
+    os.replace = wait
