@@ -29,7 +29,7 @@ if attempt == 1:
         time.sleep(0.1)
     if PROGRAM == "embed_esm2":
         sys.exit("planted: out of memory")
-    # The other one is cancelled when its output is complete, but not yet in its place. What it keeps then is moved there.
+    # The other one is cancelled when its output is complete, but not yet in its place. What it then keeps is moved.
     replace = os.replace
 
     def wait(source: Path, target: Path) -> None:
