@@ -21,8 +21,8 @@ rule sample_frames:
     params:
         program=program("sample_frames"),
         code=code("sample_frames"),
-        frames=in_a_word("frames"),
-        scores=in_a_word("scores"),
+        frames=input_as_ranges("frames"),
+        scores=input_as_ranges("scores"),
         chunk_length=config["chunk_length"],
         number=config["gate"]["frames"],
         seed=config["gate"]["seed"],
@@ -62,9 +62,9 @@ rule compare_attention:
     params:
         program=program("compare_attention"),
         code=code("compare_attention"),
-        fast_dnabert_s=in_a_word("fast_dnabert_s"),
-        fast_esm2=in_a_word("fast_esm2"),
-        fast_scores=in_a_word("fast_scores"),
+        fast_dnabert_s=input_as_ranges("fast_dnabert_s"),
+        fast_esm2=input_as_ranges("fast_esm2"),
+        fast_scores=input_as_ranges("fast_scores"),
         labels=lambda wildcards: arguments(SAMPLES[wildcards.sample].labels),
         reference_dnabert_s=lambda wildcards, input: input.reference_dnabert_s,
         reference_esm2=lambda wildcards, input: input.reference_esm2,
@@ -141,13 +141,13 @@ use rule compare_attention as compare_runs with:
     params:
         program=program("compare_attention"),
         code=code("compare_attention"),
-        reference_dnabert_s=lambda wildcards: ranged(
+        reference_dnabert_s=lambda wildcards: as_ranges(
             arguments(get_files_of_run("work/{sample}/embeddings/{dnabert_s}/{shard}.safetensors")(wildcards))
         ),
-        reference_esm2=lambda wildcards: ranged(
+        reference_esm2=lambda wildcards: as_ranges(
             arguments(get_files_of_run("work/{sample}/embeddings/{esm2}/{shard}.safetensors")(wildcards))
         ),
-        reference_scores=lambda wildcards: ranged(
+        reference_scores=lambda wildcards: as_ranges(
             arguments(get_files_of_run("work/{sample}/scores/flash/{shard}.parquet")(wildcards))
         ),
     message:

@@ -11,7 +11,7 @@ from planning.settings import UNTRAINED, options
 from planning.shards import estimated_bases, number_of_shards, shard_names
 from planning.sources import files_of_run, stamps
 from virnucflow.files.kinds import LONGEST, WHOLE
-from virnucflow.files.shards import ranged
+from virnucflow.files.shards import as_ranges
 from virnucflow.packs.encoders import ENCODERS
 from virnucflow.packs.pack_files import CLASSIFIER, ENCODER_FILES
 
@@ -109,9 +109,9 @@ def get_embeddings(name):
     return lambda wildcards: embeddings(name, wildcards.attention, wildcards.shard).format(sample=wildcards.sample)
 
 
-def in_a_word(name):
-    """Input files of many shards as a parameter of a few words, which programs expand: a command line has no room for more."""
-    return lambda wildcards, input: ranged([input[name]] if isinstance(input[name], str) else input[name])
+def input_as_ranges(name):
+    """A function that gives input files of many shards as ranges, which programs expand: a command has no room for more."""
+    return lambda wildcards, input: as_ranges([input[name]] if isinstance(input[name], str) else input[name])
 
 
 def get_files_of_shards(pattern):

@@ -63,7 +63,7 @@ rule write_results:
     params:
         program=program("write_results"),
         code=code("write_results"),
-        scores=in_a_word("scores"),
+        scores=input_as_ranges("scores"),
         fasta=lambda wildcards: arguments(SAMPLES[wildcards.sample].fasta),
         chunk_length=config["chunk_length"],
         min_residues=config["min_residues"],

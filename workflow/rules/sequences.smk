@@ -27,7 +27,7 @@ rule split_fasta:
         stamps=lambda wildcards: stamps(SAMPLES[wildcards.sample].fasta),
         # Snakemake does not compare what is derived from output, so that a change of the shards is seen by their names.
         shards=lambda wildcards: shards(wildcards.sample),
-        chunks=lambda wildcards, output: ranged(f"{output.chunks}/{shard}.fa" for shard in shards(wildcards.sample)),
+        chunks=lambda wildcards, output: as_ranges(f"{output.chunks}/{shard}.fa" for shard in shards(wildcards.sample)),
     message:
         "Split the sequences of {wildcards.sample} into chunks"
     shell:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from virnucflow.files.shards import Files, expand, ranged
+from virnucflow.files.shards import Files, as_ranges, expand
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ from virnucflow.files.shards import Files, expand, ranged
     ],
 )
 def test_shards_that_follow_each_other_are_one_word(paths: list[str], words: list[str]) -> None:
-    assert ranged(paths) == words
+    assert as_ranges(paths) == words
     assert [path for word in words for path in expand(word)] == list(map(Path, paths))
 
 
@@ -39,7 +39,7 @@ NAMES = st.one_of(st.integers(1, 30).map(lambda n: f"{n:05d}.x"), st.sampled_fro
 def test_no_file_is_lost_or_made_up(parts: list[tuple[str, str]]) -> None:
     """But of files that are named as a range is, which the workflow has none of."""
     paths = [f"{folder}/{name}" for folder, name in parts if name != "00001..00002"]
-    assert [str(path) for word in ranged(paths) for path in expand(word)] == paths
+    assert [str(path) for word in as_ranges(paths) for path in expand(word)] == paths
 
 
 def test_an_option_takes_files_and_ranges() -> None:

@@ -13,7 +13,7 @@ import pytest
 from helpers import SCRIPTS, write_fasta
 
 from planning.shards import MOST_SHARDS, shard_names
-from virnucflow.files.shards import ranged
+from virnucflow.files.shards import as_ranges
 from virnucflow.files.tables import FRAMES, SCORES, digest, write_parquet
 from virnucflow.files.tensors import save_rows
 from virnucflow.packs.encoders import feature_widths
@@ -53,7 +53,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, pack: ModelPack) -> Path:
 
 def files(folder: Path, name: str, suffix: str, number: int = MOST_SHARDS) -> list[str]:
     """What a rule gives a program for the files of so many shards."""
-    return ranged(str(folder / name / f"{shard}{suffix}") for shard in shard_names(number))
+    return as_ranges(str(folder / name / f"{shard}{suffix}") for shard in shard_names(number))
 
 
 def run(folder: Path, program: str, *arguments: object) -> None:

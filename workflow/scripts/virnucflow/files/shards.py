@@ -20,8 +20,8 @@ def shard_name(number: int) -> str:
     return f"{number:0{DIGITS}d}"
 
 
-def ranged(paths: Iterable[str]) -> list[str]:
-    """Paths of shards in a few words: one for all shards that follow each other and lie in one folder.
+def as_ranges(paths: Iterable[str]) -> list[str]:
+    """Paths of shards as ranges: one word for all shards that follow each other and lie in one folder.
 
     Any other path stays as it is.
     """
@@ -43,7 +43,7 @@ def _run_of(item: tuple[int, str]) -> tuple[str, str, int]:
 
 
 def expand(word: str) -> list[Path]:
-    """The paths that a word of ranged() stands for."""
+    """The paths that a word of as_ranges() stands for."""
     if not (match := RANGE.fullmatch(word)):
         return [Path(word)]
     folder, first, last, end = match.groups()
@@ -51,7 +51,7 @@ def expand(word: str) -> list[Path]:
 
 
 class Files(argparse.Action):
-    """An option that takes files, and ranges of them as ranged() writes them."""
+    """An option that takes files, and ranges of them as as_ranges() writes them."""
 
     def __call__(
         self,
