@@ -9,7 +9,6 @@ import argparse
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -21,13 +20,13 @@ from torch import nn
 
 from lite_data import learn_tokenizer
 from lite_evaluation import LOGITS, SCORERS
-from lite_model import LiteShape
 from lite_splits import CALIBRATES, GROUPS, OTHER_GROUPS
 from prepare_lite import SEQUENCES
-from train_lite import LENGTHS, RUN, WEIGHTS
+from train_lite import LENGTHS, RUN, WEIGHTS, RunRecord
 from virnucflow.cli import InputError, argument_parser, log, reading, run, staged
 from virnucflow.encoders.dnabert_s import DnabertS
 from virnucflow.encoders.esm2 import fair_esm_model
+from virnucflow.files.json_files import read_published_json
 from virnucflow.files.kinds import KINDS, LONGEST, WHOLE
 from virnucflow.files.tables import write_tsv
 from virnucflow.measures.discrimination import STRANDS, by_group, by_sequence_length, by_stratum
@@ -42,9 +41,10 @@ from virnucflow.packs.weights import save_weights
 from virnucflow.published.reference_values import reference_values
 from virnucflow.scoring.calls import score_sequences
 from virnucflow.scoring.classifier import MLPClassifier
-from virnucflow.training.fit import describe_calibration, fit_scaling, scale_and_shift, scale_logits
+from virnucflow.training.fit import calibrate_kinds, describe_calibration, scale_and_shift, scale_logits
 
 SETS = {"choose": "chosen by", "test": "test"}  # the splits that are evaluated, and their names in the tables
+SOURCE = f"the split {CALIBRATES}"  # of what calibrates, in messages
 PREVALENCE = 0.25  # share of viruses that scores are calibrated for: 0.5 then finds about 60 % of unseen ones
 FULL_GROUP = 200  # chunks; a smaller group counts for less in the calibration
 PIECES = (1, 2, 4, 6, 10, 20, 40)  # chunks of the pieces of sequences that the scores of sequences are calibrated by
@@ -74,34 +74,28 @@ def chunk_weights(chunks: pd.DataFrame) -> np.ndarray:
     return (weight / weight.groupby(chunks["label"]).transform("sum") * share * len(chunks)).to_numpy()
 
 
-def calibrate_kinds(chunks: pd.DataFrame) -> dict[str, Scaling]:
+def chunks_that_calibrate(chunks: pd.DataFrame) -> pd.DataFrame:
+    """Those of the chunks that have a score and are of no prophage."""
+    return chunks[chunks["kind"].isin(KINDS) & (chunks["group"] != "prophage")]
+
+
+def calibrate_frames(chunks: pd.DataFrame) -> dict[str, Scaling]:
     """The scaling of the logits of either kind of frame, by the chunks of the set to choose by.
 
     Viruses are PREVALENCE of the chunks of both kinds together: that a chunk has a whole frame says something too, and
-    is in the shifts. Raises InputError when a kind has chunks of one label alone. Prophages do not count.
+    is in the shifts.
     """
-    scalings = {}
-    counted = chunks[(chunks["kind"] != "") & (chunks["group"] != "prophage")]
-    counted = counted.assign(weight=chunk_weights(counted))
-    for kind in KINDS:
-        members = counted[counted["kind"] == kind]
-        logits, viral = members[SCORERS[0]].to_numpy(), (members["label"] == 1).to_numpy()
-        if missing := {0, 1} - set(members["label"]):
-            raise InputError(
-                f"the split {CALIBRATES}: no chunk with label={min(missing)} of the kind {kind} to calibrate by; give "
-                "prepare_lite.py more sequences to choose by"
-            )
-        scalings[kind] = fit_scaling(logits, viral, members["weight"].to_numpy())
-    return scalings
+    counted = chunks_that_calibrate(chunks)
+    counted = counted.assign(viral=counted["label"] == 1, logit=counted[SCORERS[0]], weight=chunk_weights(counted))
+    return calibrate_kinds(counted, KINDS, SOURCE)
 
 
 def calibrate_sequences(chunks: pd.DataFrame) -> SequenceScaling:
     """The scaling of the mean logit of a sequence by the number of its chunks, by pieces of the sequences to choose by.
 
-    `chunks` are scored ones, in order, of which those without a score and prophages do not count. Each number of chunks
-    counts the same. Raises InputError when they are scored no better than by chance.
+    `chunks` are scored ones, in order. Each number of chunks counts the same. Raises InputError when they are scored no
+    better than by chance.
     """
-    chunks = chunks[chunks["logit"].notna() & (chunks["group"] != "prophage")]
     place = chunks.groupby("sequence").cumcount()
     parts = []
     for number in PIECES:
@@ -117,7 +111,7 @@ def calibrate_sequences(chunks: pd.DataFrame) -> SequenceScaling:
         model.fit(columns[:, :2], table["label"], sample_weight=table["weight"])
     scale, shift_log, scale_log = [*map(float, model.coef_[0]), 0.0][:3]
     if scale <= 0:
-        raise InputError(f"the split {CALIBRATES}: sequences are scored no better than by chance; train for longer")
+        raise InputError(f"{SOURCE}: sequences are scored no better than by chance; train for longer")
     return SequenceScaling(scale, scale_log, float(model.intercept_[0]), shift_log, int(table["number"].max()))
 
 
@@ -203,12 +197,12 @@ def load_part(module: nn.Module, weights: dict[str, torch.Tensor], prefix: str) 
 
 
 def write_pack(
-    arguments: argparse.Namespace, about: dict[str, Any], scalings: dict[str, Scaling],
+    arguments: argparse.Namespace, record: RunRecord, scalings: dict[str, Scaling],
     sequences: SequenceScaling, tables: dict[str, pd.DataFrame],
 ) -> None:  # fmt: skip
     """The pack: encoders in half precision, classifier, tokenizer, description, and the tables of figures."""
     weights = load_file(arguments.run / WEIGHTS)
-    shape = msgspec.convert(about["shape"], LiteShape)
+    shape = record.shape
     protein = load_part(fair_esm_model(shape.esm2, device="cpu"), weights, "protein.esm2.")
     nucleotide = load_part(DnabertS(shape.dnabert_s), weights, "nucleotide.dnabert_s.")
     classifier = load_part(MLPClassifier(shape.width, shape.hidden), weights, "classifier.")
@@ -224,7 +218,7 @@ def write_pack(
         "calibration": msgspec.to_builtins(describe_calibration(scalings, PREVALENCE, sequences)),
         "esm2": asdict(shape.esm2),
         "dnabert_s": asdict(shape.dnabert_s),
-        "provenance": " ".join(filter(None, ["train_lite.py.", arguments.about, json.dumps(about["settings"])])),
+        "provenance": " ".join(filter(None, ["train_lite.py.", arguments.about, json.dumps(record.settings)])),
         "licence": arguments.licence,
         "quality": quality(tables["evaluation.tsv"]),
     }
@@ -242,12 +236,9 @@ def write_pack(
         save_reliability(tables["reliability.tsv"], paths["reliability.svg"])
 
 
-def read_about(directory: Path) -> dict[str, Any]:
-    """What a run says of itself: splits, shape, settings."""
-    with reading(directory / RUN, "a record of train_lite.py"):
-        about: dict[str, Any] = json.loads((directory / RUN).read_text(encoding="utf-8"))
-        about["splits"], about["shape"], about["settings"]["seed"]
-    return about
+def read_record(directory: Path) -> RunRecord:
+    """What a run of train_lite.py says of itself. Raises InputError when it does not."""
+    return read_published_json(directory / RUN, RunRecord, "make it again with train_lite.py")
 
 
 def read_scores(directory: Path, trained_on: list[str]) -> dict[tuple[str, int], pd.DataFrame]:
@@ -271,24 +262,20 @@ def read_scores(directory: Path, trained_on: list[str]) -> dict[tuple[str, int],
 
 def main() -> None:
     arguments = parse_arguments()
-    about = read_about(arguments.run)
     measured = arguments.figures_of or arguments.run
-    measured_about = read_about(measured)
-    if differing := [
-        name
-        for name, value in about["settings"].items()
-        if name != "seed" and measured_about["settings"][name] != value
-    ]:
+    record, measured_record = map(read_record, (arguments.run, measured))
+    names = (record.settings.keys() | measured_record.settings.keys()) - {"seed"}
+    if differing := sorted(name for name in names if record.settings.get(name) != measured_record.settings.get(name)):
         raise InputError(
             f"{measured}: not of the settings of {arguments.run}: {', '.join(differing)}; give another run"
         )
-    chunks = read_scores(measured, measured_about["splits"])
-    scalings = calibrate_kinds(pd.concat(chunks[CALIBRATES, length] for length in LENGTHS))
+    chunks = read_scores(measured, measured_record.splits)
+    scalings = calibrate_frames(pd.concat(chunks[CALIBRATES, length] for length in LENGTHS))
     lengths = pd.read_parquet(arguments.data / SEQUENCES, columns=["length"])["length"]
     sets = {(SETS[split], length): scored(table, scalings) for (split, length), table in chunks.items()}
-    scaling = calibrate_sequences(sets[SETS[CALIBRATES], LENGTHS[0]])
+    scaling = calibrate_sequences(chunks_that_calibrate(sets[SETS[CALIBRATES], LENGTHS[0]]))
     tables = evaluate(sets, lengths, scaling)
-    write_pack(arguments, about, scalings, scaling, tables)
+    write_pack(arguments, record, scalings, scaling, tables)
     evaluation = tables["evaluation.tsv"]
     log.info("%s: %s", arguments.model, evaluation[evaluation["by"] == "all"].to_string(index=False))
 

@@ -7,10 +7,10 @@ back, of which publish_lite.py makes a pack.
 """
 
 import argparse
-import json
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pandas as pd
 import torch
@@ -18,15 +18,24 @@ from safetensors.torch import save_file
 
 from lite_data import Genomes, learn_tokenizer
 from lite_evaluation import score_chunks
-from lite_model import LITE, LiteModel
+from lite_model import LITE, LiteModel, LiteShape
 from lite_splits import CALIBRATES, SPLITS, weights
 from lite_training import KINDS, Settings, Trainer
 from prepare_lite import LETTERS, SEQUENCES
 from virnucflow.cli import InputError, add_settings, argument_parser, log, read_settings, run, staged
+from virnucflow.files.json_files import publish_json
 
 LENGTHS = (500, 300)
 LONG = max(*LENGTHS, *(3 * kind.codons + 4 for kind in KINDS))  # bases that every fragment and chunk can be cut from
 WEIGHTS, RUN, CHECKPOINT = "weights.safetensors", "run.json", "checkpoint.pt"
+
+
+class RunRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a run says of itself: the splits that it trained on, the shapes of what it trained, and its settings."""
+
+    splits: list[str]
+    shape: LiteShape
+    settings: dict[str, int | float]
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -89,8 +98,7 @@ def main() -> None:
     names = [WEIGHTS, RUN, *scores]
     with staged(*(arguments.run / name for name in names)) as paths:
         save_file(model.pack_weights(), paths[0])
-        about = {"splits": arguments.splits, "shape": asdict(shape), "settings": asdict(settings)}
-        paths[1].write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+        publish_json(msgspec.to_builtins(RunRecord(arguments.splits, shape, asdict(settings))), paths[1])
         for path, chunks in zip(paths[2:], scores.values()):
             chunks.to_parquet(path)
     log.info("%s", {name: len(chunks) for name, chunks in scores.items()})

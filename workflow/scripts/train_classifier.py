@@ -288,10 +288,11 @@ def main() -> None:
     settings = read_settings(arguments, training.Settings)
     classifier = training.fit(features, viral, kept["train"], kept["validation"], settings)
     difference = training.differences(classifier, features)
-    best = frames.assign(best=difference).iloc[rows["validation"]]
-    chunks = best.groupby([*SEQUENCE, "chunk"]).agg({"best": "max", "viral": "first", "kind": "first"})
+    best = frames.assign(logit=difference).iloc[rows["validation"]]
+    chunks = best.groupby([*SEQUENCE, "chunk"]).agg({"logit": "max", "viral": "first", "kind": "first"})
     kinds = KINDS if scored_frames == LONGEST else (WHOLE,)
-    scalings = training.calibrate(classifier, chunks, kinds)
+    scalings = training.calibrate_kinds(chunks.assign(weight=1.0), kinds, "the validation sequences")
+    training.scale_logits(classifier, scalings[WHOLE])
     scale, shift = training.scale_and_shift(frames["kind"], scalings)
     logit = (scale * difference + shift).to_numpy(dtype=np.float32)
     calibration = None

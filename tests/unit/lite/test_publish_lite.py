@@ -11,8 +11,9 @@ import torch
 from helpers import error_line, run_program
 
 from lite_evaluation import LOGITS, SCORERS
+from lite_model import LITE
 from lite_splits import GROUPS
-from publish_lite import PREVALENCE, calibrate_kinds, calibrate_sequences, chunk_weights, evaluate, scored
+from publish_lite import PREVALENCE, calibrate_frames, calibrate_sequences, chunk_weights, evaluate, scored
 from virnucflow.cli import InputError
 from virnucflow.encoders.load import load_dnabert_s, load_esm2
 from virnucflow.packs.pack import Scaling, SequenceScaling, read_model_pack
@@ -34,7 +35,7 @@ def test_either_kind_of_frame_is_calibrated_by_itself_and_to_the_prevalence() ->
         d = random.normal(0, 2, 40_000)
         labels = (random.random(len(d)) < 1 / (1 + np.exp(-d))).astype(int)
         parts.append(chunks_of(list(d / scale), list(labels), [kind] * len(d)))
-    scalings = calibrate_kinds(pd.concat(parts, ignore_index=True))
+    scalings = calibrate_frames(pd.concat(parts, ignore_index=True))
     odds = np.log(PREVALENCE / (1 - PREVALENCE))  # half of the chunks are viral
     assert msgspec.to_builtins(scalings["whole"]) == pytest.approx({"scale": 1.0, "shift": odds}, abs=0.06)
     assert msgspec.to_builtins(scalings["longest"]) == pytest.approx({"scale": 2.0, "shift": odds}, abs=0.06)
@@ -47,7 +48,7 @@ def test_that_a_chunk_has_a_whole_frame_counts_for_its_score() -> None:
     for kind, viral in (("whole", 0.8), ("longest", 0.2)):
         labels = (random.random(20_000) < viral).astype(int)
         parts.append(chunks_of(list(random.normal(2 * labels - 1, 1)), list(labels), [kind] * len(labels)))
-    scalings = calibrate_kinds(pd.concat(parts, ignore_index=True))
+    scalings = calibrate_frames(pd.concat(parts, ignore_index=True))
     assert scalings["whole"].shift - scalings["longest"].shift == pytest.approx(2 * np.log(0.8 / 0.2), abs=0.1)
 
 
@@ -70,8 +71,8 @@ def test_a_kind_of_which_one_label_has_no_chunk_is_not_calibrated() -> None:
     kinds = ["whole", "whole", "longest", "longest"]
     chunks = chunks_of([1.0, -1.0, 1.0, -1.0], [1, 0, 1, 0], kinds)
     chunks.loc[2, "group"] = "prophage"
-    with pytest.raises(InputError, match="no chunk with label=1 of the kind longest"):
-        calibrate_kinds(chunks)
+    with pytest.raises(InputError, match="the split choose: no viral chunk, or no other, that is scored by a longest"):
+        calibrate_frames(chunks)
 
 
 def test_no_large_group_rules_the_calibration() -> None:
@@ -102,6 +103,38 @@ TRAINING = [
     "--device", "cpu", "--pretraining-steps", 2, "--steps", 12, "--frames", 48, "--masked-frames", 24, "--hidden", 32,
     "--averaging", 0.5,
 ]  # fmt: skip
+
+
+RECORD = {"splits": ["train"], "shape": msgspec.to_builtins(LITE), "settings": {"steps": 12, "rate": 1e-3, "seed": 0}}
+
+
+@pytest.mark.parametrize(
+    ("record", "problem"),
+    [
+        ({"splits": ["train"], "shape": RECORD["shape"]}, "missing required field `settings`"),
+        (RECORD | {"splits": "train"}, "Expected `array`, got `str` - at `$.splits`"),
+        (RECORD | {"shape": {"hidden": 8}}, "missing required field `esm2` - at `$.shape`"),
+        (RECORD | {"settings": {"steps": "many"}}, "Expected `int | float`, got `str` - at `$.settings[...]`"),
+        (RECORD | {"loss": 1}, "contains unknown field `loss`"),
+    ],
+)
+def test_a_damaged_record_of_a_run_is_told_of_in_one_line(record: dict, problem: str, tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text(json.dumps(record))
+    arguments = ["--data", tmp_path, "--run", tmp_path, "--model", tmp_path / "pack"]
+    said = error_line(run_program("publish_lite", *arguments, code=2))
+    assert f"{tmp_path / 'run.json'}: not as expected: " in said and problem in said
+    assert said.endswith("make it again with train_lite.py")
+
+
+@pytest.mark.parametrize("differing", [{"steps": 13}, {"dropout": 0.1}])
+def test_figures_are_of_a_run_of_the_same_settings(differing: dict, tmp_path: Path) -> None:
+    """Also where one run has a setting that the other does not know; another seed is none."""
+    for name, settings in (("run", {}), ("other", differing | {"seed": 1})):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "run.json").write_text(json.dumps(RECORD | {"settings": RECORD["settings"] | settings}))
+    arguments = ["--data", tmp_path, "--run", tmp_path / "run", "--figures-of", tmp_path / "other"]
+    said = error_line(run_program("publish_lite", *arguments, "--model", tmp_path / "pack", code=2))
+    assert said.endswith(f"other: not of the settings of {tmp_path / 'run'}: {min(differing)}; give another run")
 
 
 @pytest.mark.long
@@ -139,8 +172,3 @@ def publish_what_is_trained_on_more(data: Path, run: Path, chosen: Path, folder:
     one, other = read_model_pack(chosen, 500), read_model_pack(pack_directory, 500)
     assert one.calibration == other.calibration and one.quality == other.quality
     assert one.sha256["dnabert_s.safetensors"] != other.sha256["dnabert_s.safetensors"]
-    about = json.loads((run / "run.json").read_text())
-    about["settings"]["steps"] += 1
-    (run / "run.json").write_text(json.dumps(about))
-    said = run_program("publish_lite", *publish, "--figures-of", run, code=2)
-    assert f"{run}: not of the settings of {more}: steps; give another run" in error_line(said)

@@ -19,7 +19,15 @@ from virnucflow.measures.discrimination import compute_metrics
 from virnucflow.packs.pack import Scaling
 from virnucflow.sequences.frames import stop_free_frames
 from virnucflow.training.evaluation import best_of_chunks
-from virnucflow.training.fit import Settings, calibrate, compute_loss, describe_calibration, differences, fit
+from virnucflow.training.fit import (
+    Settings,
+    calibrate_kinds,
+    compute_loss,
+    describe_calibration,
+    differences,
+    fit,
+    scale_logits,
+)
 
 WIDTH = 6
 
@@ -74,8 +82,8 @@ def test_one_frame_left_over_in_the_last_batch(separable: tuple) -> None:
     fit(*separable, rows(0, 33), rows(1000, 1100), Settings(hidden=4, epochs=1))
 
 
-def chunks_of(best: np.ndarray, viral: np.ndarray) -> pd.DataFrame:
-    return pd.DataFrame({"best": best, "viral": viral, "kind": WHOLE})
+def chunks_of(logit: np.ndarray, viral: np.ndarray) -> pd.DataFrame:
+    return pd.DataFrame({"logit": logit, "viral": viral, "kind": WHOLE, "weight": 1.0})
 
 
 def test_calibration_makes_probabilities_and_moves_no_order(separable: tuple) -> None:
@@ -85,7 +93,8 @@ def test_calibration_makes_probabilities_and_moves_no_order(separable: tuple) ->
         model.output_layer.weight.mul_(7)  # far too sure
     before = differences(model, features)
     truth = viral.numpy().astype(bool)
-    scaling = calibrate(model, chunks_of(before[1000:1500], truth[1000:1500]), [WHOLE])[WHOLE]
+    scaling = calibrate_kinds(chunks_of(before[1000:1500], truth[1000:1500]), [WHOLE], "validation")[WHOLE]
+    scale_logits(model, scaling)
     after = differences(model, features)
     assert scaling.scale < 0.5 and np.allclose(after, scaling.scale * before + scaling.shift, atol=1e-3)
     calibrated, uncalibrated = (
@@ -101,9 +110,8 @@ def test_calibration_makes_probabilities_and_moves_no_order(separable: tuple) ->
 
 def test_calibration_refuses_scores_that_are_upside_down(separable: tuple) -> None:
     features, viral = separable
-    model = fit(features, viral, rows(0, 1000), rows(1000, 1500), Settings(hidden=4, epochs=1))
-    with pytest.raises(InputError, match="no better than by chance"):
-        calibrate(model, chunks_of(-features[:, 0].numpy(), viral.numpy().astype(bool)), [WHOLE])
+    with pytest.raises(InputError, match="validation: scored no better than by chance"):
+        calibrate_kinds(chunks_of(-features[:, 0].numpy(), viral.numpy().astype(bool)), [WHOLE], "validation")
 
 
 def test_either_kind_of_frame_is_calibrated_by_itself(separable: tuple) -> None:
@@ -113,7 +121,8 @@ def test_either_kind_of_frame_is_calibrated_by_itself(separable: tuple) -> None:
     d = random.normal(0, 2, 20_000)
     viral = random.random(len(d)) < 1 / (1 + np.exp(-d))
     chunks = pd.concat([chunks_of(d / 2 - 1, viral), chunks_of(d / 5, viral).assign(kind=LONGEST)])
-    scalings = calibrate(model, chunks, KINDS)
+    scalings = calibrate_kinds(chunks, KINDS, "validation")
+    scale_logits(model, scalings[WHOLE])
     assert scalings[WHOLE].scale == pytest.approx(2, abs=0.1) and scalings[WHOLE].shift == pytest.approx(2, abs=0.1)
     assert scalings[LONGEST].scale == pytest.approx(5, abs=0.3)
     calibration = describe_calibration(scalings, 0.3)
@@ -122,11 +131,20 @@ def test_either_kind_of_frame_is_calibrated_by_itself(separable: tuple) -> None:
     assert np.allclose(twice, scalings[LONGEST].scale * before + scalings[LONGEST].shift, atol=1e-3)
 
 
-def test_a_kind_of_which_the_validation_has_one_label_is_not_calibrated(separable: tuple) -> None:
-    model = fit(*separable, rows(0, 1000), rows(1000, 1500), Settings(hidden=4, epochs=1))
+def test_a_kind_of_which_the_validation_has_one_label_is_not_calibrated() -> None:
     chunks = chunks_of(np.array([1.0, -1.0, 1.0]), np.array([True, False, True])).assign(kind=[WHOLE, WHOLE, LONGEST])
-    with pytest.raises(InputError, match="no viral chunk, or no other, that is scored by a longest frame"):
-        calibrate(model, chunks, KINDS)
+    with pytest.raises(InputError, match="validation: no viral chunk, or no other, that is scored by a longest frame"):
+        calibrate_kinds(chunks, KINDS, "validation")
+
+
+def test_a_chunk_counts_as_much_as_its_weight() -> None:
+    random = np.random.default_rng(0)
+    viral = random.random(2000) < 0.5
+    chunks = chunks_of(random.normal(2 * viral - 1, 1), viral)
+    weighed = calibrate_kinds(chunks.assign(weight=np.where(viral, 3.0, 1.0)), [WHOLE], "validation")[WHOLE]
+    repeated = calibrate_kinds(pd.concat([chunks, *[chunks[viral]] * 2]), [WHOLE], "validation")[WHOLE]
+    assert weighed.shift == pytest.approx(repeated.shift, abs=1e-3)
+    assert weighed.scale == pytest.approx(repeated.scale, abs=1e-3)
 
 
 def test_strand_frames_and_gc_of_a_chunk_come_from_its_frames() -> None:

@@ -87,36 +87,28 @@ def compute_loss(classifier: MLPClassifier, features: torch.Tensor, viral: torch
     return sum(summed) / len(rows)
 
 
-def calibrate(classifier: MLPClassifier, chunks: pd.DataFrame, kinds: Sequence[str]) -> dict[str, Scaling]:
-    """Make the best score of a chunk a probability (Platt 1999), for each kind of frame by itself.
+def calibrate_kinds(chunks: pd.DataFrame, kinds: Sequence[str], source: str) -> dict[str, Scaling]:
+    """What makes the best logit of a chunk a probability (Platt 1999), for each kind of frame by itself.
 
-    `chunks` has of each chunk the largest difference of its frames' logits, `best`, their `kind`, and whether it is
-    `viral`. The scaling of whole frames goes into the output layer. Returns the scalings. Raises InputError where
-    chunks of a kind are all viral, or all others, or are scored upside down.
+    `chunks` has of each chunk the largest difference of its frames' logits, `logit`, their `kind`, whether it is
+    `viral`, and what it counts, `weight`. The scales are positive, so that no order changes. Raises InputError, which
+    names the `source` of the chunks, where those of a kind are all viral, or all others, or are scored upside down.
     """
     scalings = {}
     for kind in kinds:
         members = chunks[chunks["kind"] == kind]
         if members["viral"].nunique() < 2:
             raise InputError(
-                f"the validation sequences have no viral chunk, or no other, that is scored by a {kind} frame; give "
-                "more sequences, or split otherwise"
+                f"{source}: no viral chunk, or no other, that is scored by a {kind} frame; give more sequences, or "
+                "split otherwise"
             )
-        scalings[kind] = fit_scaling(members["best"].to_numpy(), members["viral"].to_numpy(dtype=bool))
-    scale_logits(classifier, scalings[WHOLE])
+        logits, viral = members["logit"].to_numpy()[:, None], members["viral"].to_numpy(dtype=bool)
+        model = LogisticRegression(C=1e6).fit(logits, viral, sample_weight=members["weight"].to_numpy())
+        scale, shift = float(model.coef_[0, 0]), float(model.intercept_[0])
+        if scale <= 0:
+            raise InputError(f"{source}: scored no better than by chance; give more labelled sequences")
+        scalings[kind] = Scaling(scale, shift)
     return scalings
-
-
-def fit_scaling(best: np.ndarray, viral: np.ndarray, weight: np.ndarray | None = None) -> Scaling:
-    """Platt's calibration of chunks of one kind, as calibrate() takes them; `weight` (chunks) is what each counts.
-
-    The scale is positive, so that no order changes.
-    """
-    model = LogisticRegression(C=1e6).fit(best[:, None], viral, sample_weight=weight)
-    scale, shift = float(model.coef_[0, 0]), float(model.intercept_[0])
-    if scale <= 0:
-        raise InputError("the validation sequences are scored no better than by chance; give more labelled sequences")
-    return Scaling(scale, shift)
 
 
 @torch.inference_mode()
