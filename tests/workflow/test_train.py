@@ -121,6 +121,9 @@ def test_the_workflow_runs_with_the_trained_pack(folder: Path) -> None:
     assert "Results of v" in said
     summary = pd.read_csv(folder / "results" / "v" / "sequences.tsv", sep="\t")
     assert summary["best_score"].nunique() > 20
+    assert (summary["score"].notna() == summary["call"].notna()).all() and summary["score"].nunique() > 10
+    trained = read_model_pack(folder / "models" / "trained", 500)
+    assert trained.frames == "whole" and trained.calibration and trained.calibration.longest is None
 
 
 def test_a_split_given_by_hand_is_used(folder: Path) -> None:

@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 import torch
 from safetensors.torch import load_file
-from sklearn.linear_model import LogisticRegression
 from torch import nn
 
 from lite_data import learn_tokenizer
@@ -39,15 +38,21 @@ from virnucflow.packs.pack_files import CLASSIFIER, FILES, REFERENCE
 from virnucflow.packs.reference import save_reference
 from virnucflow.packs.weights import save_weights
 from virnucflow.published.reference_values import reference_values
-from virnucflow.scoring.calls import score_sequences
 from virnucflow.scoring.classifier import MLPClassifier
-from virnucflow.training.fit import calibrate_kinds, describe_calibration, scale_and_shift, scale_logits
+from virnucflow.training.evaluation import score_by_chunks
+from virnucflow.training.fit import (
+    calibrate_kinds,
+    calibrate_sequences,
+    describe_calibration,
+    scale_and_shift,
+    scale_logits,
+    weigh_labels,
+)
 
 SETS = {"choose": "chosen by", "test": "test"}  # the splits that are evaluated, and their names in the tables
 SOURCE = f"the split {CALIBRATES}"  # of what calibrates, in messages
 PREVALENCE = 0.25  # share of viruses that scores are calibrated for: 0.5 then finds about 60 % of unseen ones
 FULL_GROUP = 200  # chunks; a smaller group counts for less in the calibration
-PIECES = (1, 2, 4, 6, 10, 20, 40)  # chunks of the pieces of sequences that the scores of sequences are calibrated by
 SEED = 0  # of the reference values' chunks
 
 
@@ -68,10 +73,9 @@ def parse_arguments() -> argparse.Namespace:
 
 def chunk_weights(chunks: pd.DataFrame) -> np.ndarray:
     """How much each chunk counts in the calibration: groups by their shares in training, viruses PREVALENCE of all."""
-    number = chunks.groupby(["label", "group"])["group"].transform("size")
+    number = chunks.groupby(["viral", "group"])["group"].transform("size")
     weight = chunks["group"].map(GROUPS).fillna(OTHER_GROUPS) / np.maximum(number, FULL_GROUP)
-    share = chunks["label"].map({1: PREVALENCE, 0: 1 - PREVALENCE})
-    return (weight / weight.groupby(chunks["label"]).transform("sum") * share * len(chunks)).to_numpy()
+    return weigh_labels(chunks["viral"], weight, PREVALENCE)
 
 
 def chunks_that_calibrate(chunks: pd.DataFrame) -> pd.DataFrame:
@@ -85,34 +89,8 @@ def calibrate_frames(chunks: pd.DataFrame) -> dict[str, Scaling]:
     Viruses are PREVALENCE of the chunks of both kinds together: that a chunk has a whole frame says something too, and
     is in the shifts.
     """
-    counted = chunks_that_calibrate(chunks)
-    counted = counted.assign(viral=counted["label"] == 1, logit=counted[SCORERS[0]], weight=chunk_weights(counted))
-    return calibrate_kinds(counted, KINDS, SOURCE)
-
-
-def calibrate_sequences(chunks: pd.DataFrame) -> SequenceScaling:
-    """The scaling of the mean logit of a sequence by the number of its chunks, by pieces of the sequences to choose by.
-
-    `chunks` are scored ones, in order. Each number of chunks counts the same. Raises InputError when they are scored no
-    better than by chance.
-    """
-    place = chunks.groupby("sequence").cumcount()
-    parts = []
-    for number in PIECES:
-        groups = chunks.groupby(["sequence", place // number])
-        pieces = groups.agg({"label": "first", "group": "first", "logit": "mean"})[groups.size() == number]
-        if pieces["label"].nunique() == 2:
-            weight = chunk_weights(pieces) / len(pieces)
-            parts.append(pieces.assign(number=number, log=np.log(number), weight=weight))
-    table = pd.concat(parts)
-    columns = np.stack([table["logit"], table["log"], table["logit"] * table["log"]], axis=1)
-    model = LogisticRegression(C=np.inf).fit(columns, table["label"], sample_weight=table["weight"])
-    if model.coef_[0, 2] < 0:  # more chunks say no more, as where all of a sequence are alike
-        model.fit(columns[:, :2], table["label"], sample_weight=table["weight"])
-    scale, shift_log, scale_log = [*map(float, model.coef_[0]), 0.0][:3]
-    if scale <= 0:
-        raise InputError(f"{SOURCE}: sequences are scored no better than by chance; train for longer")
-    return SequenceScaling(scale, scale_log, float(model.intercept_[0]), shift_log, int(table["number"].max()))
+    counted = chunks_that_calibrate(chunks).assign(viral=lambda chunks: chunks["label"] == 1)
+    return calibrate_kinds(counted.assign(logit=counted[SCORERS[0]], weight=chunk_weights(counted)), KINDS, SOURCE)
 
 
 def scored(chunks: pd.DataFrame, scalings: dict[str, Scaling]) -> pd.DataFrame:
@@ -171,14 +149,9 @@ def evaluate(
 
 def sequences_by_length(chunks: pd.DataFrame, lengths: pd.Series, scaling: SequenceScaling) -> pd.DataFrame:
     """Figures of whole sequences by the score that the workflow gives them; one without a scored chunk has 0."""
-    sequences = chunks.groupby("sequence").agg(
-        viral=("viral", "first"), unit=("unit", "first"), group=("group", "first"),
-        number=("logit", "count"), logits=("logit", "sum"),
-    )  # fmt: skip
-    score = score_sequences(sequences["number"].to_numpy(), sequences["logits"].to_numpy(), scaling)
-    sequences = sequences.assign(
-        sequence=sequences.index, score=np.nan_to_num(score), sequence_length=lengths[sequences.index]
-    )
+    sequences = chunks.groupby("sequence")[["viral", "unit", "group"]].first()
+    score = score_by_chunks(chunks, scaling)
+    sequences = sequences.assign(sequence=sequences.index, score=score, sequence_length=lengths[sequences.index])
     return by_sequence_length(sequences, "unit")
 
 
@@ -273,7 +246,8 @@ def main() -> None:
     scalings = calibrate_frames(pd.concat(chunks[CALIBRATES, length] for length in LENGTHS))
     lengths = pd.read_parquet(arguments.data / SEQUENCES, columns=["length"])["length"]
     sets = {(SETS[split], length): scored(table, scalings) for (split, length), table in chunks.items()}
-    scaling = calibrate_sequences(chunks_that_calibrate(sets[SETS[CALIBRATES], LENGTHS[0]]))
+    counted = chunks_that_calibrate(sets[SETS[CALIBRATES], LENGTHS[0]])
+    scaling = calibrate_sequences(counted[["sequence", "viral", "group", "logit"]], chunk_weights, SOURCE)
     tables = evaluate(sets, lengths, scaling)
     write_pack(arguments, record, scalings, scaling, tables)
     evaluation = tables["evaluation.tsv"]

@@ -45,7 +45,7 @@ def get_scaling(pack: ModelPack, kinds: pa.ChunkedArray) -> torch.Tensor | None:
     if not pack.calibration:
         return None
     rows = pc.equal(kinds, LONGEST).to_numpy(zero_copy_only=False).astype(np.int64)
-    scalings = [pack.calibration.whole, pack.calibration.longest]
+    scalings = [pack.calibration.whole, pack.calibration.longest or pack.calibration.whole]
     return torch.tensor([[scaling.scale, scaling.shift] for scaling in scalings])[rows]
 
 

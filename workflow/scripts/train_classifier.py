@@ -42,7 +42,7 @@ from virnucflow.files.tables import (
 )
 from virnucflow.measures.figures import save_reliability
 from virnucflow.packs.encoders import ENCODERS
-from virnucflow.packs.pack import ModelPack, Scaling, describe, read_model_pack
+from virnucflow.packs.pack import ModelPack, Scaling, SequenceScaling, describe, read_model_pack
 from virnucflow.packs.pack_files import CLASSIFIER, ENCODER_FILES
 from virnucflow.packs.weights import save_weights
 from virnucflow.scoring.features import check_frames, check_pack, load_embeddings
@@ -51,6 +51,7 @@ from virnucflow.training.evaluation import SEQUENCE, evaluate
 from virnucflow.training.labels import SPLITS, name_genomes, read_labels, split_sequences
 from virnucflow.training.model_card import model_card
 
+SOURCE = "the validation sequences"  # of what calibrates, in messages
 # What of a frame is needed to train on it, and its protein where annotated ones are known.
 OF_A_FRAME = pa.schema([*IDENTITY, FRAMES.field("nucleotide")])
 
@@ -227,6 +228,17 @@ def check_labels(rows: dict[str, np.ndarray], viral: np.ndarray, labels: Path, k
             raise InputError(f"{labels}: no {kind} of {label} for {split}; give more sequences, or split otherwise")
 
 
+def calibrate_sequences(chunks: pd.DataFrame, scalings: dict[str, Scaling], prevalence: float) -> SequenceScaling:
+    """The scaling of a sequence's mean logit, by the validation chunks; viruses are `prevalence` of its pieces."""
+    scale, shift = training.scale_and_shift(chunks["kind"], scalings)
+    scored = chunks[["sequence", "viral"]].assign(logit=scale * chunks["logit"] + shift)
+
+    def weigh(pieces: pd.DataFrame) -> np.ndarray:
+        return training.weigh_labels(pieces["viral"], pd.Series(1.0, pieces.index), prevalence)
+
+    return training.calibrate_sequences(scored, weigh, SOURCE)
+
+
 def provenance(
     arguments: argparse.Namespace, pack: ModelPack, sequences: pd.DataFrame, scalings: dict[str, Scaling]
 ) -> dict[str, Any]:
@@ -289,18 +301,20 @@ def main() -> None:
     classifier = training.fit(features, viral, kept["train"], kept["validation"], settings)
     difference = training.differences(classifier, features)
     best = frames.assign(logit=difference).iloc[rows["validation"]]
-    chunks = best.groupby([*SEQUENCE, "chunk"]).agg({"logit": "max", "viral": "first", "kind": "first"})
+    chunks = best.groupby([*SEQUENCE, "chunk"]).agg(
+        {"logit": "max", "viral": "first", "kind": "first", "sequence": "first"}
+    )
     kinds = KINDS if scored_frames == LONGEST else (WHOLE,)
-    scalings = training.calibrate_kinds(chunks.assign(weight=1.0), kinds, "the validation sequences")
+    scalings = training.calibrate_kinds(chunks.assign(weight=1.0), kinds, SOURCE)
     training.scale_logits(classifier, scalings[WHOLE])
     scale, shift = training.scale_and_shift(frames["kind"], scalings)
     logit = (scale * difference + shift).to_numpy(dtype=np.float32)
-    calibration = None
-    if LONGEST in scalings:
-        calibration = training.describe_calibration(scalings, float(chunks["viral"].mean()))
+    prevalence = float(chunks["viral"].mean())
+    sequence_scaling = calibrate_sequences(chunks, scalings, prevalence)
+    calibration = training.describe_calibration(scalings, prevalence, sequence_scaling)
     made = provenance(arguments, pack, sequences, scalings)
     description = {"frames": scored_frames, "calibration": msgspec.to_builtins(calibration)}
-    write_pack(arguments, pack, classifier, made, evaluate(frames, sequences, logit), description)
+    write_pack(arguments, pack, classifier, made, evaluate(frames, sequences, logit, sequence_scaling), description)
 
 
 def write_pack(

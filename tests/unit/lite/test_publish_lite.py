@@ -13,7 +13,7 @@ from helpers import error_line, run_program
 from lite_evaluation import LOGITS, SCORERS
 from lite_model import LITE
 from lite_splits import GROUPS
-from publish_lite import PREVALENCE, calibrate_frames, calibrate_sequences, chunk_weights, evaluate, scored
+from publish_lite import PREVALENCE, calibrate_frames, chunk_weights, evaluate, scored
 from virnucflow.cli import InputError
 from virnucflow.encoders.load import load_dnabert_s, load_esm2
 from virnucflow.packs.pack import Scaling, SequenceScaling, read_model_pack
@@ -52,20 +52,6 @@ def test_that_a_chunk_has_a_whole_frame_counts_for_its_score() -> None:
     assert scalings["whole"].shift - scalings["longest"].shift == pytest.approx(2 * np.log(0.8 / 0.2), abs=0.1)
 
 
-@pytest.mark.parametrize("alike", [False, True])
-def test_more_chunks_say_more_of_a_sequence_as_far_as_they_are_not_alike(alike: bool) -> None:
-    random = np.random.default_rng(0)
-    sequences, number = 2000, 40
-    labels = (random.random(sequences) < 0.5).astype(int)
-    logits = random.normal(labels[:, None] - 0.5, 1, (sequences, 1 if alike else number)) + np.zeros((1, number))
-    chunks = chunks_of(list(logits.ravel()), list(np.repeat(labels, number)), ["whole"] * logits.size)
-    chunks = chunks.assign(sequence=np.repeat(np.arange(sequences), number), logit=chunks[SCORERS[0]])
-    scaling = calibrate_sequences(chunks)
-    of_20 = scaling.scale + scaling.scale_log * np.log(20)
-    assert scaling.most_chunks == number
-    assert of_20 == pytest.approx(1, abs=0.2) if alike else of_20 > 4 * scaling.scale
-
-
 def test_a_kind_of_which_one_label_has_no_chunk_is_not_calibrated() -> None:
     """A prophage is no virus there."""
     kinds = ["whole", "whole", "longest", "longest"]
@@ -78,7 +64,7 @@ def test_a_kind_of_which_one_label_has_no_chunk_is_not_calibrated() -> None:
 def test_no_large_group_rules_the_calibration() -> None:
     """Groups count by their shares in training, whatever their chunks, and viruses PREVALENCE of all."""
     chunks = pd.DataFrame(
-        {"label": [1] * 600 + [0] * 9000, "group": ["phage"] * 600 + ["plant"] * 8000 + ["fungi"] * 1000}
+        {"viral": [True] * 600 + [False] * 9000, "group": ["phage"] * 600 + ["plant"] * 8000 + ["fungi"] * 1000}
     )
     weight = pd.Series(chunk_weights(chunks)).groupby(chunks["group"]).sum() / len(chunks)
     assert weight["phage"] == pytest.approx(PREVALENCE)

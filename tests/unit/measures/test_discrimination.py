@@ -12,7 +12,6 @@ from virnucflow.measures.discrimination import (
     by_sequence_length,
     by_stratum,
     compute_metrics,
-    mean_scores,
 )
 from virnucflow.measures.figures import draw_figure, save_reliability
 from virnucflow.measures.intervals import auroc_interval
@@ -169,10 +168,7 @@ def test_intervals_are_over_the_unit_that_is_named() -> None:
         assert rows.loc[0, "auroc_lower"] == compute_metrics(table, "genome")["auroc_lower"]
 
 
-def test_a_sequence_is_called_by_the_mean_logit_of_its_chunks() -> None:
-    chunks = pd.DataFrame({"sequence": [0, 0, 1, 1, 1], "logit": np.float32([100, -100, 3, 0, 0])})
-    score = mean_scores(chunks)
-    assert dict(score) == pytest.approx({0: 0.5, 1: 1 / (1 + np.exp(-1))})
+def test_sequences_of_at_least_so_many_bases() -> None:
     sequences = pd.DataFrame(
         {
             "sequence_length": [999, 1000, 3000, 4999, 5000, 9999, 20_000],

@@ -112,6 +112,18 @@ def test_a_pack_says_which_frames_it_takes(copy: Path) -> None:
     assert "frames is whole or longest" in check_pack(copy, 500)[0][0]
 
 
+def test_a_pack_that_takes_longest_stretches_says_how_these_are_scaled(copy: Path) -> None:
+    path = copy / "pack.json"
+    calibration = {"prevalence": 0.2, "whole": {"scale": 1.0, "shift": 0.0}}
+    description = json.loads(path.read_text()) | {"calibration": calibration}
+    path.write_text(json.dumps(description))
+    pack = read_model_pack(copy)
+    assert pack.calibration and pack.calibration.longest is None
+    path.write_text(json.dumps(description | {"frames": "longest"}))
+    with pytest.raises(InputError, match=r"pack.json: calibration: not of longest stretches, which it takes; restore"):
+        read_model_pack(copy)
+
+
 def test_classifier_must_be_as_wide_as_both_encoders(copy: Path) -> None:
     path = copy / classifier.CLASSIFIER
     tensors = load_file(path)

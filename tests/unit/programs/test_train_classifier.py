@@ -8,7 +8,10 @@ import pytest
 
 from train_classifier import repeat_for_shards
 from virnucflow.cli import InputError
-from virnucflow.training.evaluation import evaluate
+from virnucflow.packs.pack import SequenceScaling
+from virnucflow.training.evaluation import evaluate, score_by_chunks
+
+MEAN = SequenceScaling(1.0, 0.0, 0.0, 0.0, 1)
 
 
 def test_a_sequence_without_a_frame_has_the_score_0() -> None:
@@ -19,12 +22,20 @@ def test_a_sequence_without_a_frame_has_the_score_0() -> None:
     )
     frames = sequences.iloc[[0, 2]].assign(chunk=1, frame="F1", gc=0.5, annotated=None)
     logit = np.array([2.0, -2.0], dtype=np.float32)
-    evaluation = evaluate(frames, sequences, logit)["evaluation.tsv"]
+    evaluation = evaluate(frames, sequences, logit, MEAN)["evaluation.tsv"]
     of_sequences = evaluation[(evaluation["scored"] == "sequence") & (evaluation["by"] == "all")].iloc[0]
     assert (of_sequences["number"], of_sequences["auroc"]) == (3, 1.0)
-    evaluation = evaluate(frames, sequences.assign(viral=[True, True, False]), logit)["evaluation.tsv"]
+    evaluation = evaluate(frames, sequences.assign(viral=[True, True, False]), logit, MEAN)["evaluation.tsv"]
     of_sequences = evaluation[(evaluation["scored"] == "sequence") & (evaluation["by"] == "all")].iloc[0]
     assert of_sequences["auroc"] == 0.5
+
+
+def test_a_sequence_has_the_score_that_the_workflow_gives_it_by_all_its_chunks() -> None:
+    """Those of them that have one count; without any it is 0."""
+    chunks = pd.DataFrame({"sequence": [0, 0, 1, 1, 1, 1, 2], "logit": [100, -100, 3, 0, 0, np.nan, np.nan]})
+    score = score_by_chunks(chunks, SequenceScaling(2.0, 1.0, 0.5, 0.25, 2))
+    of_two, of_three = 0.5 + 0.25 * np.log(2), (2 + np.log(2)) * 1 + 0.5 + 0.25 * np.log(2)
+    assert dict(score) == pytest.approx({0: 1 / (1 + np.exp(-of_two)), 1: 1 / (1 + np.exp(-of_three)), 2: 0}, abs=1e-4)
 
 
 def test_figures_are_by_the_genome_of_the_chunks() -> None:
@@ -42,7 +53,7 @@ def test_figures_are_by_the_genome_of_the_chunks() -> None:
     sequences = frames.drop_duplicates("sequence_id").assign(sequence_length=[10_000, 900] * 3)
     no_frame = sequences.iloc[[0]].assign(sequence_id="no frame", sequence=6)
     sequences = pd.concat([sequences, no_frame], ignore_index=True)
-    figures = evaluate(two_frames, sequences, two_frames["logit"].to_numpy(dtype=np.float32))
+    figures = evaluate(two_frames, sequences, two_frames["logit"].to_numpy(dtype=np.float32), MEAN)
     rows = figures["by_genome.tsv"].query("threshold_for == 'score 0.5'").set_index("group")
     assert (rows.loc["bad", "worst"], rows.loc["bad", "chunks"], rows.loc["phage", "worst"]) == (0.75, 20, 1)
     others = figures["by_genome.tsv"].query("group == 'all' and not viral").iloc[0]

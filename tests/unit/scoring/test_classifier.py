@@ -168,6 +168,7 @@ def test_the_pack_says_which_frames_are_scored_and_how_their_scores_are_scaled(
     scaling = {"scale": 2.0, "shift": -1.0}
     for name, said in (
         ("whole", {"frames": "whole"}),
+        ("scaled whole", {"frames": "whole", "calibration": {"prevalence": 0.2, "whole": scaling}}),
         ("longest", {"frames": "longest"}),
         ("scaled", {"frames": "longest", "calibration": {
             "prevalence": 0.2, "whole": {"scale": 1.0, "shift": 0.0}, "longest": scaling}}),
@@ -190,7 +191,11 @@ def test_the_pack_says_which_frames_are_scored_and_how_their_scores_are_scaled(
     )
     assert scores["whole"].equals(longest[longest["kind"] == "whole"])
     assert (tmp_path / "proteins").read_text().count(">") == len(longest) - 1
-    before, after = (np.log(table["score_virus"] / table["score_others"]) for table in (longest, scores["scaled"]))
+    before, after, whole = (
+        np.log(table["score_virus"] / table["score_others"])
+        for table in (longest, scores["scaled"], scores["scaled whole"])
+    )
+    assert np.allclose(whole, 2 * before[:-1] - 1, atol=1e-4)
     assert np.allclose(after[:-1], before[:-1], atol=1e-5)
     assert after.iloc[-1] == pytest.approx(2 * before.iloc[-1] - 1, abs=1e-4)
     sampled = ["--sampled-frames", tmp_path / "sampled", "--sample", tmp_path / "sample", "--chunk-length", 500]

@@ -16,17 +16,19 @@ from virnucflow.cli import InputError
 from virnucflow.files.kinds import KINDS, LONGEST, WHOLE
 from virnucflow.files.tables import CLUSTERS, VIRUS, write_parquet
 from virnucflow.measures.discrimination import compute_metrics
-from virnucflow.packs.pack import Scaling
+from virnucflow.packs.pack import Calibration, Scaling, SequenceScaling
 from virnucflow.sequences.frames import stop_free_frames
 from virnucflow.training.evaluation import best_of_chunks
 from virnucflow.training.fit import (
     Settings,
     calibrate_kinds,
+    calibrate_sequences,
     compute_loss,
     describe_calibration,
     differences,
     fit,
     scale_logits,
+    weigh_labels,
 )
 
 WIDTH = 6
@@ -125,7 +127,7 @@ def test_either_kind_of_frame_is_calibrated_by_itself(separable: tuple) -> None:
     scale_logits(model, scalings[WHOLE])
     assert scalings[WHOLE].scale == pytest.approx(2, abs=0.1) and scalings[WHOLE].shift == pytest.approx(2, abs=0.1)
     assert scalings[LONGEST].scale == pytest.approx(5, abs=0.3)
-    calibration = describe_calibration(scalings, 0.3)
+    calibration = describe_calibration(scalings, 0.3, SequenceScaling(1.0, 0.0, 0.0, 0.0, 1))
     assert calibration.prevalence == 0.3 and calibration.whole == Scaling(1.0, 0.0)
     twice = calibration.longest.scale * differences(model, separable[0]) + calibration.longest.shift
     assert np.allclose(twice, scalings[LONGEST].scale * before + scalings[LONGEST].shift, atol=1e-3)
@@ -145,6 +147,61 @@ def test_a_chunk_counts_as_much_as_its_weight() -> None:
     repeated = calibrate_kinds(pd.concat([chunks, *[chunks[viral]] * 2]), [WHOLE], "validation")[WHOLE]
     assert weighed.shift == pytest.approx(repeated.shift, abs=1e-3)
     assert weighed.scale == pytest.approx(repeated.scale, abs=1e-3)
+
+
+def count_alike(pieces: pd.DataFrame) -> np.ndarray:
+    return np.ones(len(pieces))
+
+
+def sequences_of(number: int, chunks: int, alike: bool = False) -> pd.DataFrame:
+    """Sequences of so many chunks, of which half are viral."""
+    random = np.random.default_rng(0)
+    viral = random.random(number) < 0.5
+    logits = random.normal(viral[:, None] - 0.5, 1, (number, 1 if alike else chunks)) + np.zeros((1, chunks))
+    labels = {"sequence": np.arange(number), "viral": viral}
+    return pd.DataFrame(
+        {name: np.repeat(values, chunks) for name, values in labels.items()} | {"logit": logits.ravel()}
+    )
+
+
+@pytest.mark.parametrize("alike", [False, True])
+def test_more_chunks_say_more_of_a_sequence_as_far_as_they_are_not_alike(alike: bool) -> None:
+    scaling = calibrate_sequences(sequences_of(2000, 40, alike), count_alike, "validation")
+    of_20 = scaling.scale + scaling.scale_log * np.log(20)
+    assert scaling.most_chunks == 40
+    assert of_20 == pytest.approx(1, abs=0.2) if alike else of_20 > 4 * scaling.scale
+
+
+def test_scores_of_sequences_suit_the_share_of_viruses_that_is_asked_for() -> None:
+    chunks = sequences_of(4000, 1)
+    even, few = (
+        calibrate_sequences(
+            chunks, lambda pieces, share=share: weigh_labels(pieces["viral"], pieces["viral"] * 0 + 1.0, share), "v"
+        )
+        for share in (0.5, 0.1)
+    )
+    assert few.shift - even.shift == pytest.approx(np.log(0.1 / 0.9), abs=0.1) and few.most_chunks == 1
+
+
+def test_a_few_long_sequences_teach_nothing() -> None:
+    """Of 4 chunks there are sequences enough of either label, of 6 two viruses."""
+    long = sequences_of(12, 6).assign(viral=np.repeat(np.arange(12) < 2, 6), sequence=np.repeat(np.arange(12), 6) + 500)
+    chunks = pd.concat([sequences_of(400, 4), long])
+    assert calibrate_sequences(chunks, count_alike, "validation").most_chunks == 4
+    enough = pd.concat([sequences_of(400, 4), long.assign(viral=np.repeat(np.arange(12) < 3, 6))])
+    assert calibrate_sequences(enough, count_alike, "validation").most_chunks == 6
+
+
+def test_sequences_that_are_scored_upside_down_are_refused() -> None:
+    chunks = sequences_of(400, 4)
+    with pytest.raises(InputError, match="validation: sequences are scored no better than by chance"):
+        calibrate_sequences(chunks.assign(logit=-chunks["logit"]), count_alike, "validation")
+
+
+def test_a_pack_of_whole_frames_says_nothing_of_longest_stretches() -> None:
+    sequences = calibrate_sequences(sequences_of(400, 4), count_alike, "validation")
+    calibration = describe_calibration({WHOLE: Scaling(2.0, 1.0)}, 0.3, sequences)
+    assert calibration == Calibration(0.3, Scaling(1.0, 0.0), None, sequences)
 
 
 def test_strand_frames_and_gc_of_a_chunk_come_from_its_frames() -> None:

@@ -89,14 +89,6 @@ def by_stratum(chunks: pd.DataFrame, unit: str = "sequence") -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def mean_scores(chunks: pd.DataFrame) -> pd.Series:
-    """The score of each sequence, by its number: from 0 to 1, of the mean logit of its chunks that have a score.
-
-    `chunks` has sequence, a number, and logit, the best of a chunk's frames.
-    """
-    return 1 / (1 + np.exp(-chunks.groupby("sequence")["logit"].mean().astype(float)))
-
-
 def by_sequence_length(sequences: pd.DataFrame, unit: str) -> pd.DataFrame:
     """A row for the sequences of at least so many bases, for each of SEQUENCE_LENGTHS that one has.
 

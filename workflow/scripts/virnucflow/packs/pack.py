@@ -14,6 +14,7 @@ from msgspec.structs import asdict
 
 from virnucflow.cli import InputError, log
 from virnucflow.files.json_files import read_published_json
+from virnucflow.files.kinds import LONGEST
 from virnucflow.packs.encoders import ENCODERS, feature_widths
 from virnucflow.packs.pack_files import not_named
 from virnucflow.sequences.chunks import wrong_chunk_length
@@ -69,12 +70,12 @@ class SequenceScaling(Struct, frozen=True, forbid_unknown_fields=True):
 class Calibration(Struct, frozen=True, forbid_unknown_fields=True):
     """How the classifier's logits are scaled, by the kind of a frame, and the mean of a sequence's chunks, where known.
 
-    `prevalence` is the share of viruses that all of them suit.
+    `prevalence` is the share of viruses that all of them suit. A pack that takes whole frames alone has no `longest`.
     """
 
     prevalence: Annotated[float, Meta(gt=0, lt=1)]
     whole: Scaling
-    longest: Scaling
+    longest: Scaling | None = None
     sequences: SequenceScaling | None = None
 
 
@@ -141,6 +142,8 @@ def read_model_pack(directory: Path, chunk_length: int | None = None) -> ModelPa
         width, heads = encoder.width(shape), encoder.heads(shape)
         if width % heads:
             raise InputError(f"{path}: {name}: {heads} heads do not share a width of {width}; restore the pack")
+    if pack.frames == LONGEST and pack.calibration and not pack.calibration.longest:
+        raise InputError(f"{path}: calibration: not of longest stretches, which it takes; restore the pack")
     if missing := not_named(pack.sha256, pack.chunk_lengths):
         raise InputError(f"{path}: no SHA-256 of {', '.join(missing)}; restore the pack")
     if chunk_length and (problem := wrong_chunk_length(str(path), chunk_length, pack.chunk_lengths)):

@@ -4,20 +4,25 @@ import numpy as np
 import pandas as pd
 import torch
 
-from virnucflow.measures.discrimination import STRANDS, by_group, by_sequence_length, by_stratum, mean_scores
+from virnucflow.measures.discrimination import STRANDS, by_group, by_sequence_length, by_stratum
 from virnucflow.measures.genomes import by_genome, genome_shares, worst_genomes
 from virnucflow.measures.reliability import reliability
 from virnucflow.measures.thresholds import by_threshold
+from virnucflow.packs.pack import SequenceScaling
+from virnucflow.scoring.calls import score_sequences
 
 SEQUENCE = ["table", "sequence_id"]  # the number of the table of labels, and the name in it
 
 
-def evaluate(frames: pd.DataFrame, sequences: pd.DataFrame, logit: np.ndarray) -> dict[str, pd.DataFrame]:
+def evaluate(
+    frames: pd.DataFrame, sequences: pd.DataFrame, logit: np.ndarray, scaling: SequenceScaling
+) -> dict[str, pd.DataFrame]:
     """The tables of figures of the test sequences, by the names of their files.
 
     Those of evaluation.tsv are by what is scored (frame, chunk, sequence) and by group, of chunks by stratum too, and
     of sequences by length. A chunk and a sequence have the best score of their frames, and by length a sequence has the
-    mean of its chunks; a sequence without a frame has 0. `logit` (frames) float32 is the logits' difference.
+    score of all its chunks, by `scaling`; a sequence without a frame has 0. `logit` (frames) float32 is the calibrated
+    difference of the logits.
     """
     score = torch.from_numpy(logit).sigmoid().numpy()
     held_out = frames.assign(score=score, logit=logit)[(frames["split"] == "test").to_numpy()]
@@ -27,8 +32,8 @@ def evaluate(frames: pd.DataFrame, sequences: pd.DataFrame, logit: np.ndarray) -
     levels = {"frame": held_out, "chunk": chunks, "sequence": test.assign(score=best.reindex(test.index).fillna(0.0))}
     tables = {level: by_group(table, "genome") for level, table in levels.items()}
     tables["chunk"] = pd.concat([tables["chunk"], by_stratum(chunks, "genome")])
-    mean = test["sequence"].map(mean_scores(chunks)).fillna(0.0)
-    tables["sequence by mean"] = by_sequence_length(test.assign(score=mean), "genome")
+    of_all_chunks = test["sequence"].map(score_by_chunks(chunks, scaling)).fillna(0.0)
+    tables["sequence by mean"] = by_sequence_length(test.assign(score=of_all_chunks), "genome")
     bins = reliability(chunks["viral"], chunks["score"])
     shares = genome_shares(chunks, "genome")
     return {
@@ -38,6 +43,16 @@ def evaluate(frames: pd.DataFrame, sequences: pd.DataFrame, logit: np.ndarray) -
         "thresholds.tsv": by_threshold(chunks, "genome"),
         "reliability.tsv": bins,
     }
+
+
+def score_by_chunks(chunks: pd.DataFrame, scaling: SequenceScaling) -> pd.Series:
+    """The score of each sequence by all its chunks, as the workflow gives it, by the sequence's number; 0 without one.
+
+    `chunks` has `sequence`, a number, and `logit`, the calibrated one, NaN for a chunk without a score.
+    """
+    logits = chunks.groupby("sequence")["logit"].agg(["count", "sum"])
+    score = score_sequences(logits["count"].to_numpy(), logits["sum"].to_numpy(), scaling)
+    return pd.Series(score, logits.index).fillna(0.0)
 
 
 def best_of_chunks(frames: pd.DataFrame) -> pd.DataFrame:

@@ -1,6 +1,6 @@
 """Training of the classifier as VirNucPro v1 trained it, but seeded, with its best weights kept, and calibrated."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,8 @@ from virnucflow.packs.pack import Calibration, Scaling, SequenceScaling
 from virnucflow.scoring.classifier import MLPClassifier, viral_logit
 
 EVALUATED = 8192  # frames at a time, where nothing is learned
+PIECES = (1, 2, 4, 6, 10, 20, 40)  # chunks of the pieces of sequences that the scores of sequences are calibrated by
+LEAST_SEQUENCES = 3  # of either label, that have pieces of so many chunks: of fewer nothing is learned
 
 
 @dataclass(frozen=True)
@@ -127,10 +129,49 @@ def scale_and_shift(kinds: pd.Series, scalings: Mapping[str, Scaling]) -> tuple[
     return scales, kinds.map({kind: scaling.shift for kind, scaling in scalings.items()})
 
 
-def describe_calibration(
-    scalings: Mapping[str, Scaling], prevalence: float, sequences: SequenceScaling | None = None
-) -> Calibration:
+def weigh_labels(viral: pd.Series, weight: pd.Series, prevalence: float) -> np.ndarray:
+    """What each counts when viral ones are `prevalence` of all: float64, 1 in the mean.
+
+    Among those of one label, each counts as its `weight` says.
+    """
+    share = viral.map({True: prevalence, False: 1 - prevalence})
+    return (weight / weight.groupby(viral).transform("sum") * share * len(viral)).to_numpy()
+
+
+def calibrate_sequences(
+    chunks: pd.DataFrame, weigh: Callable[[pd.DataFrame], np.ndarray], source: str
+) -> SequenceScaling:
+    """What makes the mean logit of a sequence's chunks a probability, by their number, learned on pieces of sequences.
+
+    `chunks` are those that have a score, in order, with their `sequence`, whether it is `viral`, the calibrated
+    `logit`, and what else `weigh` takes to say what each piece counts among those of as many chunks. Each number of
+    chunks counts the same. Raises InputError, which names the `source` of the chunks, when the sequences are scored no
+    better than by chance.
+    """
+    same = dict.fromkeys(chunks.columns.drop(["sequence", "logit"]), "first")  # in all chunks of a sequence
+    place = chunks.groupby("sequence").cumcount()
+    parts = []
+    for number in PIECES:
+        groups = chunks.groupby(["sequence", place // number])
+        pieces = groups.agg(same | {"logit": "mean"})[groups.size() == number]
+        sequences = pieces.groupby("sequence")["viral"].first().value_counts()
+        if len(sequences) == 2 and (number == 1 or sequences.min() >= LEAST_SEQUENCES):
+            parts.append(pieces.assign(number=number, log=np.log(number), weight=weigh(pieces) / len(pieces)))
+    table = pd.concat(parts)
+    columns = np.stack([table["logit"], table["log"], table["logit"] * table["log"]], axis=1)
+    model = LogisticRegression(C=np.inf).fit(columns, table["viral"], sample_weight=table["weight"])
+    if model.coef_[0, 2] < 0:  # more chunks say no more, as where all of a sequence are alike
+        model.fit(columns[:, :2], table["viral"], sample_weight=table["weight"])
+    scale, shift_log, scale_log = [*map(float, model.coef_[0]), 0.0][:3]
+    if scale <= 0:
+        raise InputError(f"{source}: sequences are scored no better than by chance; give more labelled sequences")
+    return SequenceScaling(scale, scale_log, float(model.intercept_[0]), shift_log, int(table["number"].max()))
+
+
+def describe_calibration(scalings: Mapping[str, Scaling], prevalence: float, sequences: SequenceScaling) -> Calibration:
     """What `pack.json` says of a classifier whose output layer has the scaling of whole frames already."""
-    whole, longest = scalings[WHOLE], scalings[LONGEST]
-    ratio = longest.scale / whole.scale
-    return Calibration(prevalence, Scaling(1.0, 0.0), Scaling(ratio, longest.shift - ratio * whole.shift), sequences)
+    whole, longest = scalings[WHOLE], scalings.get(LONGEST)
+    if longest:
+        ratio = longest.scale / whole.scale
+        longest = Scaling(ratio, longest.shift - ratio * whole.shift)
+    return Calibration(prevalence, Scaling(1.0, 0.0), longest, sequences)

@@ -60,7 +60,8 @@ that other groups are among these chunks.
 
 {kinds}### By length of the sequence
 
-Here a sequence has one score, of the mean logit of its chunks that have one, and 0 where none has. Sequences are those
+Here a sequence has the score that the workflow gives it by all its chunks: of the mean logit of those that have one and
+of their number, calibrated on pieces of the validation sequences. It is 0 where none has one. Sequences are those
 of at least so many bases. False positives at 90 percent sensitivity are the share of the others that reach the
 threshold at which 90 % of the viruses are found.
 
