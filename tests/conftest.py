@@ -1,3 +1,4 @@
+import os
 import random
 from pathlib import Path
 
@@ -5,6 +6,14 @@ import pytest
 from helpers import run_program
 
 from virnucflow.packs.pack import ModelPack, read_model_pack
+
+
+def pytest_configure() -> None:
+    """Give each process that runs tests, and each program that it starts, one thread for PyTorch.
+
+    There are as many of these processes as cores; with a thread each for every core they mostly wait for each other.
+    """
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")
