@@ -30,7 +30,15 @@ from virnucflow.files.sorted_lines import SortedLines
 from virnucflow.files.tables import SCORES, read_parquet, read_provenance, read_sequences, write_tsv
 from virnucflow.packs.encoders import ENCODERS
 from virnucflow.packs.pack import Calibration, SequenceScaling
-from virnucflow.scoring.calls import call, call_chunks, count_chunks, score_sequences
+from virnucflow.scoring.calls import (
+    bound_sequences,
+    call,
+    call_chunks,
+    count_chunks,
+    probability,
+    scale_sequences,
+    weigh_evidence,
+)
 from virnucflow.sequences.chunks import chunk_name, chunk_places
 from virnucflow.sequences.fasta import write_record
 from virnucflow.sequences.records import records_of
@@ -214,7 +222,8 @@ def summarize_chunks(
 
 def summarize_sequences(sequences: pd.DataFrame, counts: pd.DataFrame, scaling: SequenceScaling | None) -> pd.DataFrame:
     """The table of results: every input sequence, in input order. `counts` are the sums of count_chunks, by row."""
-    counted, viral = counts["counted_chunks"].to_numpy(), counts["viral_chunks"].to_numpy()
+    counted, viral, logits = (counts[name].to_numpy() for name in ("counted_chunks", "viral_chunks", "logits"))
+    lower, upper = bound_sequences(counted, logits, counts["squares"].to_numpy(), scaling)
     calls = call(counted, viral)
     conditions = [sequences["length"] == 0, counts["frames"] == 0, calls == ""]
     table = sequences[["sequence_id", "length", "chunks"]].assign(
@@ -224,7 +233,10 @@ def summarize_sequences(sequences: pd.DataFrame, counts: pd.DataFrame, scaling: 
         status=np.select(conditions, ["empty", "no_frame", "short"], "ok"),
         scored_chunks=counted,
         viral_fraction=np.where(counted > 0, viral / np.maximum(counted, 1), np.nan),
-        score=score_sequences(counted, counts["logits"].to_numpy(), scaling),
+        score=probability(scale_sequences(counted, logits, scaling)),
+        evidence=weigh_evidence(counted),
+        lower=probability(lower),
+        upper=probability(upper),
     )
 
 
@@ -254,8 +266,8 @@ def write_shards(arguments: argparse.Namespace, made: list[Made], run: Run, to: 
 
     Gives the sums of count_chunks over all shards, one row per sequence.
     """
-    zeros = np.zeros(len(run.ids), dtype=np.int64)
-    counts = pd.DataFrame({"frames": zeros, "counted_chunks": zeros, "viral_chunks": zeros, "logits": zeros + 0.0})
+    sums = {"frames": int, "counted_chunks": int, "viral_chunks": int, "logits": float, "squares": float}
+    counts = pd.DataFrame({name: np.zeros(len(run.ids), dtype=kind) for name, kind in sums.items()})
     counts["best_score"] = np.full(len(run.ids), np.nan, dtype=np.float32)
     consensus = SortedLines(to["consensus"].parent)
     write_tsv(pd.DataFrame(columns=list(V1_COLUMNS.values())), to["predictions"])
@@ -281,7 +293,7 @@ def write_shards(arguments: argparse.Namespace, made: list[Made], run: Run, to: 
             write_tsv(table, to["chunk_summary"], append=True)
         of_shard = count_chunks(chunks, arguments.min_residues)
         rows = of_shard.index
-        for name in ("frames", "counted_chunks", "viral_chunks", "logits"):
+        for name in sums:
             counts.loc[rows, name] += of_shard[name]
         counts.loc[rows, "best_score"] = np.fmax(counts.loc[rows, "best_score"], of_shard["best_score"])
     with to["consensus"].open("w", encoding="utf-8", newline="\n") as file:

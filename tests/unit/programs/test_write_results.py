@@ -5,6 +5,8 @@ import math
 import subprocess
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 from helpers import error_line, run_program, write_fasta
@@ -12,7 +14,8 @@ from helpers import error_line, run_program, write_fasta
 from virnucflow import __version__
 from virnucflow.files.digests import digest_bytes
 from virnucflow.files.json_files import write_json
-from virnucflow.files.tables import SCORES, SEQUENCES, write_parquet
+from virnucflow.files.tables import SCORES, SEQUENCES, write_parquet, write_tsv
+from write_results import summarize_sequences
 
 # Frames of two shards: (sequence, chunk, frame, score_virus)
 FRAMES = [
@@ -37,7 +40,11 @@ ACGTACGT
 LISTED = [("first", 27, 1), ("long", 1900, 4), ("void", 0, 0), ('odd"name"', 8, 1), ("NA", 8, 1), ("x_chunk_1", 8, 1)]
 MADE = {"model": "m", "trained": True, "frames": "whole", "attention": "flash", "classifier_sha256": "c", "chunks": 4}
 
-OF_SEQUENCES = ["scored_chunks", "viral_fraction", "score"]
+OF_SEQUENCES = [
+    "sequence_id", "length", "chunks", "frames", "viral_chunks", "best_score", "call", "status",
+    "scored_chunks", "viral_fraction", "score",
+]  # fmt: skip
+ADDED = ["evidence", "lower", "upper"]  # columns after these, each with a test of its own
 
 Row = tuple[str, int, str, float] | tuple[str, int, str, float, int]  # the frame of a longest stretch ends in _L
 
@@ -86,6 +93,19 @@ def read(path: Path) -> list[list[str]]:
     return [line.split("\t") for line in path.read_text().splitlines()]
 
 
+def read_sequences(path: Path) -> list[list[str]]:
+    """The rows of sequences.tsv, of each the columns OF_SEQUENCES."""
+    header, *rows = read(path)
+    assert header == OF_SEQUENCES + ADDED
+    return [row[: len(OF_SEQUENCES)] for row in rows]
+
+
+def columns(path: Path, *names: str) -> list[tuple[str, ...]]:
+    """The rows of a table, of each the columns that are named."""
+    header, *rows = read(path)
+    return [tuple(row[header.index(name)] for name in names) for row in rows]
+
+
 def test_empty_file_has_results_of_no_row(tmp_path: Path) -> None:
     (tmp_path / "in.fa").touch()
     sequences = tmp_path / "sequences.parquet"
@@ -99,8 +119,7 @@ def test_empty_file_has_results_of_no_row(tmp_path: Path) -> None:
 
 def test_every_sequence_is_there_in_order(tmp_path: Path) -> None:
     run_program("write_results", *write_inputs(tmp_path), *outputs(tmp_path))
-    assert read(tmp_path / "out" / "summary") == [
-        ["sequence_id", "length", "chunks", "frames", "viral_chunks", "best_score", "call", "status", *OF_SEQUENCES],
+    assert read_sequences(tmp_path / "out" / "summary") == [
         ["first", "27", "1", "0", "0", "", "", "no_frame", "0", "", ""],
         ["long", "1900", "4", "4", "1", "0.9", "others", "ok", "3", str(1 / 3), ""],  # 3 chunks with frames
         ["void", "0", "0", "0", "0", "", "", "empty", "0", "", ""],
@@ -110,37 +129,80 @@ def test_every_sequence_is_there_in_order(tmp_path: Path) -> None:
     ]
 
 
-def test_the_call_follows_from_its_row(tmp_path: Path) -> None:
-    """As users would find it, by awk."""
-    run_program("write_results", *write_inputs(tmp_path), *outputs(tmp_path))
+def calls_by_awk(table: Path) -> list[str]:
+    """The calls of sequences.tsv as users would find them."""
     program = 'NR > 1 { print ($10 == "") ? "" : ($10 >= 0.5) ? "virus" : "others" }'
-    said = subprocess.run(
-        ["awk", "-F\t", program, tmp_path / "out" / "summary"], capture_output=True, text=True, check=True
+    said = subprocess.run(["awk", "-F\t", program, table], capture_output=True, text=True, check=True)
+    return said.stdout.split("\n")[:-1]
+
+
+def test_the_call_follows_from_its_row(tmp_path: Path) -> None:
+    run_program("write_results", *write_inputs(tmp_path), *outputs(tmp_path))
+    table = tmp_path / "out" / "summary"
+    assert calls_by_awk(table) == [call for (call,) in columns(table, "call")] and "virus" in calls_by_awk(table)
+
+
+def test_no_rounding_changes_the_call_that_follows(tmp_path: Path) -> None:
+    """Of the longest sequences that there could be, one viral chunk less than half, half, and one more."""
+    pairs = [(n, n // 2 + more) for n in (2, 3, 9, 1001, 2**31, 2**40 - 1) for more in (-1, 0, 1)]
+    counted, viral = np.array(pairs).T
+    counts = pd.DataFrame({"counted_chunks": counted, "viral_chunks": viral}).assign(
+        frames=counted, logits=0.0, squares=0.0, best_score=0.5
     )
-    assert said.stdout.split("\n")[:-1] == [row[6] for row in read(tmp_path / "out" / "summary")[1:]]
+    sequences = pd.DataFrame({"sequence_id": [f"s{n}" for n in range(len(pairs))]}).assign(length=1, chunks=counted)
+    write_tsv(summarize_sequences(sequences, counts, None), tmp_path / "s")
+    assert calls_by_awk(tmp_path / "s") == ["virus" if 2 * v >= n else "others" for n, v in pairs]
+    assert [call for (call,) in columns(tmp_path / "s", "call")] == calls_by_awk(tmp_path / "s")
+
+
+SCALING = {"scale": 2.0, "scale_log": 1.0, "shift": 0.5, "shift_log": 0.25, "most_chunks": 3}
+CALIBRATION = {"prevalence": 0.25, "whole": {"scale": 1.0, "shift": 0.0}, "longest": {"scale": 1.0, "shift": 0.0}}
+BEST = {"s": (0.9, 0.8, 0.1, 0.4), "t": (0.7,)}  # scores of the chunks of two sequences
+
+
+def run_scaled(folder: Path, scaling: dict, split: bool = False) -> Path:
+    """The table of the sequences of BEST, by a pack that scales their scores; `split`: they are of two shards."""
+    made = MADE | {"calibration": CALIBRATION | {"sequences": scaling}}
+    rows: list[Row] = [(name, n, "F1", p) for name, scores in BEST.items() for n, p in enumerate(scores, start=1)]
+    parts = [rows[:3], rows[3:]] if split else [rows]
+    shards = [write_scores(folder / f"{n}.parquet", part, made | {"chunks": len(part)}) for n, part in enumerate(parts)]
+    listed = [(name, 500 * len(scores), len(scores)) for name, scores in BEST.items()]
+    sequences = write_sequences(folder / "sequences.parquet", listed, {})
+    needed = ["--predictions", folder / "p", "--consensus", folder / "c", "--summary", folder / "s"]
+    run_program("write_results", "--scores", *shards, "--sequences", sequences, *needed)
+    return folder / "s"
+
+
+def logit(probability: float) -> float:
+    return math.log(probability / (1 - probability))
+
+
+def of_logit(logit: float) -> str:
+    return str(round(1 / (1 + math.exp(-logit)), 4))
 
 
 @pytest.mark.parametrize("split", [False, True])
 def test_a_sequence_has_one_score_of_all_its_chunks(split: bool, tmp_path: Path) -> None:
     """The mean of their logits, scaled by their number, of which those of the pack count at most; however it is cut."""
-    scaling = {"scale": 2.0, "scale_log": 1.0, "shift": 0.5, "shift_log": 0.25, "most_chunks": 3}
-    like = {"prevalence": 0.25, "whole": {"scale": 1.0, "shift": 0.0}, "longest": {"scale": 1.0, "shift": 0.0}}
-    made = MADE | {"calibration": like | {"sequences": scaling}}
-    rows: list[Row] = [("s", n, "F1", p) for n, p in enumerate((0.9, 0.8, 0.1, 0.4), start=1)] + [("t", 1, "F2", 1.0)]
-    parts = [rows[:3], rows[3:]] if split else [rows]
-    numbers = [3, 2] if split else [5]
-    scores = [
-        write_scores(tmp_path / f"{n}.parquet", part, made | {"chunks": number})
-        for n, (part, number) in enumerate(zip(parts, numbers, strict=True))
-    ]
-    letters = {"s": "ACGT" * 475, "t": "ACGT" * 100, "u": "ACGT" * 3}
-    listed = [("s", 1900, 4), ("t", 400, 1)]
-    sequences = write_sequences(tmp_path / "sequences.parquet", listed, letters)
-    needed = ["--predictions", tmp_path / "p", "--consensus", tmp_path / "c", "--summary", tmp_path / "s"]
-    run_program("write_results", "--scores", *scores, "--sequences", sequences, *needed)
-    mean = sum(math.log(p / (1 - p)) for p in (0.9, 0.8, 0.1, 0.4)) / 4
-    logit = (2 + math.log(3)) * mean + 0.5 + 0.25 * math.log(3)
-    assert [float(row[-1]) for row in read(tmp_path / "s")[1:]] == [round(1 / (1 + math.exp(-logit)), 4), 1.0]
+    table = run_scaled(tmp_path, SCALING, split)
+    scaled = (2 + math.log(3)) * sum(map(logit, BEST["s"])) / 4 + 0.5 + 0.25 * math.log(3)
+    expected = [of_logit(scaled), of_logit(2 * logit(0.7) + 0.5)]
+    assert columns(table, "score", "lower", "upper") == [(score, "", "") for score in expected]  # nothing says how far
+
+
+@pytest.mark.parametrize("split", [False, True])
+def test_the_interval_of_a_score_is_of_its_chunks_and_of_what_to_expect_of_them(split: bool, tmp_path: Path) -> None:
+    """One chunk has the pack's deviation; of four the own counts as three degrees of freedom, and they are alike."""
+    spread = {"deviation": 0.5, "degrees": 4.0, "neighbours": 0.2}
+    table = run_scaled(tmp_path, SCALING | {"spread": spread}, split)
+    logits = list(map(logit, BEST["s"]))
+    mean = sum(logits) / 4
+    variance = (4 * 0.5**2 + sum((x - mean) ** 2 for x in logits)) / (4 + 3)
+    margin = 2.364624 * math.sqrt(variance * (1 + 2 * 0.2 * 3 / 4) / 4)  # Student's t of 7 degrees of freedom
+    slope, shift = 2 + math.log(3), 0.5 + 0.25 * math.log(3)
+    of_four = tuple(of_logit(slope * (mean + sign * margin) + shift) for sign in (-1, 1))
+    of_one = tuple(of_logit(2 * (logit(0.7) + sign * 2.776445 * 0.5) + 0.5) for sign in (-1, 1))  # of 4
+    assert columns(table, "lower", "upper") == [of_four, of_one]
 
 
 def test_every_chunk_is_there_in_order(tmp_path: Path) -> None:
@@ -250,8 +312,12 @@ def run_short(folder: Path, rows: list[Row], length: int, chunks: int, *options:
     inputs = ["--scores", scores, "--sequences", sequences, "--fasta", write_fasta(folder / "s.fa", {"s": letters})]
     run_program("write_results", *inputs, "--chunk-length", 500, *options, *outputs(folder))
     out = folder / "out"
-    tables = [read(out / name)[1:] for name in ("summary", "chunk-summary")]
-    return *tables, (out / "viral-fasta").read_text(), (out / "consensus").read_text()
+    return (
+        read_sequences(out / "summary"),
+        read(out / "chunk-summary")[1:],
+        (out / "viral-fasta").read_text(),
+        (out / "consensus").read_text(),
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,10 @@
 """What the scores of frames say about chunks and sequences."""
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from virnucflow.scoring.calls import call_chunks, call_sequences
+from virnucflow.scoring.calls import call_chunks, call_sequences, weigh_evidence
 
 
 def chunks(viral: list[bool], residues: list[int] | None = None) -> pd.DataFrame:
@@ -49,3 +50,8 @@ def test_a_chunk_has_the_best_scores_of_its_frames_and_is_viral_from_equal_ones_
         ("a", 1, 1, "whole", 60, 0.9, True),
     ]  # fmt: skip
     assert list(call_sequences(table).index) == ["b", "a"]
+
+
+def test_what_a_call_rests_on_has_a_name_from_so_many_chunks_on() -> None:
+    numbers = np.array([0, 1, 2, 9, 10, 11, 50_000])
+    assert list(weigh_evidence(numbers)) == ["", "one_chunk", "few", "few", "many", "many", "many"]

@@ -20,12 +20,14 @@ from virnucflow.packs.pack import Calibration, Scaling, SequenceScaling
 from virnucflow.sequences.frames import stop_free_frames
 from virnucflow.training.evaluation import best_of_chunks
 from virnucflow.training.fit import (
+    MOST_DEGREES,
     Settings,
     calibrate_kinds,
     calibrate_sequences,
     compute_loss,
     describe_calibration,
     differences,
+    find_spread,
     fit,
     scale_logits,
     weigh_labels,
@@ -168,8 +170,32 @@ def sequences_of(number: int, chunks: int, alike: bool = False) -> pd.DataFrame:
 def test_more_chunks_say_more_of_a_sequence_as_far_as_they_are_not_alike(alike: bool) -> None:
     scaling = calibrate_sequences(sequences_of(2000, 40, alike), count_alike, "validation")
     of_20 = scaling.scale + scaling.scale_log * np.log(20)
-    assert scaling.most_chunks == 40
+    assert scaling.most_chunks == 40 and (alike or (scaling.spread and scaling.spread.degrees > 100))
     assert of_20 == pytest.approx(1, abs=0.2) if alike else of_20 > 4 * scaling.scale
+
+
+@pytest.mark.parametrize("alike", [0.0, 0.3])
+@pytest.mark.parametrize("degrees", [6.0, np.inf])
+def test_the_spread_of_a_sequences_chunks_is_found(degrees: float, alike: float) -> None:
+    """Of sequences that differ in it, or do not, and whose neighbouring chunks are alike, or are not."""
+    random = np.random.default_rng(0)
+    sequences, number = 4000, 20
+    chi = random.chisquare(degrees, sequences) / degrees if np.isfinite(degrees) else np.ones(sequences)
+    own, next_one = np.sqrt((1 + np.sqrt(1 - 4 * alike**2) * np.array([1, -1])) / 2)  # a moving average of two
+    noise = random.normal(0, 1, (sequences, number + 1))
+    logits = random.normal(0, 5, (sequences, 1)) + (own * noise[:, 1:] + next_one * noise[:, :-1]) * 1.5 / np.sqrt(
+        chi[:, None]
+    )
+    chunks = pd.DataFrame({"sequence": np.repeat(np.arange(sequences), number), "logit": logits.ravel()})
+    spread = find_spread(chunks)
+    assert spread and spread.deviation == pytest.approx(1.5, rel=0.05)
+    assert spread.neighbours == pytest.approx(alike, abs=0.03)
+    assert spread.degrees == pytest.approx(6, rel=0.2) if degrees == 6 else spread.degrees > MOST_DEGREES / 20
+
+
+def test_without_sequences_of_some_chunks_the_spread_is_not_known() -> None:
+    chunks = pd.DataFrame({"sequence": [0] * 9 + [1] * 4, "logit": np.arange(13.0)})
+    assert find_spread(chunks) is None
 
 
 def test_scores_of_sequences_suit_the_share_of_viruses_that_is_asked_for() -> None:

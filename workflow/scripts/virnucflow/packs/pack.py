@@ -53,11 +53,24 @@ class Scaling(Struct, frozen=True, forbid_unknown_fields=True):
     shift: float
 
 
+class Spread(Struct, frozen=True, forbid_unknown_fields=True):
+    """How far the logits of a sequence's chunks lie from each other, in the sequences that calibrate.
+
+    `deviation` is what to expect of a sequence before any of its chunks is seen, which is as good to know as a standard
+    deviation of `degrees` degrees of freedom (Smyth, Stat Appl Genet Mol Biol 2004, 3:3). Neighbours are alike: their
+    logits have the correlation `neighbours`.
+    """
+
+    deviation: Annotated[float, Meta(gt=0)]
+    degrees: Annotated[float, Meta(gt=0)]
+    neighbours: Annotated[float, Meta(ge=0, lt=1)]
+
+
 class SequenceScaling(Struct, frozen=True, forbid_unknown_fields=True):
     """What makes a probability of a sequence's mean logit m over n chunks, n counting no more than `most_chunks`.
 
     It is the sigmoid of (scale + scale_log * ln n) * m + shift + shift_log * ln n: the more chunks, the more their mean
-    says.
+    says. `spread`, where it is known, gives the probability an interval.
     """
 
     scale: Annotated[float, Meta(gt=0)]
@@ -65,6 +78,7 @@ class SequenceScaling(Struct, frozen=True, forbid_unknown_fields=True):
     shift: float
     shift_log: float
     most_chunks: Annotated[int, Meta(ge=1)]
+    spread: Spread | None = None
 
 
 class Calibration(Struct, frozen=True, forbid_unknown_fields=True):

@@ -9,7 +9,7 @@ from virnucflow.measures.genomes import by_genome, genome_shares, worst_genomes
 from virnucflow.measures.reliability import reliability
 from virnucflow.measures.thresholds import by_threshold
 from virnucflow.packs.pack import SequenceScaling
-from virnucflow.scoring.calls import score_sequences
+from virnucflow.scoring.calls import probability, scale_sequences
 
 SEQUENCE = ["table", "sequence_id"]  # the number of the table of labels, and the name in it
 
@@ -51,7 +51,7 @@ def score_by_chunks(chunks: pd.DataFrame, scaling: SequenceScaling) -> pd.Series
     `chunks` has `sequence`, a number, and `logit`, the calibrated one, NaN for a chunk without a score.
     """
     logits = chunks.groupby("sequence")["logit"].agg(["count", "sum"])
-    score = score_sequences(logits["count"].to_numpy(), logits["sum"].to_numpy(), scaling)
+    score = probability(scale_sequences(logits["count"].to_numpy(), logits["sum"].to_numpy(), scaling))
     return pd.Series(score, logits.index).fillna(0.0)
 
 

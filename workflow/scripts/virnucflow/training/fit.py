@@ -7,18 +7,22 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
+from scipy.optimize import brentq
+from scipy.special import digamma, polygamma
 from sklearn.linear_model import LogisticRegression
 from torch import nn
 
 from virnucflow.cli import InputError, log
 from virnucflow.files.kinds import LONGEST, WHOLE
 from virnucflow.files.tables import VIRUS
-from virnucflow.packs.pack import Calibration, Scaling, SequenceScaling
+from virnucflow.packs.pack import Calibration, Scaling, SequenceScaling, Spread
 from virnucflow.scoring.classifier import MLPClassifier, viral_logit
 
 EVALUATED = 8192  # frames at a time, where nothing is learned
 PIECES = (1, 2, 4, 6, 10, 20, 40)  # chunks of the pieces of sequences that the scores of sequences are calibrated by
 LEAST_SEQUENCES = 3  # of either label, that have pieces of so many chunks: of fewer nothing is learned
+LEAST_CHUNKS = 5  # of the sequences that tell how far chunks of one lie apart; fewer overlap by a quarter and more
+MOST_DEGREES = 1000.0  # of freedom that a deviation is known by, where all sequences have the same
 
 
 @dataclass(frozen=True)
@@ -165,7 +169,33 @@ def calibrate_sequences(
     scale, shift_log, scale_log = [*map(float, model.coef_[0]), 0.0][:3]
     if scale <= 0:
         raise InputError(f"{source}: sequences are scored no better than by chance; give more labelled sequences")
-    return SequenceScaling(scale, scale_log, float(model.intercept_[0]), shift_log, int(table["number"].max()))
+    most_chunks = int(table["number"].max())
+    return SequenceScaling(scale, scale_log, float(model.intercept_[0]), shift_log, most_chunks, find_spread(chunks))
+
+
+def find_spread(chunks: pd.DataFrame) -> Spread | None:
+    """How far the logits of a sequence's chunks lie from each other; None without two sequences that tell.
+
+    `chunks` are in order, as calibrate_sequences takes them; those of sequences with LEAST_CHUNKS of them tell. What to
+    expect of a sequence's variance is found by the moments of its logarithm (Smyth, Stat Appl Genet Mol Biol 2004,
+    3:3), and how alike neighbours are by the ratio of von Neumann (Ann Math Stat 1941, 12:367): half their squared
+    difference as a share of the variance.
+    """
+    logits = chunks.groupby("sequence")["logit"]
+    variance, number = logits.var(), logits.size()
+    telling = (number >= LEAST_CHUNKS) & (variance > 0)
+    if telling.sum() < 2:
+        log.warning("fewer than two sequences have %d chunks: scores of sequences get no interval", LEAST_CHUNKS)
+        return None
+    variance, half = variance[telling], (number[telling] - 1) / 2
+    centred = np.log(variance) - digamma(half) + np.log(half)
+    excess = centred.var() - polygamma(1, half).mean()  # of how sequences differ, over what so few chunks explain
+    rest = polygamma(1, MOST_DEGREES / 2)
+    degrees = 2 * brentq(lambda x: polygamma(1, x) - excess, 1e-3, MOST_DEGREES / 2) if excess > rest else MOST_DEGREES
+    deviation = np.exp((centred.mean() + digamma(degrees / 2) - np.log(degrees / 2)) / 2)
+    steps = logits.diff()[chunks["sequence"].isin(variance.index)] ** 2
+    neighbours = 1 - steps.mean() / 2 / np.average(variance, weights=half)
+    return Spread(float(deviation), float(degrees), float(np.clip(neighbours, 0, 0.99)))
 
 
 def describe_calibration(scalings: Mapping[str, Scaling], prevalence: float, sequences: SequenceScaling) -> Calibration:
