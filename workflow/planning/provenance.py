@@ -8,6 +8,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+CHOICE = ("min_score", "min_length", "min_scored_chunks")  # settings of which sequences are published as viral
+
 
 def settings_of_results(config: Mapping[str, Any], attention: str, is_gated: bool, shards: int) -> str:
     """The settings that change the results of a sample with this attention, as JSON.
@@ -15,7 +17,7 @@ def settings_of_results(config: Mapping[str, Any], attention: str, is_gated: boo
     They have the names and sections of the config. `shards` is the number that two of them gave. The model pack is
     known from the scores, and `rna` from the table of sequences.
     """
-    names = ["chunk_length", "duplicate_ids", "min_residues", "device"]
+    names = ["chunk_length", "duplicate_ids", "min_residues", *CHOICE, "also_write", "device"]
     names += ["attention_kernel"] if attention == "flash" else []
     names += ["gate"] if is_gated else []
     precision = [attention] + ["standard_allows"] * (attention == "standard")

@@ -51,12 +51,20 @@ def missing_sources(
         problems += (
             missing_pack(model, catalogue)
             or check_pack(Path(model), config["chunk_length"])[0]
-            or (missing_classifier(model) if needs >= Needs.CLASSIFIER else [])
+            or (missing_classifier(model) + missing_scores(model, config) if needs >= Needs.CLASSIFIER else [])
         )
     if needs >= Needs.SAMPLES:
         problems += missing_run(config["reference_run"])
         problems += missing_inputs(samples.values(), is_made)
     return problems
+
+
+def missing_scores(model: str, config: Mapping[str, Any]) -> list[str]:
+    """A line where the settings ask for scores of sequences, and the pack gives them none."""
+    calibration = read_pack(model).get("calibration")
+    if not config["min_score"] or (isinstance(calibration, dict) and calibration.get("sequences")):
+        return []
+    return [f"min_score: the pack {named(model)} gives sequences no score; give min_score: 0"]
 
 
 def missing_inputs(samples: Iterable[Sample], is_made: Callable[[str], bool]) -> list[str]:

@@ -7,10 +7,11 @@ from planning.code import digest_of_code
 from planning.embeddings import name_encoder, name_request, options_of_request
 from planning.host import inputs
 from planning.paths import argument, arguments
+from planning.provenance import CHOICE
 from planning.settings import UNTRAINED, options
 from planning.shards import estimated_bases, number_of_shards, shard_names
 from planning.sources import files_of_run, stamps
-from virnucflow.files.kinds import LONGEST, WHOLE
+from virnucflow.files.kinds import FILES, LONGEST, WHOLE
 from virnucflow.files.shards import as_ranges
 from virnucflow.packs.encoders import ENCODERS
 from virnucflow.packs.pack_files import CLASSIFIER, ENCODER_FILES
@@ -140,6 +141,17 @@ def get_scores(wildcards):
 
 def get_gate(wildcards):
     return "results/{sample}/gate.json" if is_gated(wildcards.sample) else []
+
+
+def get_also_written(wildcards, output):
+    """The files that `also_write` asks for, as options of write_results."""
+    return [word for name in config["also_write"] for word in (f"--{name}-fasta", output[name])]
+
+
+def get_not_written(wildcards, output):
+    """Those that it might ask for, and does not."""
+    folder = os.path.dirname(output.viral_fasta)
+    return [os.path.join(folder, f"{name}.fasta.gz") for name in FILES[1:] if name not in config["also_write"]]
 
 
 def get_embed_options(wildcards):

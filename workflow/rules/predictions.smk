@@ -39,6 +39,7 @@ rule write_results:
         sequences="work/{sample}/sequences.parquet",
         fasta=get_fasta,
     output:
+        **{name: f"results/{{sample}}/{name}.fasta.gz" for name in config["also_write"]},
         predictions="results/{sample}/prediction_results.txt",
         consensus="results/{sample}/prediction_results_highestscore.csv",
         summary="results/{sample}/sequences.tsv",
@@ -67,12 +68,17 @@ rule write_results:
         fasta=lambda wildcards: arguments(SAMPLES[wildcards.sample].fasta),
         chunk_length=config["chunk_length"],
         min_residues=config["min_residues"],
+        choice=options(config, *CHOICE),
+        also_write=get_also_written,
+        not_written=get_not_written,
         settings=get_settings,
     message:
         "Write the results of {wildcards.sample}"
     shell:
-        "python {params.program:q} --scores {params.scores:q} --sequences {input.sequences:q}"
+        # No file stays that earlier settings asked for: all are of one run.
+        "rm -f {params.not_written:q}; python {params.program:q} --scores {params.scores:q} --sequences {input.sequences:q}"
         " --fasta {params.fasta:q} --chunk-length {params.chunk_length} --min-residues {params.min_residues}"
+        " {params.choice} {params.also_write:q}"
         " --gate {input.gate:q} --sample {wildcards.sample:q} --settings {params.settings:q}"
         " --started {resources.started:q} --commit {resources.commit:q} --snakemake {resources.snakemake:q}"
         " --image {resources.image:q} --image-sha256 {resources.image_sha256:q}"

@@ -4,6 +4,9 @@ A chunk is viral when the largest score_virus of its frames is at least the larg
 chunk whose longest frame has fewer residues than --min-residues is `short` and has no call. A sequence is called
 `virus` when at least half of its chunks that have a call are viral, else `others`; without any it has no call. v1's two
 tables have whole frames alone, and know nothing of --min-residues.
+
+Of the sequences called `virus` those are published as viral that have all of --min-score, --min-length and
+--min-scored-chunks; every other one is among the others, or among the unscored where it has no call.
 """
 
 import argparse
@@ -11,6 +14,7 @@ import importlib.metadata
 import json
 import platform
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, NotRequired, Required, TypedDict
@@ -24,7 +28,7 @@ import pyarrow.compute as pc
 from virnucflow import __version__
 from virnucflow.cli import Failure, InputError, argument_parser, log, run, staged
 from virnucflow.files.json_files import publish_json, read_json
-from virnucflow.files.kinds import WHOLE
+from virnucflow.files.kinds import FILES, WHOLE
 from virnucflow.files.shards import Files
 from virnucflow.files.sorted_lines import SortedLines
 from virnucflow.files.tables import SCORES, read_parquet, read_provenance, read_sequences, write_tsv
@@ -39,14 +43,16 @@ from virnucflow.scoring.calls import (
     scale_sequences,
     weigh_evidence,
 )
+from virnucflow.scoring.choice import Least, choose_files
 from virnucflow.sequences.chunks import chunk_name, chunk_places
-from virnucflow.sequences.fasta import write_record
+from virnucflow.sequences.fasta import open_to_write, write_record
 from virnucflow.sequences.records import records_of
 
 V1_COLUMNS = {"name": "Sequence_ID", "prediction": "Prediction", "score_others": "score1", "score_virus": "score2"}
 CHUNK_COLUMNS = ["sequence_id", "chunk", "start", "end", "frames", "kind", "best_score", "call", "status"]
 ROWS = 1 << 16  # that are written at a time
-OUTPUTS = ("predictions", "consensus", "summary", "chunk_summary", "viral_fasta", "provenance")
+FASTA = {f"{name}_fasta": name for name in FILES}  # outputs with sequences, and which
+OUTPUTS = ("predictions", "consensus", "summary", "chunk_summary", *FASTA, "provenance")
 STATUSES = ("ok", "short", "no_frame", "empty")
 # Of what computes results, besides this workflow; run.json has their versions.
 PACKAGES = ("torch", "fair-esm", "tokenizers", "safetensors", "numpy", "pandas", "pyarrow", "biopython")
@@ -106,14 +112,18 @@ def parse_arguments() -> argparse.Namespace:
     parser = argument_parser(__doc__)
     parser.add_argument("--scores", action=Files, nargs="+", required=True, help="tables of predict.py, in shard order")
     parser.add_argument("--sequences", type=Path, required=True, help="table of split_fasta.py")
-    parser.add_argument("--fasta", type=Path, nargs="+", help="the input of split_fasta.py; for --viral-fasta")
+    parser.add_argument("--fasta", type=Path, nargs="+", help="the input of split_fasta.py; for outputs in FASTA")
     parser.add_argument("--chunk-length", type=int, help="bases of a chunk; for --chunk-summary")
     parser.add_argument(
         "--min-residues", type=int, default=30, help="of the longest frame, for a call; 0: any, as VirNucPro v1"
     )
     parser.add_argument(
-        "--gate", type=Path, nargs="?", help="JSON of divergence_gate.py; noted in --provenance and --viral-fasta"
+        "--gate", type=Path, nargs="?", help="JSON of divergence_gate.py; noted in --provenance and in FASTA"
     )
+    least = parser.add_argument_group("what a sequence called virus must have at least, to be published as viral")
+    least.add_argument("--min-score", type=float, default=0.0, help="`score`, for packs that give sequences one")
+    least.add_argument("--min-length", type=int, default=0, help="bases")
+    least.add_argument("--min-scored-chunks", type=int, default=0, help="chunks that have a call")
     notes = parser.add_argument_group("what --provenance notes besides; each may be without a value")
     for name, what in (
         ("sample", "its name"),
@@ -130,13 +140,15 @@ def parse_arguments() -> argparse.Namespace:
     outputs.add_argument("--consensus", type=Path, required=True, help="v1's table of chunks")
     outputs.add_argument("--summary", type=Path, required=True, help="table with one row per sequence, in input order")
     outputs.add_argument("--chunk-summary", type=Path, help="table with one row per chunk, in input order")
-    outputs.add_argument("--viral-fasta", type=Path, help="the sequences called virus")
+    outputs.add_argument("--viral-fasta", type=Path, help="the sequences published as viral")
+    outputs.add_argument("--others-fasta", type=Path, help="other sequences that have a call, compressed by gzip")
+    outputs.add_argument("--unscored-fasta", type=Path, help="the sequences without a call, compressed by gzip")
     outputs.add_argument("--provenance", type=Path, help="JSON that says what made the results")
     arguments = parser.parse_args()
-    for output, needed in (("viral_fasta", "fasta"), ("chunk_summary", "chunk_length")):
+    for output, needed in (*((output, "fasta") for output in FASTA), ("chunk_summary", "chunk_length")):
         if getattr(arguments, output) and not getattr(arguments, needed):
             parser.error(f"--{output.replace('_', '-')} needs --{needed.replace('_', '-')}")
-    for name in ("min_residues", "chunk_length"):
+    for name in ("min_residues", "chunk_length", "min_score", "min_length", "min_scored_chunks"):
         if (getattr(arguments, name) or 0) < 0:
             parser.error(f"--{name.replace('_', '-')} {getattr(arguments, name)}: give a number that is not negative")
     return arguments
@@ -220,7 +232,9 @@ def summarize_chunks(
     return pd.DataFrame(columns)
 
 
-def summarize_sequences(sequences: pd.DataFrame, counts: pd.DataFrame, scaling: SequenceScaling | None) -> pd.DataFrame:
+def summarize_sequences(
+    sequences: pd.DataFrame, counts: pd.DataFrame, scaling: SequenceScaling | None, least: Least
+) -> pd.DataFrame:
     """The table of results: every input sequence, in input order. `counts` are the sums of count_chunks, by row."""
     counted, viral, logits = (counts[name].to_numpy() for name in ("counted_chunks", "viral_chunks", "logits"))
     lower, upper = bound_sequences(counted, logits, counts["squares"].to_numpy(), scaling)
@@ -229,7 +243,7 @@ def summarize_sequences(sequences: pd.DataFrame, counts: pd.DataFrame, scaling: 
     table = sequences[["sequence_id", "length", "chunks"]].assign(
         frames=counts["frames"], viral_chunks=counts["viral_chunks"], best_score=counts["best_score"], call=calls
     )
-    return table.assign(
+    table = table.assign(
         status=np.select(conditions, ["empty", "no_frame", "short"], "ok"),
         scored_chunks=counted,
         viral_fraction=np.where(counted > 0, viral / np.maximum(counted, 1), np.nan),
@@ -238,16 +252,23 @@ def summarize_sequences(sequences: pd.DataFrame, counts: pd.DataFrame, scaling: 
         lower=probability(lower),
         upper=probability(upper),
     )
+    return table.assign(file=choose_files(table, least))
 
 
-def write_viral(fasta: list[Path], table: pd.DataFrame, note: str, path: Path) -> None:
-    """The records called virus, with their whole header followed by the best score."""
-    with path.open("w", encoding="utf-8", newline="\n") as file:
+def write_files(fasta: list[Path], table: pd.DataFrame, note: str, paths: dict[str, Path]) -> None:
+    """The records of each of FILES that has a path, with their whole header, and their best score if they have one.
+
+    `viral` is a text; the others, which may be as large as the input, are compressed.
+    """
+    with ExitStack() as stack:
+        files = {
+            name: stack.enter_context(open_to_write(path, compressed=name != FILES[0])) for name, path in paths.items()
+        }
         for row, record in records_of(fasta, table):
-            if row.call == "virus":
+            if row.file in files:
                 description = record.header[len(record.name) :]
-                header = f"{row.sequence_id}{description} best_score={row.best_score:.6f}{note}"
-                write_record(file, header, record.sequence)
+                score = "" if np.isnan(row.best_score) else f" best_score={row.best_score:.6f}"
+                write_record(files[row.file], f"{row.sequence_id}{description}{score}{note}", record.sequence)
 
 
 def check_shards(paths: list[Path], made: list[Made], sequences_file: Path, sequences: pd.DataFrame) -> None:
@@ -310,6 +331,11 @@ def of_encoder(encoder: str, made: Sequence[Mapping[str, Any]]) -> list[dict[str
     return list({json.dumps(one, sort_keys=True): one for one in runs}.values())
 
 
+def left_out(summary: pd.DataFrame) -> int:
+    """How many sequences are called virus and not published as viral."""
+    return int(((summary["call"] == "virus") & (summary["file"] != FILES[0])).sum())
+
+
 def provenance_of(
     arguments: argparse.Namespace, made: list[Made], split: Split, gate: Gate | None, summary: pd.DataFrame
 ) -> dict[str, Any]:
@@ -329,6 +355,8 @@ def provenance_of(
             "rna_sequences": split.get("rna_records"),
             "status": {name: int(status.get(name, 0)) for name in STATUSES},
             "virus": int((summary["call"] == "virus").sum()),
+            "files": {name: int((summary["file"] == name).sum()) for name in FILES},
+            "left_out": left_out(summary),
         },
         **{key: made[0].get(key) for key in SHARED},
         **{encoder: of_encoder(encoder, made) for encoder in ENCODERS},
@@ -371,6 +399,11 @@ def main() -> None:
     if gate and attention == "flash" and gate["decision"] == "validate":
         log.warning("the fast path needs validation: %s", gate["message"])
         note += f" divergence={gate['decision']}"
+    calibration: Calibration | None = msgspec.convert(made[0].get("calibration"), Calibration | None)
+    scaling = calibration.sequences if calibration else None
+    least = Least(arguments.min_score, arguments.min_length, arguments.min_scored_chunks)
+    if least.min_score and not scaling:
+        raise InputError(f"--min-score {least.min_score}: model {model!r} gives sequences no score; give 0")
     names = [name for name in OUTPUTS if getattr(arguments, name)]
     with staged(*(getattr(arguments, name) for name in names)) as paths:
         to = dict(zip(names, paths, strict=True))
@@ -378,12 +411,11 @@ def main() -> None:
         frames = int(counts["frames"].sum())
         if gate:
             check_gate(arguments.gate, gate, attention, frames)
-        calibration: Calibration | None = msgspec.convert(made[0].get("calibration"), Calibration | None)
-        summary = summarize_sequences(sequences, counts, calibration.sequences if calibration else None)
+        summary = summarize_sequences(sequences, counts, scaling, least)
         write_tsv(summary, to["summary"])
-        if "viral_fasta" in to:
-            called = sequences.assign(call=summary["call"], best_score=summary["best_score"])
-            write_viral(arguments.fasta, called, note, to["viral_fasta"])
+        if paths_of := {name: to[output] for output, name in FASTA.items() if output in to}:
+            chosen = sequences.assign(file=summary["file"], best_score=summary["best_score"])
+            write_files(arguments.fasta, chosen, note, paths_of)
         if "provenance" in to:
             publish_json(provenance_of(arguments, made, split, gate, summary), to["provenance"])
     if not frames:
@@ -391,6 +423,8 @@ def main() -> None:
     if short := int((summary["status"] == "short").sum()):
         log.info("%d sequences without a frame of %d residues are not called", short, arguments.min_residues)
     said = f"{(summary['call'] == 'virus').sum()} of {len(summary)} sequences called virus"
+    if some := left_out(summary):
+        said += f", {some} of them left out of the viral ones ({least})"
     if rna := split.get("rna_records"):
         said += f"; {rna} have U, {RNA.get(split.get('rna', ''), 'as the setting rna says')}"
     log.info("%s", said)

@@ -16,6 +16,7 @@ from planning.sources import (
     missing_classifier,
     missing_pack,
     missing_records,
+    missing_scores,
     missing_sources,
     pack_directory,
     read_pack,
@@ -57,6 +58,16 @@ def test_a_pack_of_encoders_alone_has_no_classifier(folder: Path) -> None:
     Path("pack.json").write_text('{"sha256": {"esm2.safetensors": ""}}')
     [line] = missing_classifier(".")
     assert line.startswith("model_pack: . has no classifier; train one on it")
+
+
+def test_a_pack_that_gives_sequences_no_score_has_none_to_choose_by(folder: Path) -> None:
+    assert missing_scores(str(BUILT_IN / "lite"), {"min_score": 0.9}) == []
+    for text in ("{}", '{"calibration": null}', '{"calibration": []}', '{"calibration": {"sequences": null}}'):
+        Path("pack.json").write_text(text)
+        assert missing_scores(".", {"min_score": 0}) == []
+        assert missing_scores(".", {"min_score": 0.9}) == [
+            "min_score: the pack . gives sequences no score; give min_score: 0"
+        ]
 
 
 def test_what_to_do_about_a_pack_that_is_not_there(folder: Path) -> None:

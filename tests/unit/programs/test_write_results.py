@@ -1,5 +1,6 @@
 """The tables users read: nothing is lost, and every column means what the manual says."""
 
+import gzip
 import json
 import math
 import subprocess
@@ -15,6 +16,7 @@ from virnucflow import __version__
 from virnucflow.files.digests import digest_bytes
 from virnucflow.files.json_files import write_json
 from virnucflow.files.tables import SCORES, SEQUENCES, write_parquet, write_tsv
+from virnucflow.scoring.choice import Least
 from write_results import summarize_sequences
 
 # Frames of two shards: (sequence, chunk, frame, score_virus)
@@ -44,7 +46,7 @@ OF_SEQUENCES = [
     "sequence_id", "length", "chunks", "frames", "viral_chunks", "best_score", "call", "status",
     "scored_chunks", "viral_fraction", "score",
 ]  # fmt: skip
-ADDED = ["evidence", "lower", "upper"]  # columns after these, each with a test of its own
+ADDED = ["evidence", "lower", "upper", "file"]  # columns after these, each with a test of its own
 
 Row = tuple[str, int, str, float] | tuple[str, int, str, float, int]  # the frame of a longest stretch ends in _L
 
@@ -150,7 +152,7 @@ def test_no_rounding_changes_the_call_that_follows(tmp_path: Path) -> None:
         frames=counted, logits=0.0, squares=0.0, best_score=0.5
     )
     sequences = pd.DataFrame({"sequence_id": [f"s{n}" for n in range(len(pairs))]}).assign(length=1, chunks=counted)
-    write_tsv(summarize_sequences(sequences, counts, None), tmp_path / "s")
+    write_tsv(summarize_sequences(sequences, counts, None, Least()), tmp_path / "s")
     assert calls_by_awk(tmp_path / "s") == ["virus" if 2 * v >= n else "others" for n, v in pairs]
     assert [call for (call,) in columns(tmp_path / "s", "call")] == calls_by_awk(tmp_path / "s")
 
@@ -160,7 +162,7 @@ CALIBRATION = {"prevalence": 0.25, "whole": {"scale": 1.0, "shift": 0.0}, "longe
 BEST = {"s": (0.9, 0.8, 0.1, 0.4), "t": (0.7,)}  # scores of the chunks of two sequences
 
 
-def run_scaled(folder: Path, scaling: dict, split: bool = False) -> Path:
+def run_scaled(folder: Path, scaling: dict, split: bool = False, *options: object) -> Path:
     """The table of the sequences of BEST, by a pack that scales their scores; `split`: they are of two shards."""
     made = MADE | {"calibration": CALIBRATION | {"sequences": scaling}}
     rows: list[Row] = [(name, n, "F1", p) for name, scores in BEST.items() for n, p in enumerate(scores, start=1)]
@@ -169,7 +171,7 @@ def run_scaled(folder: Path, scaling: dict, split: bool = False) -> Path:
     listed = [(name, 500 * len(scores), len(scores)) for name, scores in BEST.items()]
     sequences = write_sequences(folder / "sequences.parquet", listed, {})
     needed = ["--predictions", folder / "p", "--consensus", folder / "c", "--summary", folder / "s"]
-    run_program("write_results", "--scores", *shards, "--sequences", sequences, *needed)
+    run_program("write_results", "--scores", *shards, "--sequences", sequences, *needed, *options)
     return folder / "s"
 
 
@@ -237,6 +239,72 @@ def test_viral_sequences_keep_their_header(tmp_path: Path) -> None:
     run_program("write_results", *write_inputs(tmp_path), *outputs(tmp_path))
     viral = (tmp_path / "out" / "viral-fasta").read_text()
     assert viral == ">NA best_score=0.500000\nACGTACGT\n>x_chunk_1 viral [sic] best_score=0.750000\nACGTACGT\n"
+
+
+def choose(folder: Path, *options: object) -> tuple[str, dict[str, int], list[tuple[str, ...]]]:
+    """What is said last, the counts of run.json, and the columns that tell, with these options."""
+    said = run_program("write_results", *write_inputs(folder), *outputs(folder), *options)
+    run = json.loads((folder / "out" / "provenance").read_text())
+    table = columns(folder / "out" / "summary", "sequence_id", "length", "scored_chunks", "call", "file")
+    return said.splitlines()[-1], run["counts"], table
+
+
+def test_each_sequence_is_published_in_one_file(tmp_path: Path) -> None:
+    """Those that are asked for have the same records as the input, in its order; the same bytes each time."""
+    names = ("others", "unscored")
+    options = [word for name in names for word in (f"--{name}-fasta", tmp_path / "out" / name)]
+    said, counts, table = choose(tmp_path, *options)
+    written = [(tmp_path / "out" / name).read_bytes() for name in names]
+    assert [gzip.decompress(content).decode() for content in written] == [
+        f">long a long one best_score=0.900000\n{'ACGT' * 15}\n"
+        + f"{'ACGT' * 15}\n" * 30
+        + f"{'ACGT' * 10}\n>odd best_score=0.100000\nACGTACGT\n".replace("odd", 'odd"name"'),
+        ">first nothing here\nTAATAATAATAATAATTAATTAATTAA\n>void\n",
+    ]
+    assert [file for *_, file in table] == ["unscored", "others", "unscored", "others", "viral", "viral"]
+    assert counts["files"] == {"viral": 2, "others": 2, "unscored": 2} and "left out" not in said
+    choose(tmp_path, *options)
+    assert written == [(tmp_path / "out" / name).read_bytes() for name in names]
+
+
+@pytest.mark.parametrize(
+    ("options", "viral"),
+    [
+        ([], ["long", "NA", "x_chunk_1"]),
+        (["--min-length", 8], ["long", "NA", "x_chunk_1"]),
+        (["--min-length", 9], ["long"]),
+        (["--min-scored-chunks", 4], ["long"]),
+        (["--min-scored-chunks", 5], []),
+        (["--min-length", 9, "--min-scored-chunks", 5], []),
+    ],
+)
+def test_what_a_sequence_must_have_to_be_published_as_viral(options: list, viral: list, tmp_path: Path) -> None:
+    """All of it; and what is left out is counted, and stays in the table with its call."""
+    rows = [("long", chunk, "F1", 0.9) for chunk in range(1, 5)]
+    inputs = write_inputs(tmp_path)
+    write_scores(tmp_path / "0.parquet", rows[:3], MADE)
+    write_scores(tmp_path / "1.parquet", [rows[3], *FRAMES[1][1:]], MADE)
+    said = run_program("write_results", *inputs, *outputs(tmp_path), *options)
+    table = columns(tmp_path / "out" / "summary", "sequence_id", "call", "file")
+    assert [name for name, _, file in table if file == "viral"] == viral
+    assert [name for name, call, _ in table if call == "virus"] == ["long", "NA", "x_chunk_1"]
+    counts = json.loads((tmp_path / "out" / "provenance").read_text())["counts"]
+    assert counts["virus"] == 3 and counts["left_out"] == 3 - len(viral) == 3 - counts["files"]["viral"]
+    written = (tmp_path / "out" / "viral-fasta").read_text()
+    assert [line[1:].split()[0] for line in written.splitlines() if line[0] == ">"] == viral
+    names = ", ".join(f"{option[2:].replace('-', '_')} {value}" for option, value in zip(options[::2], options[1::2]))
+    told = f"3 of 6 sequences called virus, {3 - len(viral)} of them left out of the viral ones ({names})"
+    assert (told in said) == (len(viral) < 3)
+
+
+def test_no_score_is_enough_by_the_table(tmp_path: Path) -> None:
+    """The score as it is written decides; a pack that gives none is refused where one is asked for."""
+    score = float(columns(run_scaled(tmp_path, SCALING), "score")[1][0])
+    for least, file in ((score, "viral"), (round(score + 0.0001, 4), "others")):
+        table = run_scaled(tmp_path, SCALING, False, "--min-score", least)
+        assert columns(table, "call", "file")[1] == ("virus", file)
+    said = run_program("write_results", *write_inputs(tmp_path), *outputs(tmp_path), "--min-score", 0.5, code=2)
+    assert "--min-score 0.5: model 'm' gives sequences no score; give 0" in error_line(said)
 
 
 def test_untrained_model_is_named(tmp_path: Path) -> None:
@@ -437,6 +505,8 @@ def test_run_json_says_what_made_the_results(tmp_path: Path) -> None:
             "rna_sequences": 2,
             "status": {"ok": 4, "short": 0, "no_frame": 1, "empty": 1},
             "virus": 2,
+            "files": {"viral": 2, "others": 2, "unscored": 2},
+            "left_out": 0,
         },
         "calibration": None,
         "pack_sha256": hashes,

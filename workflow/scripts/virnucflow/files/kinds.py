@@ -4,3 +4,4 @@
 # frames takes WHOLE ones as well.
 WHOLE, LONGEST = "whole", "longest"
 KINDS = (WHOLE, LONGEST)
+FILES = ("viral", "others", "unscored")  # that sequences are published in, each in one of them

@@ -3,9 +3,11 @@
 A file is read in blocks, and what is long, a record as much as a line, goes by in pieces of at most a block.
 """
 
+import gzip
 import io
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, NoReturn, TextIO
@@ -234,6 +236,19 @@ def _describe_start(line: str) -> str:
     if line.startswith("@"):
         return "this looks like FASTQ; convert it to FASTA, for example with 'seqtk seq -a'"
     return f"text before the first header: {line[:40]!r}; a FASTA file begins with '>'"
+
+
+@contextmanager
+def open_to_write(path: Path, compressed: bool) -> Iterator[TextIO]:
+    """A FASTA file to write records to. One that is compressed, by gzip, notes neither name nor time, so that the same
+    records give the same bytes.
+    """
+    with (
+        path.open("wb") as raw,
+        gzip.GzipFile("", "wb", fileobj=raw, mtime=0) if compressed else raw as stream,
+        io.TextIOWrapper(stream, encoding="utf-8", newline="\n") as file,
+    ):
+        yield file
 
 
 def write_record(file: TextIO, header: str, sequence: str, width: int = LINE_WIDTH) -> None:
