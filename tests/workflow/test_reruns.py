@@ -17,7 +17,7 @@ from virnucflow.sequences.fasta import read_fasta
 SCHEMA = yaml.safe_load((REPOSITORY / "workflow" / "schemas" / "config.schema.yaml").read_text())
 # Two labelled samples: `fast` by flash with the gate, `slow` by standard. lite is for chunks of 300 and 500 bases.
 FINISHED = {
-    "model_pack": "mine", "shards": 1, "gate": {"frames": 40},
+    "model_pack": "mine", "shards": 1, "gate": {"frames": 40}, "prevalence": 0.1,
     "training": {"split_by": "split", "hidden": 16, "epochs": 10, "learning_rate": 0.01},
 }  # fmt: skip
 
@@ -47,6 +47,8 @@ CHANGED = {
     "min_score": (0.9, jobs("write_results write_results")),
     "min_length": (1000, jobs("write_results write_results")),
     "min_scored_chunks": (2, jobs("write_results write_results")),
+    "prevalence": ("estimate", jobs("write_results write_results")),
+    "max_fdr": (0.05, jobs("write_results write_results")),
     "also_write": (["others"], jobs("write_results write_results")),
     "attention": ("standard", SCORES + jobs("write_results") + TRAINING),
     "attention_kernel": ("sdpa", ESM2_OF_FAST + TRAINING),

@@ -8,7 +8,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-CHOICE = ("min_score", "min_length", "min_scored_chunks")  # settings of which sequences are published as viral
+CHOICE = (
+    "min_score",
+    "min_length",
+    "min_scored_chunks",
+    "prevalence",
+    "max_fdr",
+)  # settings of which sequences are published as viral
 
 
 def settings_of_results(config: Mapping[str, Any], attention: str, is_gated: bool, shards: int) -> str:

@@ -192,6 +192,8 @@ def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
         )
     if precision["flash"] == "fp8" and gate["frames"] == 0:
         yield "precision: flash: fp8 is for runs with the gate; set gate: frames, for example to 1000"
+    if config["max_fdr"] != "none" and config["prevalence"] == "none":
+        yield "max_fdr: is of probabilities, which need a share of viruses; set prevalence, for example to estimate"
     if set(pack) & set("{}<>"):
         yield f"training: trained_pack: {shown(pack)}: Snakemake takes braces for wildcards; choose another directory"
     if same_directory(pack, UNTRAINED) and not same_directory(config["model_pack"], UNTRAINED):

@@ -60,11 +60,16 @@ def missing_sources(
 
 
 def missing_scores(model: str, config: Mapping[str, Any]) -> list[str]:
-    """A line where the settings ask for scores of sequences, and the pack gives them none."""
+    """A line for each setting that asks for scores of sequences, where the pack gives them none."""
     calibration = read_pack(model).get("calibration")
-    if not config["min_score"] or (isinstance(calibration, dict) and calibration.get("sequences")):
+    if isinstance(calibration, dict) and calibration.get("sequences"):
         return []
-    return [f"min_score: the pack {named(model)} gives sequences no score; give min_score: 0"]
+    asked = {"min_score": 0, "max_fdr": "none"}  # what asks for one, and what does not
+    return [
+        f"{name}: the pack {named(model)} gives sequences no score; give {name}: {nothing}"
+        for name, nothing in asked.items()
+        if config[name] != nothing
+    ]
 
 
 def missing_inputs(samples: Iterable[Sample], is_made: Callable[[str], bool]) -> list[str]:

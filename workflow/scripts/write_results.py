@@ -6,14 +6,15 @@ chunk whose longest frame has fewer residues than --min-residues is `short` and 
 tables have whole frames alone, and know nothing of --min-residues.
 
 Of the sequences called `virus` those are published as viral that have all of --min-score, --min-length and
---min-scored-chunks; every other one is among the others, or among the unscored where it has no call.
+--min-scored-chunks; every other one is among the others, or among the unscored where it has no call. With --max-fdr the
+most probable of those that have all of it are published as viral instead, whatever their call.
 """
 
 import argparse
 import importlib.metadata
 import json
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,7 +34,7 @@ from virnucflow.files.shards import Files
 from virnucflow.files.sorted_lines import SortedLines
 from virnucflow.files.tables import SCORES, read_parquet, read_provenance, read_sequences, write_tsv
 from virnucflow.packs.encoders import ENCODERS
-from virnucflow.packs.pack import Calibration, SequenceScaling
+from virnucflow.packs.pack import Calibration
 from virnucflow.scoring.calls import (
     bound_sequences,
     call,
@@ -43,7 +44,8 @@ from virnucflow.scoring.calls import (
     scale_sequences,
     weigh_evidence,
 )
-from virnucflow.scoring.choice import Least, choose_files
+from virnucflow.scoring.choice import Choice, choose_files, meets
+from virnucflow.scoring.prevalence import Prevalence, estimate_prevalence, expected_fdr, shift
 from virnucflow.sequences.chunks import chunk_name, chunk_places
 from virnucflow.sequences.fasta import open_to_write, write_record
 from virnucflow.sequences.records import records_of
@@ -53,6 +55,7 @@ CHUNK_COLUMNS = ["sequence_id", "chunk", "start", "end", "frames", "kind", "best
 ROWS = 1 << 16  # that are written at a time
 FASTA = {f"{name}_fasta": name for name in FILES}  # outputs with sequences, and which
 OUTPUTS = ("predictions", "consensus", "summary", "chunk_summary", *FASTA, "provenance")
+NONE, ESTIMATE = "none", "estimate"  # in the place of a share
 STATUSES = ("ok", "short", "no_frame", "empty")
 # Of what computes results, besides this workflow; run.json has their versions.
 PACKAGES = ("torch", "fair-esm", "tokenizers", "safetensors", "numpy", "pandas", "pyarrow", "biopython")
@@ -120,10 +123,16 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--gate", type=Path, nargs="?", help="JSON of divergence_gate.py; noted in --provenance and in FASTA"
     )
-    least = parser.add_argument_group("what a sequence called virus must have at least, to be published as viral")
-    least.add_argument("--min-score", type=float, default=0.0, help="`score`, for packs that give sequences one")
-    least.add_argument("--min-length", type=int, default=0, help="bases")
-    least.add_argument("--min-scored-chunks", type=int, default=0, help="chunks that have a call")
+    choice = parser.add_argument_group("what a sequence must have to be published as viral")
+    choice.add_argument("--min-score", type=float, default=0.0, help="`score`, for packs that give sequences one")
+    choice.add_argument("--min-length", type=int, default=0, help="bases")
+    choice.add_argument("--min-scored-chunks", type=int, default=0, help="chunks that have a call")
+    choice.add_argument("--max-fdr", type=share_or(NONE), help="most expected false ones among them; with --prevalence")
+    parser.add_argument(
+        "--prevalence",
+        type=share_or(NONE, ESTIMATE),
+        help="share of viruses, for probabilities; estimate: of the scores",
+    )
     notes = parser.add_argument_group("what --provenance notes besides; each may be without a value")
     for name, what in (
         ("sample", "its name"),
@@ -145,6 +154,8 @@ def parse_arguments() -> argparse.Namespace:
     outputs.add_argument("--unscored-fasta", type=Path, help="the sequences without a call, compressed by gzip")
     outputs.add_argument("--provenance", type=Path, help="JSON that says what made the results")
     arguments = parser.parse_args()
+    if arguments.max_fdr and not arguments.prevalence:
+        parser.error("--max-fdr needs --prevalence")
     for output, needed in (*((output, "fasta") for output in FASTA), ("chunk_summary", "chunk_length")):
         if getattr(arguments, output) and not getattr(arguments, needed):
             parser.error(f"--{output.replace('_', '-')} needs --{needed.replace('_', '-')}")
@@ -152,6 +163,19 @@ def parse_arguments() -> argparse.Namespace:
         if (getattr(arguments, name) or 0) < 0:
             parser.error(f"--{name.replace('_', '-')} {getattr(arguments, name)}: give a number that is not negative")
     return arguments
+
+
+def share_or(*words: str) -> Callable[[str], float | str | None]:
+    """What reads a share above 0 and below 1, or one of these words, of which NONE is None."""
+
+    def share(text: str) -> float | str | None:
+        if text in words:
+            return None if text == NONE else text
+        if 0 < (number := float(text)) < 1:
+            return number
+        raise ValueError
+
+    return share
 
 
 def parse_settings(text: str) -> dict[str, Any]:
@@ -232,12 +256,47 @@ def summarize_chunks(
     return pd.DataFrame(columns)
 
 
+def scored_logits(counts: pd.DataFrame, calibration: Calibration | None) -> np.ndarray:
+    """The logits of the scores of sequences, by the sums of count_chunks; NaN where there is no score."""
+    scaling = calibration.sequences if calibration else None
+    return scale_sequences(counts["counted_chunks"].to_numpy(), counts["logits"].to_numpy(), scaling)
+
+
+def find_prevalence(
+    asked: float | str | None, counts: pd.DataFrame, calibration: Calibration | None, model: str | None
+) -> Prevalence | None:
+    """The share of viruses that is asked for, given or estimated by the scores; None where there is none."""
+    if not asked:
+        return None
+    if not (calibration and calibration.sequences):
+        log.warning("model %r gives sequences no score, so that no probability is known (prevalence %s)", model, asked)
+        return None
+    if not isinstance(asked, str):
+        return Prevalence(asked)
+    logits = scored_logits(counts, calibration)
+    known = logits[~np.isnan(logits)]
+    found = estimate_prevalence(known, calibration.prevalence)
+    log.info("the share of viruses is estimated as %.3g (95 %% interval %.3g to %.3g) by %d scores", *found, len(known))
+    return found
+
+
 def summarize_sequences(
-    sequences: pd.DataFrame, counts: pd.DataFrame, scaling: SequenceScaling | None, least: Least
+    sequences: pd.DataFrame,
+    counts: pd.DataFrame,
+    calibration: Calibration | None,
+    prevalence: Prevalence | None,
+    choice: Choice,
 ) -> pd.DataFrame:
-    """The table of results: every input sequence, in input order. `counts` are the sums of count_chunks, by row."""
-    counted, viral, logits = (counts[name].to_numpy() for name in ("counted_chunks", "viral_chunks", "logits"))
-    lower, upper = bound_sequences(counted, logits, counts["squares"].to_numpy(), scaling)
+    """The table of results: every input sequence, in input order. `counts` are the sums of count_chunks, by row.
+
+    `expected_fdr` is over those alone that have what the choice asks for, as only they can be published as viral.
+    """
+    names = ("counted_chunks", "viral_chunks", "logits", "squares")
+    counted, viral, logits, squares = (counts[name].to_numpy() for name in names)
+    lower, upper = bound_sequences(counted, logits, squares, calibration.sequences if calibration else None)
+    scored, probable = scored_logits(counts, calibration), np.full(len(counts), np.nan)
+    if calibration and prevalence:
+        probable = probability(shift(scored, prevalence.share, calibration.prevalence))
     calls = call(counted, viral)
     conditions = [sequences["length"] == 0, counts["frames"] == 0, calls == ""]
     table = sequences[["sequence_id", "length", "chunks"]].assign(
@@ -247,12 +306,14 @@ def summarize_sequences(
         status=np.select(conditions, ["empty", "no_frame", "short"], "ok"),
         scored_chunks=counted,
         viral_fraction=np.where(counted > 0, viral / np.maximum(counted, 1), np.nan),
-        score=probability(scale_sequences(counted, logits, scaling)),
+        score=probability(scored),
         evidence=weigh_evidence(counted),
         lower=probability(lower),
         upper=probability(upper),
+        probability=probable,
     )
-    return table.assign(file=choose_files(table, least))
+    table = table.assign(expected_fdr=expected_fdr(np.where(meets(table, choice), probable, np.nan)))
+    return table.assign(file=choose_files(table, choice))
 
 
 def write_files(fasta: list[Path], table: pd.DataFrame, note: str, paths: dict[str, Path]) -> None:
@@ -336,8 +397,18 @@ def left_out(summary: pd.DataFrame) -> int:
     return int(((summary["call"] == "virus") & (summary["file"] != FILES[0])).sum())
 
 
+def taken_in(summary: pd.DataFrame) -> int:
+    """How many sequences are not called virus, and published as viral."""
+    return int(((summary["call"] != "virus") & (summary["file"] == FILES[0])).sum())
+
+
 def provenance_of(
-    arguments: argparse.Namespace, made: list[Made], split: Split, gate: Gate | None, summary: pd.DataFrame
+    arguments: argparse.Namespace,
+    made: list[Made],
+    split: Split,
+    gate: Gate | None,
+    prevalence: Prevalence | None,
+    summary: pd.DataFrame,
 ) -> dict[str, Any]:
     """What run.json says."""
     status = summary["status"].value_counts()
@@ -357,7 +428,9 @@ def provenance_of(
             "virus": int((summary["call"] == "virus").sum()),
             "files": {name: int((summary["file"] == name).sum()) for name in FILES},
             "left_out": left_out(summary),
+            "taken_in": taken_in(summary),
         },
+        "prevalence": prevalence._asdict() if prevalence else None,
         **{key: made[0].get(key) for key in SHARED},
         **{encoder: of_encoder(encoder, made) for encoder in ENCODERS},
         "divergence": gate,
@@ -400,10 +473,10 @@ def main() -> None:
         log.warning("the fast path needs validation: %s", gate["message"])
         note += f" divergence={gate['decision']}"
     calibration: Calibration | None = msgspec.convert(made[0].get("calibration"), Calibration | None)
-    scaling = calibration.sequences if calibration else None
-    least = Least(arguments.min_score, arguments.min_length, arguments.min_scored_chunks)
-    if least.min_score and not scaling:
-        raise InputError(f"--min-score {least.min_score}: model {model!r} gives sequences no score; give 0")
+    choice = Choice(arguments.min_score, arguments.min_length, arguments.min_scored_chunks, arguments.max_fdr)
+    for option, value in (("--min-score", choice.min_score), ("--max-fdr", choice.max_fdr)):
+        if value and not (calibration and calibration.sequences):
+            raise InputError(f"{option} {value}: model {model!r} gives sequences no score; leave it out")
     names = [name for name in OUTPUTS if getattr(arguments, name)]
     with staged(*(getattr(arguments, name) for name in names)) as paths:
         to = dict(zip(names, paths, strict=True))
@@ -411,20 +484,23 @@ def main() -> None:
         frames = int(counts["frames"].sum())
         if gate:
             check_gate(arguments.gate, gate, attention, frames)
-        summary = summarize_sequences(sequences, counts, scaling, least)
+        prevalence = find_prevalence(arguments.prevalence, counts, calibration, model)
+        summary = summarize_sequences(sequences, counts, calibration, prevalence, choice)
         write_tsv(summary, to["summary"])
         if paths_of := {name: to[output] for output, name in FASTA.items() if output in to}:
             chosen = sequences.assign(file=summary["file"], best_score=summary["best_score"])
             write_files(arguments.fasta, chosen, note, paths_of)
         if "provenance" in to:
-            publish_json(provenance_of(arguments, made, split, gate, summary), to["provenance"])
+            publish_json(provenance_of(arguments, made, split, gate, prevalence, summary), to["provenance"])
     if not frames:
         log.warning("%s: no frame without a stop codon in any of %d sequences", arguments.sequences, len(sequences))
     if short := int((summary["status"] == "short").sum()):
         log.info("%d sequences without a frame of %d residues are not called", short, arguments.min_residues)
     said = f"{(summary['call'] == 'virus').sum()} of {len(summary)} sequences called virus"
     if some := left_out(summary):
-        said += f", {some} of them left out of the viral ones ({least})"
+        said += f", {some} of them left out of the viral ones ({choice})"
+    if some := taken_in(summary):
+        said += f", {some} others taken in among the viral ones ({choice})"
     if rna := split.get("rna_records"):
         said += f"; {rna} have U, {RNA.get(split.get('rna', ''), 'as the setting rna says')}"
     log.info("%s", said)

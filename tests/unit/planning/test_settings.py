@@ -138,6 +138,7 @@ def test_any_settings_are_taken_or_refused_in_short_lines(config: dict) -> None:
         ({"gate": {"accept": 0.9}}, "gate: refuse is above accept (0.95 > 0.9)"),
         ({"gate": {"on_failure": "fallback"}, "precision": {"standard_allows": ["tf32"]}}, "publishes standard"),
         ({"precision": {"flash": "fp8"}, "gate": {"frames": 0}}, "set gate: frames, for example to 1000"),
+        ({"max_fdr": 0.05}, "max_fdr: is of probabilities, which need a share of viruses; set prevalence"),
         ({"training": {"trained_pack": "a/{b}"}}, "trained_pack: 'a/{b}': Snakemake takes braces for wildcards"),
         ({"training": {"trained_pack": "models/x/../untrained"}}, "is the directory of the untrained pack"),
     ],

@@ -61,12 +61,14 @@ def test_a_pack_of_encoders_alone_has_no_classifier(folder: Path) -> None:
 
 
 def test_a_pack_that_gives_sequences_no_score_has_none_to_choose_by(folder: Path) -> None:
-    assert missing_scores(str(BUILT_IN / "lite"), {"min_score": 0.9}) == []
+    asked, nothing = {"min_score": 0.9, "max_fdr": 0.05}, {"min_score": 0, "max_fdr": "none"}
+    assert missing_scores(str(BUILT_IN / "lite"), asked) == []
     for text in ("{}", '{"calibration": null}', '{"calibration": []}', '{"calibration": {"sequences": null}}'):
         Path("pack.json").write_text(text)
-        assert missing_scores(".", {"min_score": 0}) == []
-        assert missing_scores(".", {"min_score": 0.9}) == [
-            "min_score: the pack . gives sequences no score; give min_score: 0"
+        assert missing_scores(".", nothing) == []
+        assert missing_scores(".", asked) == [
+            "min_score: the pack . gives sequences no score; give min_score: 0",
+            "max_fdr: the pack . gives sequences no score; give max_fdr: none",
         ]
 
 

@@ -16,7 +16,7 @@ from virnucflow import __version__
 from virnucflow.files.digests import digest_bytes
 from virnucflow.files.json_files import write_json
 from virnucflow.files.tables import SCORES, SEQUENCES, write_parquet, write_tsv
-from virnucflow.scoring.choice import Least
+from virnucflow.scoring.choice import Choice
 from write_results import summarize_sequences
 
 # Frames of two shards: (sequence, chunk, frame, score_virus)
@@ -46,7 +46,14 @@ OF_SEQUENCES = [
     "sequence_id", "length", "chunks", "frames", "viral_chunks", "best_score", "call", "status",
     "scored_chunks", "viral_fraction", "score",
 ]  # fmt: skip
-ADDED = ["evidence", "lower", "upper", "file"]  # columns after these, each with a test of its own
+ADDED = [
+    "evidence",
+    "lower",
+    "upper",
+    "probability",
+    "expected_fdr",
+    "file",
+]  # columns after these, each with a test of its own
 
 Row = tuple[str, int, str, float] | tuple[str, int, str, float, int]  # the frame of a longest stretch ends in _L
 
@@ -152,7 +159,7 @@ def test_no_rounding_changes_the_call_that_follows(tmp_path: Path) -> None:
         frames=counted, logits=0.0, squares=0.0, best_score=0.5
     )
     sequences = pd.DataFrame({"sequence_id": [f"s{n}" for n in range(len(pairs))]}).assign(length=1, chunks=counted)
-    write_tsv(summarize_sequences(sequences, counts, None, Least()), tmp_path / "s")
+    write_tsv(summarize_sequences(sequences, counts, None, None, Choice()), tmp_path / "s")
     assert calls_by_awk(tmp_path / "s") == ["virus" if 2 * v >= n else "others" for n, v in pairs]
     assert [call for (call,) in columns(tmp_path / "s", "call")] == calls_by_awk(tmp_path / "s")
 
@@ -162,13 +169,13 @@ CALIBRATION = {"prevalence": 0.25, "whole": {"scale": 1.0, "shift": 0.0}, "longe
 BEST = {"s": (0.9, 0.8, 0.1, 0.4), "t": (0.7,)}  # scores of the chunks of two sequences
 
 
-def run_scaled(folder: Path, scaling: dict, split: bool = False, *options: object) -> Path:
-    """The table of the sequences of BEST, by a pack that scales their scores; `split`: they are of two shards."""
+def run_scaled(folder: Path, scaling: dict, split: bool = False, *options: object, best: dict = BEST) -> Path:
+    """The table of sequences with these scores of chunks, by a pack that scales them; `split`: of two shards."""
     made = MADE | {"calibration": CALIBRATION | {"sequences": scaling}}
-    rows: list[Row] = [(name, n, "F1", p) for name, scores in BEST.items() for n, p in enumerate(scores, start=1)]
+    rows: list[Row] = [(name, n, "F1", p) for name, scores in best.items() for n, p in enumerate(scores, start=1)]
     parts = [rows[:3], rows[3:]] if split else [rows]
     shards = [write_scores(folder / f"{n}.parquet", part, made | {"chunks": len(part)}) for n, part in enumerate(parts)]
-    listed = [(name, 500 * len(scores), len(scores)) for name, scores in BEST.items()]
+    listed = [(name, 500 * len(scores), len(scores)) for name, scores in best.items()]
     sequences = write_sequences(folder / "sequences.parquet", listed, {})
     needed = ["--predictions", folder / "p", "--consensus", folder / "c", "--summary", folder / "s"]
     run_program("write_results", "--scores", *shards, "--sequences", sequences, *needed, *options)
@@ -304,7 +311,66 @@ def test_no_score_is_enough_by_the_table(tmp_path: Path) -> None:
         table = run_scaled(tmp_path, SCALING, False, "--min-score", least)
         assert columns(table, "call", "file")[1] == ("virus", file)
     said = run_program("write_results", *write_inputs(tmp_path), *outputs(tmp_path), "--min-score", 0.5, code=2)
-    assert "--min-score 0.5: model 'm' gives sequences no score; give 0" in error_line(said)
+    assert "--min-score 0.5: model 'm' gives sequences no score; leave it out" in error_line(said)
+
+
+def test_a_share_of_viruses_makes_probabilities(tmp_path: Path) -> None:
+    """At the share of the calibration they are the scores; at another all odds are others by one factor."""
+    columns_of = [columns(run_scaled(tmp_path, SCALING, False, *options), "score", "probability", "expected_fdr")
+                  for options in ([], ["--prevalence", 0.25], ["--prevalence", 0.01])]  # fmt: skip
+    nothing, same, rare = columns_of
+    assert [row[1:] for row in nothing] == [("", "")] * 2
+    assert [row[0] for row in same] == [row[1] for row in same] == [row[0] for row in rare]
+    for score, rarely, _ in rare:
+        odds = math.exp(logit(0.01) - logit(0.25))
+        assert float(rarely) == pytest.approx(float(score) * odds / (1 - float(score) + float(score) * odds), abs=0.001)
+    probable = sorted((float(row[1]) for row in same), reverse=True)
+    fdr = sorted(float(row[2]) for row in same)
+    assert fdr == pytest.approx([1 - probable[0], 1 - sum(probable) / 2], abs=0.0001)
+
+
+def test_the_most_probable_are_published_whatever_their_call(tmp_path: Path) -> None:
+    """As many as have the expected share of false ones, of those that are long enough."""
+    table = run_scaled(tmp_path, SCALING, False, "--prevalence", 0.25)
+    assert columns(table, "sequence_id", "call") == [("s", "virus"), ("t", "virus")]
+    expected = [float(fdr) for (fdr,) in columns(table, "expected_fdr")]
+    least, most = min(expected), max(expected)
+    first = "st"[expected.index(least)]
+    for fdr, published in ((least - 0.0001, ""), (least, first), (most - 0.0001, first), (most, "st")):
+        table = run_scaled(tmp_path, SCALING, False, "--prevalence", 0.25, "--max-fdr", round(fdr, 4))
+        assert "".join(name for name, file in columns(table, "sequence_id", "file") if file == "viral") == published
+    options = ["--prevalence", 0.25, "--max-fdr", 0.2, "--min-length", 1000]
+    table = run_scaled(tmp_path, SCALING, False, *options)
+    (own,) = [1 - float(p) for name, p in columns(table, "sequence_id", "probability") if name == "s"]
+    assert columns(table, "expected_fdr", "file") == [(str(round(own, 4)), "viral"), ("", "others")]
+    scaling = SCALING | {"shift": 5.0}
+    table = run_scaled(tmp_path, scaling, False, "--prevalence", 0.25, "--max-fdr", 0.1, best={"s": (0.4,)})
+    assert columns(table, "call", "file") == [("others", "viral")]
+
+
+def test_a_pack_that_gives_no_score_gives_no_probability_and_chooses_nothing_by_it(tmp_path: Path) -> None:
+    inputs = [*write_inputs(tmp_path), *outputs(tmp_path), "--prevalence", "estimate"]
+    said = run_program("write_results", *inputs)
+    assert "model 'm' gives sequences no score, so that no probability is known (prevalence estimate)" in said
+    assert set(columns(tmp_path / "out" / "summary", "probability", "expected_fdr")) == {("", "")}
+    assert json.loads((tmp_path / "out" / "provenance").read_text())["prevalence"] is None
+    said = run_program("write_results", *inputs, "--max-fdr", 0.05, code=2)
+    assert "--max-fdr 0.05: model 'm' gives sequences no score; leave it out" in error_line(said)
+    for options, problem in (
+        (["--prevalence", 1], "argument --prevalence"),
+        (["--max-fdr", 0.1], "needs --prevalence"),
+    ):
+        assert problem in error_line(run_program("write_results", *inputs[:-2], *options, code=2))
+
+
+def test_the_share_of_viruses_is_estimated_by_the_scores(tmp_path: Path) -> None:
+    """And is in run.json and the log, with its interval."""
+    run_scaled(tmp_path, SCALING, False, "--prevalence", "estimate", "--provenance", tmp_path / "run.json")
+    found = json.loads((tmp_path / "run.json").read_text())["prevalence"]
+    assert found["lower"] < 0.25 < found["share"] < found["upper"]
+    ((score, probable),) = columns(tmp_path / "s", "score", "probability")[:1]
+    shifted = logit(float(score)) + logit(found["share"]) - logit(0.25)
+    assert float(probable) == pytest.approx(1 / (1 + math.exp(-shifted)), abs=0.001)
 
 
 def test_untrained_model_is_named(tmp_path: Path) -> None:
@@ -507,7 +573,9 @@ def test_run_json_says_what_made_the_results(tmp_path: Path) -> None:
             "virus": 2,
             "files": {"viral": 2, "others": 2, "unscored": 2},
             "left_out": 0,
+            "taken_in": 0,
         },
+        "prevalence": None,
         "calibration": None,
         "pack_sha256": hashes,
         "dnabert_s": [encoder],
