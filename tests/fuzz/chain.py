@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 from harness import run
-from helpers import EXAMPLE, ODD, start_program, write_fasta
+from helpers import EXAMPLE, ODD, REPOSITORY, start_program, write_fasta
 from published import NAME, RECIPE, Published
 
 from virnucflow.sequences.fasta import read_fasta
@@ -17,6 +17,7 @@ from virnucflow.sequences.fasta import read_fasta
 LENGTH = ("--chunk-length", "300")
 EMBED = ("--model", "pack", "--attention", "flash", "--precision", "fp32", "--device", "cpu", "--threads", "1")
 GENBANK = "phage_phix174.gb"
+SAMPLE = "mixed"
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,10 @@ def call(program: str, reads: dict[str, str], writes: dict[str, str], *others: s
 
 def pack(*names: str) -> str:
     return " ".join(f"pack/{name}" for name in ("pack.json", *names))
+
+
+def published(name: str) -> str:
+    return f"results/{SAMPLE}/{name}"
 
 
 # In the order in which they make one another's input.
@@ -78,7 +83,7 @@ CALLS = [
             "reference-dnabert-s": "dnabert_s.safetensors", "reference-esm2": "esm2.safetensors",
             "reference-scores": "scores.parquet",
         },
-        {"divergence": "divergence.json", "compared-frames": "frames.tsv", "figures": "figures.svg"},
+        {"divergence": "divergence.json", "compared-frames": published("divergence.tsv"), "figures": "figures.svg"},
         "--model", "pack", besides=pack(),
     ),
     call("divergence_gate", {"divergence": "divergence.json"}, {"gate": "gate.json"}),
@@ -89,10 +94,18 @@ CALLS = [
             "gate": "gate.json",
         },
         {
-            "predictions": "predictions.txt", "consensus": "consensus.csv", "summary": "summary.tsv",
-            "chunk-summary": "chunks.tsv", "viral-fasta": "viral.fasta", "provenance": "run.json",
+            "predictions": published("prediction_results.txt"), "consensus": "consensus.csv",
+            "summary": published("sequences.tsv"), "chunk-summary": published("chunks.tsv"),
+            "viral-fasta": "viral.fasta", "provenance": published("run.json"),
         },
-        *LENGTH,
+        *LENGTH, "--sample", SAMPLE, "--settings", '{"rna": "as_dna"}',
+    ),
+    call(
+        "summarize", {"citation": "CITATION.cff"}, {"summary": "summary.tsv", "page": "report.html"},
+        "--results", "results", "--samples", SAMPLE,
+        besides=" ".join(map(published, (
+            "sequences.tsv", "chunks.tsv", "prediction_results.txt", "divergence.tsv", "run.json",
+        ))),
     ),
     call(
         "list_proteins", {"fasta": f"in.fa {GENBANK}", "sequences": "sequences.parquet"},
@@ -147,6 +160,7 @@ def make_chain(folder: Path) -> Path:
     pieces = {f"coli_{i}": coli[i * 900 :][:700] for i in range(12)}
     write_fasta(folder / "in.fa", pieces | ODD | {"rna": "GCUGCCGCAGCC" * 12})
     shutil.copy(EXAMPLE / GENBANK, folder)
+    shutil.copy(REPOSITORY / "CITATION.cff", folder)
     splits = ("train", "train", "validation", "test")
     rows = [f"coli_{i}\t{'virus' if i % 2 else 'others'}\t{splits[i // 2 % 4]}" for i in range(12)]
     (folder / "labels.tsv").write_text("\n".join(["sequence_id\tlabel\tsplit", *rows]) + "\n")

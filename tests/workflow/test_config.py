@@ -125,7 +125,7 @@ def test_dry_run_lists_every_job_of_the_full_config(tmp_path: Path) -> None:
         each_shard = dict.fromkeys(["embed_dnabert_s", "embed_esm2", "concat_features", "predict"], 2 * shards + 2)
         gate = ["sample_frames", "compare_attention", "divergence_gate"]
         each_sample = dict.fromkeys(["split_fasta", *gate, "write_results"], 2)
-        assert jobs == each_shard | each_sample | {"translate_frames": 2 * shards}
+        assert jobs == each_shard | each_sample | {"translate_frames": 2 * shards, "summarize": 1}
     assert not (tmp_path / "work").exists()
 
 
@@ -139,5 +139,5 @@ def test_requirements_are_pinned_once() -> None:
     files = ["programs.txt", "run.txt", "test.txt", "constraints.txt"]
     texts = [(REPOSITORY / "envs" / file).read_text() for file in files]
     lines = [line for text in texts for line in text.splitlines() if line and line[0] not in "#-"]
-    names = [re.fullmatch(r"([\w.-]+)==[\w.]+", line)[1].lower() for line in lines]
+    names = [re.fullmatch(r"([\w.-]+)(?:\[\w+\])?==[\w.]+", line)[1].lower() for line in lines]
     assert len(names) == len(set(names))

@@ -25,7 +25,7 @@ TABLES = ("prediction_results.txt", "prediction_results_highestscore.csv", "sequ
 def faulty(tmp_path: Path) -> Path:
     """The workflow with a fault in its fast path: the wrong residues go into ESM-2's mean."""
     workflow = tmp_path / "faulty"
-    for name in ("Snakefile", "config", "workflow", "envs"):
+    for name in ("Snakefile", "CITATION.cff", "config", "workflow", "envs"):
         source = REPOSITORY / name
         (shutil.copytree if source.is_dir() else shutil.copy)(source, _made(workflow) / name)
     program = workflow / "workflow" / "scripts" / "virnucflow" / "encoders" / "esm2.py"

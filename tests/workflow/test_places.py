@@ -63,7 +63,8 @@ def workflow(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("places") / "work flows" / "vir nuc flow"
     for name in ("workflow", "config", "envs"):
         shutil.copytree(REPOSITORY / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(REPOSITORY / "Snakefile", folder)
+    for name in ("Snakefile", "CITATION.cff"):
+        shutil.copy(REPOSITORY / name, folder)
     return folder
 
 

@@ -126,7 +126,9 @@ def changed(setting: str, value: object) -> dict:
 
 
 def plan(folder: Path, settings: dict, *options: str) -> dict[str, int]:
+    """The jobs; `summarize`, one job over all samples, follows whenever results are written, and is left out."""
     planned = planned_jobs(snakemake(folder, "-n", *options, "all", "train", **settings))
+    assert planned.pop("summarize", 0) == int("write_results" in planned)
     return {rule: number for rule, number in planned.items() if rule != "train"}
 
 
@@ -159,7 +161,8 @@ def checkout(folder: Path) -> Path:
     checkout = folder / "checkout"
     for name in ("workflow", "config", "envs"):
         shutil.copytree(REPOSITORY / name, checkout / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(REPOSITORY / "Snakefile", checkout)
+    for name in ("Snakefile", "CITATION.cff"):
+        shutil.copy(REPOSITORY / name, checkout)
     return checkout
 
 

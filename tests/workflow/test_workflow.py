@@ -112,7 +112,8 @@ def test_a_commit_is_noted_and_no_reason_to_compute_again(tmp_path: Path, pack_d
     checkout, folder = tmp_path / "checkout", tmp_path / "run"
     for name in ("workflow", "config", "envs"):
         shutil.copytree(REPOSITORY / name, checkout / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(REPOSITORY / "Snakefile", checkout)
+    for name in ("Snakefile", "CITATION.cff"):
+        shutil.copy(REPOSITORY / name, checkout)
     (checkout / ".gitignore").write_text("__pycache__\n")
 
     def git(*arguments: str) -> str:
@@ -157,13 +158,19 @@ def reruns(folder: Path, **config: object) -> dict[str, int]:
 
 
 def test_a_setting_reruns_exactly_what_depends_on_it(copy: Path) -> None:
-    everything = {"split_fasta": 2, "translate_frames": 6, **dict.fromkeys(AFTER_EMBED, 6), "write_results": 2}
+    everything = {
+        "split_fasta": 2,
+        "translate_frames": 6,
+        **dict.fromkeys(AFTER_EMBED, 6),
+        "write_results": 2,
+        "summarize": 1,
+    }
     assert reruns(copy, duplicate_ids="rename") == everything
     assert reruns(copy, chunk_length=300) == everything | {"build_untrained_pack": 1}
     fewer = {rule: 2 if count == 6 else count for rule, count in everything.items()}
     assert reruns(copy, shards=1) == fewer
-    assert reruns(copy, min_residues=0) == {"write_results": 2}
-    flash_only = {**dict.fromkeys(AFTER_EMBED, 3), "write_results": 1}
+    assert reruns(copy, min_residues=0) == {"write_results": 2, "summarize": 1}
+    flash_only = {**dict.fromkeys(AFTER_EMBED, 3), "write_results": 1, "summarize": 1}
     assert reruns(copy, precision={"flash": "bf16"}) == flash_only
     assert reruns(copy, precision={"standard": "fp16"}) == flash_only
     # The other attention path of `mixed` has to be computed; `v1` has its own.
@@ -174,7 +181,13 @@ def test_a_setting_reruns_exactly_what_depends_on_it(copy: Path) -> None:
 @pytest.mark.long
 def test_changed_input_is_computed_again(copy: Path) -> None:
     write_fasta(copy / "v1.fa", {"v1": "GCCGCAGCTGCG" * 50})
-    one_sample = {"split_fasta": 1, "translate_frames": 3, **dict.fromkeys(AFTER_EMBED, 3), "write_results": 1}
+    one_sample = {
+        "split_fasta": 1,
+        "translate_frames": 3,
+        **dict.fromkeys(AFTER_EMBED, 3),
+        "write_results": 1,
+        "summarize": 1,
+    }
     assert reruns(copy) == one_sample
     snakemake(copy, shards=3)
     assert set(scores(copy, "v1")["Sequence_ID"].str[:4]) == {"v1_c"}
@@ -211,9 +224,12 @@ def replace_weights(pack: Path, file: str) -> None:
 @pytest.mark.long
 def test_other_weights_rerun_their_encoder(packed: Path) -> None:
     for file, expected in (
-        ("classifier.safetensors", {"concat_features": 6, "predict": 6, "write_results": 2}),
-        ("esm2.safetensors", {"embed_esm2": 6, "concat_features": 6, "predict": 6, "write_results": 2}),
-        ("tokenizer.json", {"embed_dnabert_s": 6, "concat_features": 6, "predict": 6, "write_results": 2}),
+        ("classifier.safetensors", {"concat_features": 6, "predict": 6, "write_results": 2, "summarize": 1}),
+        ("esm2.safetensors", {"embed_esm2": 6, "concat_features": 6, "predict": 6, "write_results": 2, "summarize": 1}),
+        (
+            "tokenizer.json",
+            {"embed_dnabert_s": 6, "concat_features": 6, "predict": 6, "write_results": 2, "summarize": 1},
+        ),
     ):
         before = tree(packed / "mine")
         replace_weights(packed / "mine", file)
@@ -231,7 +247,7 @@ def test_a_copied_pack_computes_nothing_again_and_a_renamed_one_no_embedding(pac
     assert reruns(packed, shards=3, model_pack="other") == {}
     description = json.loads((packed / "other" / "pack.json").read_text())
     (packed / "other" / "pack.json").write_text(json.dumps(description | {"name": "other"}))
-    expected = {"concat_features": 6, "predict": 6, "write_results": 2}
+    expected = {"concat_features": 6, "predict": 6, "write_results": 2, "summarize": 1}
     assert reruns(packed, shards=3, model_pack="other") == expected
     snakemake(packed, shards=3, model_pack="other")
     assert json.loads((packed / "results" / "mixed" / "run.json").read_text())["model"] == "other"

@@ -3,11 +3,12 @@
 import json
 import os
 import shutil
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from virnucflow.cli import one_line
+from virnucflow.overview.remarks import remarks_on_run
 
 MOST_FAILURES = 20  # that are described one by one
 MOST_LINES = 5  # of a log
@@ -25,14 +26,20 @@ class Failure(NamedTuple):
 
 
 def closing_words(
-    ready: Collection[str], failures: Sequence[Failure], unfinished: Collection[str], results: Path = Path("results")
+    ready: Collection[str],
+    failures: Sequence[Failure],
+    unfinished: Collection[str],
+    page: str | None = None,
+    results: Path = Path("results"),
 ) -> str:
     """What to tell the user after a run.
 
-    `ready` are the samples whose results are complete; `unfinished` those that were to be computed and are not.
+    `ready` are the samples whose results are complete; `unfinished` those that were to be computed and are not. `page`
+    is the page over all samples, where it is complete.
     """
     failures = sorted(failures, key=lambda failure: (failure.sample or "", failure.rule, str(failure.log)))
     words = [f"Results of {sample}: {results / sample}/{remarks(results / sample)}" for sample in ready]
+    words += [f"All samples on one page: {page}"] if page else []
     ends = [last_lines(failure.log) if failure.log else [] for failure in failures]
     words += [describe_failure(*pair) for pair in list(zip(failures, ends))[:MOST_FAILURES]]
     if more := failures[MOST_FAILURES:]:
@@ -53,41 +60,10 @@ def remarks(folder: Path) -> str:
     """What to beware of in a sample's results, in brackets; nothing when all is well."""
     try:
         run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-        notes = [*remarks_on_model(run), *remarks_on_gate(run), *remarks_on_sequences(run)]
+        notes = remarks_on_run(run)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         notes = [f"run.json cannot be read: {type(error).__name__}; delete it and run again"]
     return "".join(f" ({one_line(note)})" for note in notes)
-
-
-def remarks_on_model(run: Mapping[str, Any]) -> list[str]:
-    """What a reader of the results must know of the model, by run.json."""
-    return [] if run["trained"] else [f"model {run['model']} is untrained: these results mean nothing"]
-
-
-def remarks_on_gate(run: Mapping[str, Any]) -> list[str]:
-    """What the gate decided, by run.json, where it did not accept."""
-    gate = run["divergence"]
-    if not gate or gate["decision"] == "accept":
-        return []
-    if gate["decision"] == "nothing to compare":
-        return ["the gate: nothing to compare"]
-    return [f"{gate['decision']}: {gate['message']}; published are those of attention {gate['attention']}"]
-
-
-def remarks_on_sequences(run: Mapping[str, Any]) -> list[str]:
-    """Why there is no call for any sequence, if so; and how many were RNA."""
-    counts = run.get("counts", {})
-    notes = []
-    if counts.get("sequences") == 0:
-        notes.append("no sequence in its files")
-    elif counts.get("frames") == 0:
-        notes.append("no frame without a stop codon, so nothing was scored")
-    elif counts.get("status", {}).get("ok") == 0:
-        notes.append("no sequence is long enough for a call")
-    if rna := counts.get("rna_sequences"):
-        how = "read as T" if run["settings"]["rna"] == "as_dna" else "whose codons give no residue"
-        notes.append(f"sequences with U, {how}: {rna}")
-    return notes
 
 
 def describe_failure(failure: Failure, end: Sequence[str]) -> str:

@@ -34,6 +34,8 @@ LIBRARY = SCRIPTS / "virnucflow"
 SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.yaml"
 PACKS = ROOT / "resources" / "models"  # the model packs that come with the workflow
 REQUIREMENTS = ROOT / "envs" / "programs.txt"
+PAGE = LIBRARY / "overview" / "page.html"  # the template of the page over all samples
+CITATION = ROOT / "CITATION.cff"
 BUILD_IMAGE = ROOT / "containers" / "build.sh"
 
 # Options that only list, describe or tidy: nothing is planned for a run.

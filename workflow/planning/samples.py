@@ -14,6 +14,7 @@ REQUIRED = COLUMNS[:2]
 REMARKS = ("notes", "comment", "description")  # columns for the user alone
 ATTENTIONS = ("flash", "standard")
 MOST_BYTES = 50_000_000
+FILES_OF_RESULTS = ("summary.tsv", "report.html")  # beside the samples' folders
 LONGEST_NAME = 100  # of a sample; file systems take 255 bytes, with what the rules add
 # Snakemake takes a wildcard's value that ends in 20 repeats of anything for an endless recursion.
 REPEATS = re.compile(r"(.+)\1{19}$")
@@ -205,6 +206,8 @@ def _row_problems(row: Row) -> Iterator[str]:
     elif not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", row.sample):
         allowed = "letters (a to z), digits, '.', '_' and '-'"
         yield f"sample {shown(row.sample)}: use {allowed}, and begin with a letter or digit"
+    elif row.sample.casefold() in FILES_OF_RESULTS:
+        yield f"sample {shown(row.sample)}: results/ has a file of this name; choose another"
     elif len(row.sample) > LONGEST_NAME:
         yield f"sample {shown(row.sample)}: {len(row.sample)} letters; use at most {LONGEST_NAME}"
     elif repeats := REPEATS.search(row.sample):

@@ -48,7 +48,12 @@ rule compare_attention:
     output:
         divergence="results/{sample}/divergence.json",
         compared_frames="results/{sample}/divergence.tsv",
-        figures=report("results/{sample}/divergence.svg", caption="../report/divergence.rst", category="Divergence"),
+        figures=report(
+            "results/{sample}/divergence.svg",
+            caption="../report/divergence.rst",
+            category="Samples",
+            labels={"sample": "{sample}", "result": "both attentions"},
+        ),
     log:
         "logs/compare_attention/{sample}.log",
     retries: 0

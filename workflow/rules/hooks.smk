@@ -47,7 +47,9 @@ def say_closing_words():
     unfinished = {job.wildcards.sample for job in last if not workflow.dag.noneedrun_finished(job)}
     written = {job.wildcards.sample for job in last if job.rule.name == "write_results"}
     ready, missing = ([one for one in SAMPLES if one in samples] for samples in (written - unfinished, unfinished))
-    if words := closing_words(ready, list(host.failures(workflow, LOGS)), missing):
+    summarized = (job for job in workflow.dag.jobs if job.rule.name == "summarize")
+    page = next((job.output.page for job in summarized if workflow.dag.noneedrun_finished(job)), None)
+    if words := closing_words(ready, list(host.failures(workflow, LOGS)), missing, page):
         print(words)
 
 

@@ -42,7 +42,12 @@ rule write_results:
         **{name: f"results/{{sample}}/{name}.fasta.gz" for name in config["also_write"]},
         predictions="results/{sample}/prediction_results.txt",
         consensus="results/{sample}/prediction_results_highestscore.csv",
-        summary="results/{sample}/sequences.tsv",
+        summary=report(
+            "results/{sample}/sequences.tsv",
+            caption="../report/sequences.rst",
+            category="Samples",
+            labels={"sample": "{sample}", "result": "sequences"},
+        ),
         chunk_summary="results/{sample}/chunks.tsv",
         viral_fasta="results/{sample}/viral.fasta",
         provenance="results/{sample}/run.json",
@@ -85,3 +90,50 @@ rule write_results:
         " --predictions {output.predictions:q} --consensus {output.consensus:q}"
         " --summary {output.summary:q} --chunk-summary {output.chunk_summary:q}"
         " --viral-fasta {output.viral_fasta:q} --provenance {output.provenance:q} 2> {log:q}"
+
+
+# Over all samples, from what is published alone.
+rule summarize:
+    input:
+        expand(
+            "results/{sample}/{name}",
+            sample=SAMPLES,
+            name=["sequences.tsv", "chunks.tsv", "prediction_results.txt", "run.json"],
+        ),
+        expand("results/{sample}/divergence.tsv", sample=list(filter(is_gated, SAMPLES))),
+    output:
+        summary=report(
+            "results/summary.tsv",
+            caption="../report/summary.rst",
+            category="All samples",
+            labels={"sample": "all", "result": "summary"},
+        ),
+        page=report(
+            "results/report.html",
+            caption="../report/report.rst",
+            category="All samples",
+            labels={"sample": "all", "result": "report"},
+        ),
+    log:
+        "logs/summarize.log",
+    retries: 0
+    localrule: True
+    conda:
+        "../../envs/programs.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=runtime(60),
+        citation=host.portable(host.CITATION),  # an option; its content is a parameter
+    params:
+        program=program("summarize"),
+        code=code("summarize"),
+        results=lambda wildcards, output: argument(os.path.dirname(output.summary)),
+        samples=list(SAMPLES),
+        template=lambda wildcards: provenance.sha256_of_file(host.PAGE),
+        cited=lambda wildcards: provenance.sha256_of_file(host.CITATION),
+    message:
+        "Summarize all samples"
+    shell:
+        "python {params.program:q} --results {params.results:q} --samples {params.samples:q}"
+        " --citation {resources.citation:q} --summary {output.summary:q} --page {output.page:q} 2> {log:q}"

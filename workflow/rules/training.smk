@@ -110,6 +110,7 @@ rule train_classifier:
             f"{config['training']['trained_pack']}/reliability.svg",
             caption="../report/reliability.rst",
             category="Training",
+            labels={"sample": "all labelled", "result": "reliability"},
         ),
     log:
         "logs/train_classifier.log",

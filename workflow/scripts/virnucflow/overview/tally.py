@@ -1,0 +1,126 @@
+"""What is counted of a sample's results as their rows go by, and the rows that are kept."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from virnucflow.cli import InputError
+from virnucflow.overview.figures import BINS
+from virnucflow.overview.remarks import remarks_on_chunks, remarks_on_run
+from virnucflow.overview.results import ADVICE, CALLS, CHUNKS, SEQUENCES, Run, read_parts, read_run
+from virnucflow.packs.encoders import ENCODERS
+
+FRACTIONS = 20  # of a tenfold length: sequences of about one length are within one of them
+PLACES = 40  # of a score
+
+
+@dataclass
+class Tally:
+    """One sample. `measure` is the column by which its sequences are ranked and drawn."""
+
+    folder: Path
+    measure: str
+    run: Run
+    bases: int = 0
+    chunks: int = 0
+    frames: int = 0
+    scored_chunks: int = 0
+    virus_by_one_chunk: int = 0
+    calls: dict[str, int] = field(default_factory=lambda: dict.fromkeys(CALLS, 0))
+    uncalled: dict[str, int] = field(default_factory=dict)  # by status
+    of_chunks: dict[str, int] = field(default_factory=lambda: dict.fromkeys(CALLS, 0))
+    chunks_by_longest: int = 0
+    histogram: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(0, range(BINS), CALLS[:2]))
+    dots: pd.DataFrame = field(default_factory=pd.DataFrame)
+    top: pd.DataFrame = field(default_factory=pd.DataFrame)
+
+    @property
+    def name(self) -> str:
+        """The sample's."""
+        return self.folder.name
+
+    @property
+    def sequences(self) -> int:
+        """How many there are."""
+        return sum(self.calls.values())
+
+    @property
+    def scored_share(self) -> float:
+        """Of the chunks; NaN where there is none."""
+        return self.scored_chunks / self.chunks if self.chunks else np.nan
+
+    @property
+    def devices(self) -> list[str]:
+        """Those on which the encoders ran."""
+        return sorted({how["device"] for encoder in ENCODERS for how in self.run[encoder]})  # type: ignore[literal-required]
+
+    @property
+    def warnings(self) -> list[str]:
+        """What to beware of."""
+        return remarks_on_run(self.run) + remarks_on_chunks(self.chunks, self.scored_chunks)
+
+    def add_sequences(self, part: pd.DataFrame, most: int) -> None:
+        """Count rows of `sequences.tsv`, and keep the `most` of those called virus that rank first."""
+        self.bases += int(part["length"].sum())
+        self.chunks += int(part["chunks"].sum())
+        self.frames += int(part["frames"].sum())
+        self.scored_chunks += int(part["scored_chunks"].sum())
+        add_numbers(self.calls, part["call"])
+        add_numbers(self.uncalled, part.loc[part["call"] == "", "status"])
+        virus = part[part["call"] == "virus"]
+        self.virus_by_one_chunk += int((virus["scored_chunks"] == 1).sum())
+        self.top = ranked(pd.concat([self.top, virus.assign(sample=self.name)]), self.measure).head(most)
+        called = part.assign(score=part[self.measure])[(part["call"] != "") & part[self.measure].notna()]
+        bins = np.minimum((called["score"] * BINS).astype(int), BINS - 1)
+        counted = pd.crosstab(bins, called["call"]).reindex(index=range(BINS), columns=CALLS[:2], fill_value=0)
+        self.histogram = self.histogram + counted
+        self.dots = joined_dots(pd.concat([self.dots, dots_of(called)]))
+
+    def add_chunks(self, part: pd.DataFrame) -> None:
+        """Count rows of `chunks.tsv`."""
+        add_numbers(self.of_chunks, part["call"])
+        self.chunks_by_longest += int((part["kind"] == "longest").sum())
+
+
+def add_numbers(numbers: dict[str, int], values: pd.Series) -> None:
+    """Add how often each value comes."""
+    for value, number in values.value_counts().items():
+        numbers[value] = numbers.get(value, 0) + int(number)
+
+
+def ranked(sequences: pd.DataFrame, measure: str) -> pd.DataFrame:
+    """Sequences called virus, the surest first: by their score, where there is none by the share of viral chunks."""
+    by = ["score", "scored_chunks"] if measure == "score" else ["viral_fraction", "scored_chunks", "best_score"]
+    return sequences.sort_values(by, ascending=False, kind="stable") if len(sequences) else sequences
+
+
+def dots_of(called: pd.DataFrame) -> pd.DataFrame:
+    """One row per sequence that has a score: sums over it alone, of what joined_dots() joins."""
+    logarithm = np.log10(called["length"].clip(lower=1))
+    columns = {"logarithm": logarithm, "score": called["score"], "call": called["call"], "number": 1}
+    return pd.DataFrame(columns)
+
+
+def joined_dots(dots: pd.DataFrame) -> pd.DataFrame:
+    """One row for all sequences of one call and of about one length and score: sums of these, and their number."""
+    if dots.empty:
+        return dots
+    length = (dots["logarithm"] / dots["number"] * FRACTIONS).astype(int).rename("length")
+    place = (dots["score"] / dots["number"] * PLACES).astype(int).rename("place")
+    return dots.groupby([length, place, "call"])[["logarithm", "score", "number"]].sum().reset_index("call")
+
+
+def tally(folder: Path, measure: str, most: int) -> Tally:
+    """Count a sample's results. InputError when they are not of one run."""
+    counted = Tally(folder, measure, read_run(folder))
+    for part in read_parts(folder / "sequences.tsv", SEQUENCES):
+        counted.add_sequences(part, most)
+    for part in read_parts(folder / "chunks.tsv", {name: CHUNKS[name] for name in ("kind", "call")}):
+        counted.add_chunks(part)
+    said = counted.run["counts"]
+    found = {"sequences": counted.sequences, "chunks": counted.chunks, "virus": counted.calls["virus"]}
+    if any(said[name] != number for name, number in found.items()) or sum(counted.of_chunks.values()) != counted.chunks:  # type: ignore[literal-required]
+        raise InputError(f"{folder}: its tables and run.json are not of one run; {ADVICE}")
+    return counted
