@@ -1,6 +1,7 @@
 """The table and the page over all samples: every number is one of the samples' tables, and the page stands alone."""
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -192,6 +193,27 @@ def test_the_page_stands_alone_and_is_the_same_each_time(results: Path) -> None:
         assert colour not in text
     summarize(results, *SAMPLES)
     assert (results / "report.html").read_bytes() == text
+
+
+def luminance(colour: str) -> float:
+    """Of #rrggbb or #rgb, relative, as WCAG 2 defines it."""
+    digits = colour[1:] if len(colour) == 7 else "".join(digit * 2 for digit in colour[1:])
+    parts = [int(digits[i : i + 2], 16) / 255 for i in (0, 2, 4)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return float(np.dot(linear, [0.2126, 0.7152, 0.0722]))
+
+
+def test_colours_stand_out_light_and_dark_and_in_print() -> None:
+    """By WCAG 2: text with a contrast of 4.5, and what is drawn of 3."""
+    themes = re.findall(r":root { (.*?) }", page.TEMPLATE.read_text(), re.DOTALL)
+    assert len(themes) == 3
+    for theme in themes:
+        colours = dict(re.findall(r"--(\w+): (#\w+);", theme))
+        for least, names in ((4.5, ("ink", "soft", "link", "virus", "others")), (3, ("none",))):
+            for name in names:
+                for ground in ("page", "band", "warn"):
+                    dark, light = sorted((luminance(colours[name]), luminance(colours[ground])))
+                    assert (light + 0.05) / (dark + 0.05) >= least, (name, ground)
 
 
 def test_names_are_text_and_nothing_else(tmp_path: Path) -> None:
