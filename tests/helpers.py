@@ -118,7 +118,7 @@ def write_sequences(path: Path, records: dict[str, str]) -> Path:
     """The table that split_fasta.py writes of records that are one chunk each."""
     digests = [digest_bytes(f"{' '.join(name.split()[:1])}\n{letters}".encode()) for name, letters in records.items()]
     lengths, uracils = map(len, records.values()), (letters.upper().count("U") for letters in records.values())
-    columns = [list(records), list(lengths), [1] * len(records), list(uracils), digests]
+    columns = [list(records), list(lengths), [1] * len(records), list(uracils), digests, [0] * len(records)]
     write_parquet(pa.table(columns, schema=SEQUENCES), path)
     return path
 

@@ -43,6 +43,8 @@ CHANGED = {
     "chunk_length": (300, EVERYTHING + TRAINING),
     "duplicate_ids": ("rename", EVERYTHING + TRAINING),
     "rna": ("keep", EVERYTHING + TRAINING),
+    "subsample: reads": (1, {}),  # of reads, which these samples have none of
+    "subsample: seed": (1, {}),
     "min_residues": (50, jobs("write_results write_results")),
     "min_score": (0.9, jobs("write_results write_results")),
     "min_length": (1000, jobs("write_results write_results")),

@@ -4,13 +4,16 @@ import re
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 
 from planning.messages import PlanningError, control_character, named, nearest, shown
-from planning.paths import hint, identity, plain
+from planning.paths import arguments, hint, identity, plain
 
-COLUMNS = ("sample", "fasta", "attention", "labels")
-REQUIRED = COLUMNS[:2]
+INPUTS = ("fasta", "reads", "reads_2")  # columns of files with sequences
+COLUMNS = ("sample", *INPUTS, "interleaved", "attention", "labels")
+LEAST_FIELDS = 2  # of a row: a sample and a file
+YES, NO = ("yes", "true"), ("", "no", "false")  # values of `interleaved`
 REMARKS = ("notes", "comment", "description")  # columns for the user alone
 ATTENTIONS = ("flash", "standard")
 MOST_BYTES = 50_000_000
@@ -22,12 +25,16 @@ REPEATS = re.compile(r"(.+)\1{19}$")
 
 @dataclass(frozen=True)
 class InputFile:
-    """A path that the sheet names, in its `column` (fasta or labels), and where."""
+    """A path that the sheet names, in its `column` (one of INPUTS, or labels), and where.
+
+    `layout` is the option by which programs are given its sequences; labels have none.
+    """
 
     path: str
     column: str
     sheet: str
     line: int
+    layout: str = ""
 
     @property
     def place(self) -> str:
@@ -45,17 +52,36 @@ class Sample:
     attention: str | None = None
 
     @property
-    def fasta(self) -> list[str]:
-        """The paths of the FASTA and GenBank files, in the sheet's order."""
-        return self._paths("fasta")
+    def inputs(self) -> list[InputFile]:
+        """The files with sequences, in the sheet's order."""
+        return [file for file in self.files if file.layout]
+
+    @property
+    def paths(self) -> list[str]:
+        """The paths of the files with sequences."""
+        return [file.path for file in self.inputs]
+
+    @property
+    def options(self) -> list[str]:
+        """The files with sequences as programs take them: an option for all of a layout that follow one another, and
+        for each two files of pairs."""
+        groups = groupby(self.inputs, key=lambda file: (file.layout, file.line if file.layout == "paired" else 0))
+        return [word for (layout, _), files in groups for word in (f"--{layout}", *arguments(f.path for f in files))]
+
+    @property
+    def has_reads(self) -> bool:
+        """Whether any of the files are of reads."""
+        return any(file.layout != "fasta" for file in self.inputs)
+
+    @property
+    def may_have_pairs(self) -> bool:
+        """Whether any of the reads are of pairs; of BAM, only the file itself says it."""
+        return any(file.layout in ("paired", "interleaved") or is_bam(file.path) for file in self.inputs)
 
     @property
     def labels(self) -> list[str]:
         """The path of the table of labels, or nothing."""
-        return self._paths("labels")
-
-    def _paths(self, column: str) -> list[str]:
-        return [file.path for file in self.files if file.column == column]
+        return [file.path for file in self.files if file.column == "labels"]
 
 
 @dataclass(frozen=True)
@@ -64,9 +90,19 @@ class Row:
 
     line: int
     sample: str
-    fasta: str
+    fasta: str = ""
+    reads: str = ""
+    reads_2: str = ""
+    interleaved: str = ""
     attention: str = ""
     labels: str = ""
+
+    @property
+    def layout(self) -> str:
+        """What the files of the row are, as the options of programs are called."""
+        if self.fasta:
+            return "fasta"
+        return "paired" if self.reads_2 else "interleaved" if self.interleaved in YES else "reads"
 
 
 def place(sheet: str, line: int) -> str:
@@ -88,9 +124,11 @@ def read_samples(sheet: str) -> dict[str, Sample]:
         if sample.line == row.line and other is not sample:
             problem = f"sample {shown(row.sample)} differs only in case from {shown(other.name)} of line {other.line}"
             problems.append((row.line, f"{problem}; rename one, as some disks hold both for the same"))
-        if row.fasta:
-            file = InputFile(row.fasta, "fasta", sheet, row.line)
-            first = first_files.setdefault((row.sample, identity(row.fasta)), file)
+        for column in INPUTS:
+            if not (path := getattr(row, column)):
+                continue
+            file = InputFile(path, column, sheet, row.line, row.layout)
+            first = first_files.setdefault((row.sample, identity(path)), file)
             if first is not file:
                 problem = f"sample {shown(row.sample)} names a file twice, here and in line {first.line}; remove one"
                 problems.append((row.line, problem))
@@ -106,7 +144,7 @@ def read_samples(sheet: str) -> dict[str, Sample]:
     if problems:
         raise PlanningError(*(f"{place(sheet, line)}: {problem}" for line, problem in sorted(problems)))
     if not samples:
-        raise PlanningError(f"samples: {named(sheet)}: no sample; add a row with sample and fasta")
+        raise PlanningError(f"samples: {named(sheet)}: no sample; add a row with sample and fasta or reads")
     return samples
 
 
@@ -143,22 +181,23 @@ def _rows(sheet: str, problems: list[tuple[int, str]]) -> Iterator[Row]:
             continue
         while len(fields) > len(columns) and not fields[-1]:
             fields.pop()
-        if len(fields) > len(columns) or len(fields) < len(REQUIRED):
+        if len(fields) > len(columns) or len(fields) < LEAST_FIELDS:
             count = f"{len(fields)} field{'s' * (len(fields) > 1)}"
             problems.append((number, f"{count} under {len(columns)} columns; separate them with tabs"))
             continue
         row = dict(zip(columns, fields + [""] * (len(columns) - len(fields)), strict=True))
         if row.get("", ""):
             problems.append((number, f"{shown(row[''])} is in a column without a name; name it or remove it"))
-        fasta, labels = plain(row["fasta"]), plain(row.get("labels", ""))
-        yield Row(number, row["sample"], fasta, row.get("attention", "").lower(), labels)
+        row |= {name: plain(row[name]) for name in (*INPUTS, "labels") if name in row}
+        row |= {name: row[name].lower() for name in ("interleaved", "attention") if name in row}
+        yield Row(number, **{name: value for name, value in row.items() if name in COLUMNS})
 
 
 def _header(sheet: str, table: list[tuple[int, list[str]]]) -> tuple[int, list[str]]:
     """The line of the header, which may begin with #, and its columns, "" for those without a name."""
     first = next((index for index, (_, fields) in enumerate(table) if fields[0][:1] != "#"), len(table))
     candidates = [*table[first : first + 1], *reversed(table[:first])]
-    headers = [(number, fields) for number, fields in candidates if set(REQUIRED) <= set(_names(fields))]
+    headers = [(number, fields) for number, fields in candidates if not _missing(_names(fields))]
     number, fields = [*headers, *candidates, (1, [])][0]
     names = _names(fields)
     start = place(sheet, number)
@@ -169,7 +208,7 @@ def _header(sheet: str, table: list[tuple[int, list[str]]]) -> tuple[int, list[s
     ]
     named_twice = [name for name in dict.fromkeys(names) if name and names.count(name) > 1]
     problems += [f"{start}: column {named(name)} is there twice; remove one" for name in named_twice]
-    if missing := [name for name in REQUIRED if name not in names]:
+    if missing := _missing(names):
         if len(fields) < 2:  # most likely of commas or blanks
             problems = []
         problems.append(f"{start}: no column {', '.join(missing)}; give a tab-separated table with a header")
@@ -178,6 +217,11 @@ def _header(sheet: str, table: list[tuple[int, list[str]]]) -> tuple[int, list[s
     while names and not names[-1]:
         names.pop()
     return number, names
+
+
+def _missing(names: list[str]) -> list[str]:
+    """The columns that a sheet must have and that are not among these."""
+    return ["sample"] * ("sample" not in names) + ["fasta or reads"] * (not {"fasta", "reads"} & set(names))
 
 
 def _names(fields: list[str]) -> list[str]:
@@ -212,10 +256,33 @@ def _row_problems(row: Row) -> Iterator[str]:
         yield f"sample {shown(row.sample)}: {len(row.sample)} letters; use at most {LONGEST_NAME}"
     elif repeats := REPEATS.search(row.sample):
         yield f"sample {shown(row.sample)} ends in 20 times {shown(repeats[1])}; choose another name"
-    if not row.fasta:
-        yield "no fasta; give the path of a FASTA or GenBank file"
+    yield from _problems_of_files(row)
     if row.attention not in ("", *ATTENTIONS):
         yield f"attention {shown(row.attention)} is not known; use {' or '.join(ATTENTIONS)}, or leave it empty"
-    for path in filter(None, (row.fasta, row.labels)):
+    for path in filter(None, (*(getattr(row, column) for column in INPUTS), row.labels)):
         if address := re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", path):
             yield f"{shown(path)} is an address ({address[0]}); download the file and give its path"
+
+
+def _problems_of_files(row: Row) -> Iterator[str]:
+    """Of a row's files with sequences."""
+    if not row.fasta and not row.reads and not row.reads_2:
+        yield "no fasta and no reads; give the path of a FASTA or GenBank file, or of a FASTQ or BAM file of reads"
+    if row.fasta and (row.reads or row.reads_2):
+        yield "fasta and reads in one row; give each a row of its own"
+        return
+    if row.reads_2 and not (row.reads or row.fasta):
+        yield "reads_2 without reads; give the file of the first reads of the pairs in reads"
+    if row.interleaved not in (*YES, *NO):
+        yield f"interleaved {shown(row.interleaved)} is not known; use yes, or leave it empty"
+    if row.interleaved in YES and (row.reads_2 or not row.reads):
+        yield "interleaved is for pairs in one file; give that in reads, and leave fasta and reads_2 empty"
+    if (row.reads_2 or row.interleaved in YES) and any(map(is_bam, (row.reads, row.reads_2))):
+        yield "BAM says itself which reads are mates; leave reads_2 and interleaved empty"
+    if row.labels and row.reads:
+        yield "labels are of sequences in FASTA or GenBank files, not of reads; leave labels empty"
+
+
+def is_bam(path: str) -> bool:
+    """Whether a file is called as BAM files are, which `split_fasta` holds it to."""
+    return path.endswith(".bam")

@@ -6,21 +6,20 @@ from typing import Any
 
 from planning.paths import argument
 from planning.settings import UNTRAINED
-from planning.shards import estimated_bases
 
 WORK = "work"  # the folder of what lies between input and results
 
 
 def setup_options(
-    config: Mapping[str, Any], fasta: Iterable[str], outputs: Iterable[str], attentions: Collection[str],
+    config: Mapping[str, Any], bases: int, outputs: Iterable[str], attentions: Collection[str],
     commands: Iterable[str], requirements: Path | None,
 ) -> list[str]:  # fmt: skip
-    """The options of check_setup.py for a run of these input files, which makes these outputs.
+    """The options of check_setup.py for a run of so many bases, which makes these outputs.
 
     `attentions` are those that run on this machine, if any do; `requirements` are of the Python that runs Snakemake, if
     that runs the programs.
     """
-    options = ["--work", WORK, "--chunk-length", config["chunk_length"], "--bases", sum(map(estimated_bases, fasta))]
+    options = ["--work", WORK, "--chunk-length", config["chunk_length"], "--bases", bases]
     options += ["--copies", 2 if config["keep"] == "all" else 1]
     options += ["--there", sum(map(bytes_in_work, set(outputs)))]
     options += ["--model", argument(config["model_pack"])] if config["model_pack"] != UNTRAINED else []

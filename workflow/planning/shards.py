@@ -1,31 +1,48 @@
 """Shards: the pieces of a sample that are computed side by side, one job per shard in each step."""
 
 import math
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from planning.messages import PlanningError, named, shown
+from planning.samples import InputFile, Sample, is_bam
 from virnucflow.files.shards import shard_name
 
 MOST_SHARDS = 5000
 SAMPLED = "sampled"  # the shard of the frames on which both attentions are compared
 COMPRESSED = (".gz", ".bgz", ".bz2", ".xz", ".zst")
 COMPRESSION = 4  # bases in one byte of a compressed FASTA file, about
+FASTQ_BYTES = 2.2  # for a base: its letter, that of its quality, and its part of the name, about
+PACKED_READS = 2  # bases in one byte of compressed FASTQ or of BAM, about
+DRAWN_BASES = 1000  # of a read or pair that is drawn: more than a pair of Illumina has, less than a long read
 
 
-def estimated_bases(path: str) -> int:
-    """The number of bases in a FASTA or GenBank file, about, from its size alone; 0 where there is no such file."""
-    file = Path(path)
-    size = file.stat().st_size if file.exists() else 0
-    return size * COMPRESSION if file.suffix in COMPRESSED else size
+def estimated_bases(file: InputFile) -> int:
+    """The number of bases in a file of sequences, about, from its size alone; 0 where there is no such file."""
+    path = Path(file.path)
+    size = path.stat().st_size if path.exists() else 0
+    packed = path.suffix in COMPRESSED
+    if file.layout == "fasta":
+        return size * COMPRESSION if packed else size
+    return size * PACKED_READS if packed or is_bam(file.path) else round(size / FASTQ_BYTES)
 
 
-def number_of_shards(fasta: Iterable[str], shards: int | str, shard_megabases: float) -> int:
-    """How many shards a sample of these files has, by the settings of these names; known before anything is read."""
+def bases_to_read(sample: Sample) -> int:
+    """The bases in all files of a sample, about."""
+    return sum(map(estimated_bases, sample.inputs))
+
+
+def bases_to_embed(sample: Sample, drawn_reads: int) -> int:
+    """The bases of a sample that become chunks, about: of its reads no more than are drawn, if any are."""
+    reads = sum(estimated_bases(file) for file in sample.inputs if file.layout != "fasta")
+    most = drawn_reads * DRAWN_BASES if drawn_reads else reads
+    return bases_to_read(sample) - reads + min(reads, most)
+
+
+def number_of_shards(bases: int, shards: int | str, shard_megabases: float) -> int:
+    """How many shards a sample of so many bases has, by the settings of these names; known before anything is read."""
     if isinstance(shards, int):
         return shards
-    bases = sum(map(estimated_bases, fasta))
     return min(MOST_SHARDS, math.ceil(bases / (shard_megabases * 1e6)) or 1)
 
 

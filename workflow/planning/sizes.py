@@ -132,6 +132,11 @@ def results_memory(scores: Iterable[int], sequences: int) -> int:
     return int(4000 + 60 * max(scores) / 1e6 + 20 * sequences / 1e6)
 
 
+def pairs_memory(sequences: int) -> int:
+    """Of each read its rows in the tables of sequences and of pairs, 1,000 bytes, of which the file has 16."""
+    return int(2000 + 60 * sequences / 1e6)
+
+
 def reading_runtime(bases: int) -> int:
     """For a program that reads all files of a sample."""
     return int(60 + bases / 1e8)

@@ -17,7 +17,7 @@ def check_setup():
     samples = {job.wildcards.sample for job in workflow.dag.jobs if "sample" in job.wildcards.keys()}
     options = setup_options(
         config,
-        fasta=[path for sample in samples for path in SAMPLES[sample].fasta],
+        bases=sum(map(embedded_bases, samples)),
         outputs=[path for job in workflow.dag.jobs for path in job.output],
         attentions=set(map(attention, SAMPLES)) if ON_THIS_MACHINE else (),
         commands=host.commands_of_executor(workflow),
@@ -43,7 +43,7 @@ def note_logs():
 def say_closing_words():
     """Say once what there is to tell the user after a run."""
     atexit.unregister(say_closing_words)
-    last = [job for job in workflow.dag.jobs if job.rule.name in ("write_results", "divergence_gate")]
+    last = [job for job in workflow.dag.jobs if job.rule.name in ("write_results", "call_pairs", "divergence_gate")]
     unfinished = {job.wildcards.sample for job in last if not workflow.dag.noneedrun_finished(job)}
     written = {job.wildcards.sample for job in last if job.rule.name == "write_results"}
     ready, missing = ([one for one in SAMPLES if one in samples] for samples in (written - unfinished, unfinished))

@@ -9,7 +9,7 @@ from planning.host import inputs
 from planning.paths import argument, arguments
 from planning.provenance import CHOICE
 from planning.settings import UNTRAINED, options
-from planning.shards import estimated_bases, number_of_shards, shard_names
+from planning.shards import bases_to_embed, bases_to_read, number_of_shards, shard_names
 from planning.sources import files_of_run, stamps
 from virnucflow.files.kinds import FILES, LONGEST, WHOLE
 from virnucflow.files.shards import as_ranges
@@ -39,9 +39,15 @@ def gated_samples():
 
 
 @cache
+def embedded_bases(sample):
+    """The bases of a sample that become chunks, about."""
+    return bases_to_embed(SAMPLES[sample], config["subsample"]["reads"])
+
+
+@cache
 def shards(sample):
     """The names of a sample's shards, so that the whole DAG is known at the start."""
-    return shard_names(number_of_shards(SAMPLES[sample].fasta, config["shards"], config["shard_megabases"]))
+    return shard_names(number_of_shards(embedded_bases(sample), config["shards"], config["shard_megabases"]))
 
 
 def program(name):
@@ -81,8 +87,25 @@ def get_pack_argument(wildcards, input):
     return argument(os.path.dirname(input.pack) if config["model_pack"] == UNTRAINED else config["model_pack"])
 
 
-def get_fasta(wildcards):
-    return inputs(SAMPLES[wildcards.sample].fasta)
+def get_files(wildcards):
+    """The files with a sample's sequences, as inputs."""
+    return inputs(SAMPLES[wildcards.sample].paths)
+
+
+def get_file_options(wildcards):
+    """The same as a program is given them, by their layouts."""
+    return SAMPLES[wildcards.sample].options
+
+
+def get_stamps(wildcards):
+    return stamps(SAMPLES[wildcards.sample].paths)
+
+
+def get_subsample(wildcards):
+    """What split_fasta is asked to draw, which is nothing where there are no reads."""
+    if not (SAMPLES[wildcards.sample].has_reads and config["subsample"]["reads"]):
+        return ""
+    return "--subsample-reads {reads} --subsample-seed {seed}".format(**config["subsample"])
 
 
 def get_labels(wildcards):

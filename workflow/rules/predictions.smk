@@ -37,7 +37,7 @@ rule write_results:
         scores=get_scores,
         gate=get_gate,
         sequences="work/{sample}/sequences.parquet",
-        fasta=get_fasta,
+        files=get_files,
     output:
         **{name: f"results/{{sample}}/{name}.fasta.gz" for name in config["also_write"]},
         predictions="results/{sample}/prediction_results.txt",
@@ -70,7 +70,7 @@ rule write_results:
         program=program("write_results"),
         code=code("write_results"),
         scores=input_as_ranges("scores"),
-        fasta=lambda wildcards: arguments(SAMPLES[wildcards.sample].fasta),
+        files=get_file_options,
         chunk_length=config["chunk_length"],
         min_residues=config["min_residues"],
         choice=options(config, *CHOICE),
@@ -82,7 +82,7 @@ rule write_results:
     shell:
         # No file stays that earlier settings asked for: all are of one run.
         "rm -f {params.not_written:q}; python {params.program:q} --scores {params.scores:q} --sequences {input.sequences:q}"
-        " --fasta {params.fasta:q} --chunk-length {params.chunk_length} --min-residues {params.min_residues}"
+        " {params.files:q} --chunk-length {params.chunk_length} --min-residues {params.min_residues}"
         " {params.choice} {params.also_write:q}"
         " --gate {input.gate:q} --sample {wildcards.sample:q} --settings {params.settings:q}"
         " --started {resources.started:q} --commit {resources.commit:q} --snakemake {resources.snakemake:q}"
@@ -90,6 +90,34 @@ rule write_results:
         " --predictions {output.predictions:q} --consensus {output.consensus:q}"
         " --summary {output.summary:q} --chunk-summary {output.chunk_summary:q}"
         " --viral-fasta {output.viral_fasta:q} --provenance {output.provenance:q} 2> {log:q}"
+
+
+# Of samples that may have pairs of reads.
+rule call_pairs:
+    input:
+        sequences="work/{sample}/sequences.parquet",
+        summary="results/{sample}/sequences.tsv",
+        chunk_summary="results/{sample}/chunks.tsv",
+        provenance="results/{sample}/run.json",
+    output:
+        pairs="results/{sample}/pairs.tsv",
+    log:
+        "logs/call_pairs/{sample}.log",
+    retries: 0
+    conda:
+        "../../envs/programs.yaml"
+    threads: 1
+    resources:
+        mem_mb=pairs_memory,
+        runtime=reading_runtime,
+    params:
+        program=program("call_pairs"),
+        code=code("call_pairs"),
+    message:
+        "Call the pairs of reads of {wildcards.sample}"
+    shell:
+        "python {params.program:q} --sequences {input.sequences:q} --summary {input.summary:q}"
+        " --chunk-summary {input.chunk_summary:q} --provenance {input.provenance:q} --pairs {output.pairs:q} 2> {log:q}"
 
 
 # Over all samples, from what is published alone.

@@ -32,9 +32,7 @@ def runtime(minutes):
 @cache
 def largest_shard():
     """The estimated bases of the largest shard of the run."""
-    return max(
-        (sum(map(estimated_bases, SAMPLES[sample].fasta)) // len(shards(sample)) for sample in SAMPLES), default=0
-    )
+    return max((embedded_bases(sample) // len(shards(sample)) for sample in SAMPLES), default=0)
 
 
 def bytes_there(files):
@@ -98,7 +96,7 @@ def translate_runtime(wildcards, attempt):
 
 
 def cluster_memory(wildcards, attempt):
-    return sizes.cluster_memory(sum(map(estimated_bases, LABELLED_FASTA)), attempt)
+    return sizes.cluster_memory(sum(bases_to_read(SAMPLES[sample]) for sample in LABELLED_SAMPLES), attempt)
 
 
 def split_memory(wildcards):
@@ -120,9 +118,13 @@ def results_memory(wildcards, input):
     return sizes.results_memory(map(sizes.bytes_of, shards), sizes.bytes_of(input.sequences))
 
 
+def pairs_memory(wildcards, input):
+    return sizes.pairs_memory(sizes.bytes_of(input.sequences))
+
+
 def reading_runtime(wildcards):
     return sizes.limited(sizes.reading_runtime(sample_bases(wildcards)), config["max_runtime"])
 
 
 def sample_bases(wildcards):
-    return sum(map(estimated_bases, SAMPLES[wildcards.sample].fasta))
+    return bases_to_read(SAMPLES[wildcards.sample])

@@ -1,9 +1,9 @@
-# From FASTA files to the reading frames without a stop codon.
+# From files of sequences to the reading frames without a stop codon.
 
 
 rule split_fasta:
     input:
-        fasta=get_fasta,
+        files=get_files,
     output:
         # A directory, because the number of shards differs between samples; with the digest of each file of chunks.
         chunks=kept_with("all", directory("work/{sample}/chunks")),
@@ -23,16 +23,17 @@ rule split_fasta:
         chunk_length=config["chunk_length"],
         duplicate_ids=config["duplicate_ids"],
         rna=config["rna"],
-        fasta=lambda wildcards: arguments(SAMPLES[wildcards.sample].fasta),
-        stamps=lambda wildcards: stamps(SAMPLES[wildcards.sample].fasta),
+        subsample=get_subsample,
+        files=get_file_options,
+        stamps=get_stamps,
         # Snakemake does not compare what is derived from output, so that a change of the shards is seen by their names.
         shards=lambda wildcards: shards(wildcards.sample),
         chunks=lambda wildcards, output: as_ranges(f"{output.chunks}/{shard}.fa" for shard in shards(wildcards.sample)),
     message:
         "Split the sequences of {wildcards.sample} into chunks"
     shell:
-        "python {params.program:q} --fasta {params.fasta:q} --chunk-length {params.chunk_length}"
-        " --duplicate-ids {params.duplicate_ids} --rna {params.rna}"
+        "python {params.program:q} {params.files:q} --chunk-length {params.chunk_length}"
+        " --duplicate-ids {params.duplicate_ids} --rna {params.rna} {params.subsample}"
         " --chunks {params.chunks:q} --sequences {output.sequences:q} 2> {log:q}"
 
 

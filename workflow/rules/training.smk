@@ -1,7 +1,7 @@
 # A classifier of one's own: `snakemake train` takes the samples that have labels through the rules of the main path.
 
 LABELLED_SAMPLES = [sample for sample in SAMPLES if SAMPLES[sample].labels]
-LABELLED_FASTA = [fasta for sample in LABELLED_SAMPLES for fasta in SAMPLES[sample].fasta]
+LABELLED_FILES = [path for sample in LABELLED_SAMPLES for path in SAMPLES[sample].paths]
 LABELS = [SAMPLES[sample].labels[0] for sample in LABELLED_SAMPLES]
 # Those that the new pack is for: by default those of the pack whose encoders it has.
 TRAINED_FRAMES = SCORED_FRAMES if config["training"]["frames"] == "pack" else config["training"]["frames"]
@@ -16,7 +16,7 @@ LABELLED = [
 # For training: split_by: cluster.
 rule cluster_sequences:
     input:
-        fasta=inputs(LABELLED_FASTA),
+        files=inputs(LABELLED_FILES),
         sequences=expand("work/{sample}/sequences.parquet", sample=LABELLED_SAMPLES),
         labels=inputs(LABELS),
     output:
@@ -33,21 +33,21 @@ rule cluster_sequences:
     params:
         program=program("cluster_sequences"),
         code=code("cluster_sequences"),
-        fasta=lambda wildcards: arguments(LABELLED_FASTA),
+        files=lambda wildcards: [word for sample in LABELLED_SAMPLES for word in SAMPLES[sample].options],
         labels=lambda wildcards: arguments(LABELS),
-        stamps=lambda wildcards: stamps([*LABELLED_FASTA, *LABELS]),
+        stamps=lambda wildcards: stamps([*LABELLED_FILES, *LABELS]),
     message:
         "Find labelled sequences that are alike"
     shell:
         "VIRNUCFLOW_ATTEMPT={resources.attempt} VIRNUCFLOW_FINAL_ERROR={log:q}.final "
-        "python {params.program:q} --fasta {params.fasta:q} --sequences {input.sequences:q} --labels {params.labels:q}"
+        "python {params.program:q} {params.files:q} --sequences {input.sequences:q} --labels {params.labels:q}"
         " --clusters {output.clusters:q} 2> {log:q}"
 
 
 # For training: train_on: annotated.
 rule list_proteins:
     input:
-        fasta=get_fasta,
+        files=get_files,
         sequences="work/{sample}/sequences.parquet",
     output:
         proteins="work/{sample}/proteins.parquet",
@@ -63,13 +63,13 @@ rule list_proteins:
     params:
         program=program("list_proteins"),
         code=code("list_proteins"),
-        fasta=lambda wildcards: arguments(SAMPLES[wildcards.sample].fasta),
-        stamps=lambda wildcards: stamps(SAMPLES[wildcards.sample].fasta),
+        files=get_file_options,
+        stamps=get_stamps,
     message:
         "List the annotated proteins of {wildcards.sample}"
     shell:
         "VIRNUCFLOW_ATTEMPT={resources.attempt} VIRNUCFLOW_FINAL_ERROR={log:q}.final "
-        "python {params.program:q} --fasta {params.fasta:q} --sequences {input.sequences:q}"
+        "python {params.program:q} {params.files:q} --sequences {input.sequences:q}"
         " --proteins {output.proteins:q} 2> {log:q}"
 
 

@@ -15,6 +15,7 @@ import pyarrow as pa
 from virnucflow.cli import InputError, argument_parser, log, run, staged
 from virnucflow.files.tables import CLUSTERS, read_sequences, write_parquet
 from virnucflow.sequences.frames import letter_codes
+from virnucflow.sequences.inputs import Input, add_inputs
 from virnucflow.sequences.records import records_of
 from virnucflow.training.clusters import NO_KMER, cluster, sketch
 from virnucflow.training.labels import read_labels
@@ -22,7 +23,7 @@ from virnucflow.training.labels import read_labels
 
 def parse_arguments() -> argparse.Namespace:
     parser = argument_parser(__doc__)
-    parser.add_argument("--fasta", type=Path, nargs="+", required=True, help="files of all samples, in their order")
+    add_inputs(parser, "Those of all samples, in their order.")
     parser.add_argument(
         "--sequences", type=Path, nargs="+", required=True, help="for each sample its table of split_fasta.py"
     )
@@ -42,11 +43,11 @@ def clusters_of_labels(labels: pd.DataFrame) -> pd.DataFrame:
     return labels
 
 
-def clusters_by_dna(labels: pd.DataFrame, sequences: pd.DataFrame, fasta: list[Path]) -> pd.DataFrame:
+def clusters_by_dna(labels: pd.DataFrame, sequences: pd.DataFrame, inputs: list[Input]) -> pd.DataFrame:
     """The clusters of those labelled sequences that the samples have, by their DNA."""
     labelled = set(zip(labels["labels"], labels["sequence_id"]))
     sketches: dict[tuple[str, str], np.ndarray] = {}
-    for row, record in records_of(fasta, sequences):
+    for row, record in records_of(inputs, sequences):
         key = (row.labels, row.sequence_id)
         if key in labelled:  # two samples may have the same labels, and a sequence of the same name
             letters = record.sequence.upper().replace("U", "T")  # RNA is like its DNA
@@ -63,7 +64,7 @@ def main() -> None:
     else:
         tables = zip(arguments.sequences, arguments.labels)
         sequences = pd.concat(read_sequences(path).assign(labels=str(table)) for path, table in tables)
-        clusters = clusters_by_dna(labels, sequences, arguments.fasta)
+        clusters = clusters_by_dna(labels, sequences, arguments.inputs)
     with staged(arguments.clusters) as (partial,):
         columns = [clusters[name].astype(str) for name in CLUSTERS.names]
         write_parquet(pa.table(columns, schema=CLUSTERS), partial)

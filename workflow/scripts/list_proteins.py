@@ -1,7 +1,7 @@
 """List the proteins that the GenBank records of a sample are annotated with.
 
 Writes one row per record: sequence_id, and proteins, the /translation of each CDS that has one. Sequences of FASTA
-files, which have no annotation, have no row.
+files and reads, which have no annotation, have no row.
 """
 
 import argparse
@@ -11,12 +11,13 @@ import pyarrow as pa
 
 from virnucflow.cli import argument_parser, log, run, staged
 from virnucflow.files.tables import PROTEINS, read_sequences, write_parquet
-from virnucflow.sequences.records import records_of
+from virnucflow.sequences.inputs import add_inputs
+from virnucflow.sequences.records import read_subsample, records_of
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = argument_parser(__doc__)
-    parser.add_argument("--fasta", type=Path, nargs="+", required=True, help="the input of split_fasta.py")
+    add_inputs(parser, "The input of split_fasta.py.")
     parser.add_argument("--sequences", type=Path, required=True, help="table of split_fasta.py")
     parser.add_argument("--proteins", type=Path, required=True, help="parquet table of proteins, to be written")
     return parser.parse_args()
@@ -24,7 +25,8 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> None:
     arguments = parse_arguments()
-    records = records_of(arguments.fasta, read_sequences(arguments.sequences), annotation=True)
+    table, subsample = read_sequences(arguments.sequences), read_subsample(arguments.sequences)
+    records = records_of(arguments.inputs, table, subsample, annotation=True)
     rows = [(row.sequence_id, list(record.proteins)) for row, record in records if record.proteins is not None]
     table = pa.table({name: [row[i] for row in rows] for i, name in enumerate(PROTEINS.names)}, schema=PROTEINS)
     with staged(arguments.proteins) as (partial,):

@@ -2,14 +2,16 @@
 
 Writes the chunk list in contiguous slices of about equal bases, one to each file named by --chunks (a slice may be
 empty), beside each the digest of its content ({file}.xxh3), and a parquet table with one row per input record, in input
-order: sequence_id, length, chunks, uracils, digest. Memory is bounded: 16 bytes a record, and no record is held.
+order: sequence_id, length, chunks, uracils, digest, mate. Memory is bounded: 16 bytes a record, and no record is held
+but a read.
 """
 
 import argparse
 import tempfile
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 
@@ -20,8 +22,11 @@ from virnucflow.sequences.chunk_files import ChunkWriter, cut, digest_path
 from virnucflow.sequences.chunks import MOST_CHUNKS, chunk_name, chunk_totals
 from virnucflow.sequences.compressed import Stored
 from virnucflow.sequences.fasta import Heading
+from virnucflow.sequences.inputs import Input, add_inputs, paths_of
+from virnucflow.sequences.mates import pair_of_mate
 from virnucflow.sequences.names import Names
 from virnucflow.sequences.records import Content, changed, stream_records
+from virnucflow.sequences.subsample import Subsample, draw
 
 MOST_CHUNK_LENGTH = 1_000_000
 PLACES_NAMED = 10  # of duplicates, in an error
@@ -34,18 +39,16 @@ RNA_TO_DNA = bytes.maketrans(b"Uu", b"Tt")
 
 @dataclass
 class Survey:
-    """What the first pass finds: the files as they are stored, the names, and the bases of all chunks together."""
+    """What the first pass finds: the files of each input as they are stored, the names, and the bases of all chunks."""
 
-    inputs: list[Stored] = field(default_factory=list)
+    inputs: list[tuple[Stored, ...]] = field(default_factory=list)
     names: Names = field(default_factory=Names)
     bases: int = 0
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = argument_parser(__doc__)
-    parser.add_argument(
-        "--fasta", type=Path, nargs="+", required=True, help="FASTA or GenBank files, plain or compressed; read twice"
-    )
+    add_inputs(parser, "They are read twice, with --subsample-reads three times.")
     parser.add_argument("--chunk-length", type=int, required=True, help="bases per chunk")
     parser.add_argument("--chunks", action=Files, nargs="+", required=True, help="FASTA files of chunks, to be written")
     parser.add_argument("--sequences", type=Path, required=True, help="table of the sequences, to be written")
@@ -61,14 +64,25 @@ def parse_arguments() -> argparse.Namespace:
         default="as_dna",
         help="what the chunks have for U: T, or U as in VirNucPro v1, where a codon with U gives no residue",
     )
+    parser.add_argument(
+        "--subsample-reads", type=int, default=0, help="draw so many reads or pairs, where there are more; 0: take all"
+    )
+    parser.add_argument("--subsample-seed", type=int, default=0, help="random seed for --subsample-reads")
     arguments = parser.parse_args()
+    if not arguments.inputs:
+        parser.error("no input; give --fasta, --reads, --interleaved or --paired")
+    for option in ("subsample_reads", "subsample_seed"):
+        if not 0 <= getattr(arguments, option) < 2**63:
+            parser.error(
+                f"--{option.replace('_', '-')} {getattr(arguments, option)}: give a number that is not negative"
+            )
     if not 3 <= arguments.chunk_length <= MOST_CHUNK_LENGTH:
         raise InputError(
             f"--chunk-length {arguments.chunk_length}: a chunk holds at least one codon, 3 bases, and at most "
             f"{MOST_CHUNK_LENGTH:,}"
         )
     outputs = {path.resolve() for path in (*arguments.chunks, arguments.sequences)}
-    for path in arguments.fasta:
+    for path in paths_of(arguments.inputs):
         if path.exists() and not path.is_file():
             raise InputError(f"{path}: not a regular file; the input is read twice, so give a file and not a pipe")
         if path.resolve() in outputs:
@@ -76,16 +90,31 @@ def parse_arguments() -> argparse.Namespace:
     return arguments
 
 
-def survey(fasta: list[Path], chunk_length: int, lengths: BinaryIO) -> Survey:
+def draw_reads(inputs: list[Input], number: int, seed: int) -> tuple[Subsample, int]:
+    """The subsample of all reads, and of how many it was drawn, pairs counted as one."""
+    read = 0
+
+    def names() -> Iterator[str]:
+        nonlocal read
+        for one in inputs:
+            for heading, _ in stream_records(one) if one.layout != "fasta" else ():
+                read += heading.mate < 2
+                yield pair_of_mate(heading.name, heading.mate)
+
+    return draw(names(), number, seed), read
+
+
+def survey(inputs: list[Input], chunk_length: int, subsample: Subsample | None, lengths: BinaryIO) -> Survey:
     """The first pass: everything that can be wrong with the input comes out here; each record's length is written."""
     overview = Survey()
-    for path in fasta:
-        overview.inputs.append(Stored(path))
-        for heading, pieces in stream_records(path, stored=overview.inputs[-1]):
+    for one in inputs:
+        overview.inputs.append(tuple(map(Stored, one.paths)))
+        for heading, pieces in stream_records(one, stored=overview.inputs[-1], subsample=subsample):
             length = sum(map(len, pieces))
             chunks, bases = chunk_totals(length, chunk_length)
             if chunks > MOST_CHUNKS:
-                raise InputError(f"{path}, line {heading.line}: more than {MOST_CHUNKS:,} chunks; make them longer")
+                path, where = one.place(heading.line, heading.mate)
+                raise InputError(f"{path}, {where}: more than {MOST_CHUNKS:,} chunks; make them longer")
             overview.bases += bases
             overview.names.add(heading.name)
             lengths.write(length.to_bytes(LENGTH_BYTES, "little"))
@@ -93,19 +122,20 @@ def survey(fasta: list[Path], chunk_length: int, lengths: BinaryIO) -> Survey:
     return overview
 
 
-def describe_duplicates(fasta: list[Path], names: Names) -> str:
+def describe_duplicates(inputs: list[Input], subsample: Subsample | None, names: Names) -> str:
     """Some of the names that come more than once, and where; the files are read again for it."""
     places: dict[str, list[str]] = {}
     first_headers: dict[str, str] = {}
     blank_matters, named = False, 0
-    for path in fasta:
-        for heading, _ in stream_records(path, check_letters=False):
+    for one in inputs:
+        for heading, _ in stream_records(one, check_letters=False, subsample=subsample):
             name = heading.name
             if names.times(name) < 2 or (named == PLACES_NAMED and name not in places):
                 continue
             blank_matters |= first_headers.setdefault(name, heading.header) != heading.header
             if named < PLACES_NAMED and len(places.setdefault(name, [])) < PLACES_PER_NAME:
-                places[name].append(f"{path} line {heading.line}")
+                path, where = one.place(heading.line, heading.mate)
+                places[name].append(f"{path} {where}")
                 named += 1
     shown = "; ".join(f"{name!r} in {', '.join(lines)}" for name, lines in places.items())
     several, times = names.repeated()
@@ -124,9 +154,9 @@ class SequenceTable:
         self._letters = 0  # of the names held
         self.sequences = self.chunks = self.with_uracil = 0
 
-    def add(self, sequence_id: str, chunks: int, content: Content) -> None:
+    def add(self, sequence_id: str, chunks: int, content: Content, mate: int) -> None:
         """Add the row of a record, all of whose letters have gone by."""
-        self._rows.append((sequence_id, content.length, chunks, content.uracils, content.digest))
+        self._rows.append((sequence_id, content.length, chunks, content.uracils, content.digest, mate))
         self._letters += len(sequence_id)
         self.sequences += 1
         self.chunks += chunks
@@ -148,34 +178,37 @@ class Renaming:
         self._names, self._needed = names, names.repeated() > (0, 0)
         self.number = 0
 
-    def __call__(self, path: Path, heading: Heading) -> str:
+    def __call__(self, one: Input, heading: Heading) -> str:
         name = heading.name
         new = self._names.unique(name) if self._needed else name
         if new != name:
             self.number += 1
             if self.number <= RENAMED_TOLD:
-                log.warning("%s, line %d: duplicate name %r is renamed to %r", path, heading.line, name, new)
+                path, where = one.place(heading.line, heading.mate)
+                log.warning("%s, %s: duplicate name %r is renamed to %r", path, where, name, new)
         return new
 
 
 def split(
-    overview: Survey, lengths: BinaryIO, chunk_length: int, rna: str, chunks: ChunkWriter, table: SequenceTable
-) -> None:
+    inputs: list[Input], overview: Survey, subsample: Subsample | None, lengths: BinaryIO, chunk_length: int, rna: str,
+    chunks: ChunkWriter, table: SequenceTable,
+) -> None:  # fmt: skip
     """The second pass: write the chunks and the table; InputError where a file is not what it was in the first."""
     rename = Renaming(overview.names)
-    for before in overview.inputs:
-        now = Stored(before.path)
-        for heading, pieces in stream_records(now.path, check_letters=False, stored=now):
-            sequence_id, content = rename(now.path, heading), Content(heading.name)
+    for one, before in zip(inputs, overview.inputs, strict=True):
+        now = tuple(map(Stored, one.paths))
+        for heading, pieces in stream_records(one, check_letters=False, stored=now, subsample=subsample):
+            sequence_id, content = rename(one, heading), Content(heading.name)
             length = int.from_bytes(lengths.read(LENGTH_BYTES), "little")
             letters, number = content.follow(pieces), 0
             if rna == "as_dna":
                 letters = (piece.translate(RNA_TO_DNA) for piece in letters)
             for number, chunk in enumerate(cut(letters, length, chunk_length), start=1):
                 chunks.write(chunk_name(sequence_id, number), chunk)
-            table.add(sequence_id, number, content)
-        if now != before:
-            raise changed(now.path)
+            table.add(sequence_id, number, content, heading.mate)
+        for file, as_before in zip(now, before, strict=True):
+            if file != as_before:
+                raise changed(file.path)
     table.flush()
     if rename.number > RENAMED_TOLD:
         log.warning("%d more duplicate names are renamed", rename.number - RENAMED_TOLD)
@@ -190,27 +223,43 @@ def describe_uracil(number: int, rna: str) -> str:
     return f"; U was kept in {number} sequences, where a codon with U gives no residue and no stop"
 
 
+def describe_file(file: Stored) -> dict[str, Any]:
+    """What the table notes of an input file."""
+    noted = {"path": str(file.path), "sha256": file.sha256, "bytes": file.bytes}
+    return noted | ({"left_out": dict(file.left_out)} if file.left_out else {})
+
+
 def main() -> None:
     arguments = parse_arguments()
+    inputs, chunk_length = arguments.inputs, arguments.chunk_length
     digests = [digest_path(path) for path in arguments.chunks]
     number = len(digests)
     with (
         staged(*arguments.chunks, *digests, arguments.sequences) as (*partial, sequences),
         tempfile.TemporaryFile(dir=sequences.parent) as lengths,  # without a name, so that it goes away by itself
     ):
-        overview = survey(arguments.fasta, arguments.chunk_length, lengths)
+        subsample, drawn = None, {}
+        if wanted := arguments.subsample_reads:
+            subsample, read = draw_reads(inputs, wanted, arguments.subsample_seed)
+            drawn = {"subsample": {"reads": wanted, "of": read} | asdict(subsample)}
+            log.info("%d of %d reads, pairs counted as one, are drawn", min(wanted, read), read)
+        overview = survey(inputs, chunk_length, subsample, lengths)
         if arguments.duplicate_ids == "error" and overview.names.repeated() > (0, 0):
-            raise InputError(describe_duplicates(arguments.fasta, overview.names))
+            raise InputError(describe_duplicates(inputs, subsample, overview.names))
         lengths.seek(0)
         with (
             ChunkWriter(partial[:number], partial[number:], overview.bases) as chunks,
             TableWriter(sequences, SEQUENCES) as writer,
         ):
             table = SequenceTable(writer)
-            split(overview, lengths, arguments.chunk_length, arguments.rna, chunks, table)
-            inputs = [{"path": str(one.path), "sha256": one.sha256, "bytes": one.bytes} for one in overview.inputs]
+            split(inputs, overview, subsample, lengths, chunk_length, arguments.rna, chunks, table)
+            files = [file for stored in overview.inputs for file in stored]
             counts = {"records": table.sequences, "rna_records": table.with_uracil, "shards": number}
-            writer.provenance = {"inputs": inputs, "rna": arguments.rna} | counts
+            writer.provenance = {"inputs": list(map(describe_file, files)), "rna": arguments.rna} | drawn | counts
+    for file in files:
+        if file.left_out:
+            counted = ", ".join(f"{times} {kind}" for kind, times in file.left_out.items())
+            log.info("%s: left out by their flags: %s", file.path, counted)
     note = describe_uracil(table.with_uracil, arguments.rna)
     log.info("%d sequences, %d chunks in %d files%s", table.sequences, table.chunks, number, note)
 

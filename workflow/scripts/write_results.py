@@ -48,7 +48,9 @@ from virnucflow.scoring.choice import Choice, choose_files, meets
 from virnucflow.scoring.prevalence import Prevalence, estimate_prevalence, expected_fdr, shift
 from virnucflow.sequences.chunks import chunk_name, chunk_places
 from virnucflow.sequences.fasta import open_to_write, write_record
-from virnucflow.sequences.records import records_of
+from virnucflow.sequences.inputs import Input, add_inputs
+from virnucflow.sequences.records import read_subsample, records_of
+from virnucflow.sequences.subsample import Subsample
 
 V1_COLUMNS = {"name": "Sequence_ID", "prediction": "Prediction", "score_others": "score1", "score_virus": "score2"}
 CHUNK_COLUMNS = ["sequence_id", "chunk", "start", "end", "frames", "kind", "best_score", "call", "status"]
@@ -58,7 +60,18 @@ OUTPUTS = ("predictions", "consensus", "summary", "chunk_summary", *FASTA, "prov
 NONE, ESTIMATE = "none", "estimate"  # in the place of a share
 STATUSES = ("ok", "short", "no_frame", "empty")
 # Of what computes results, besides this workflow; run.json has their versions.
-PACKAGES = ("torch", "fair-esm", "tokenizers", "safetensors", "numpy", "pandas", "pyarrow", "biopython")
+PACKAGES = (
+    "torch",
+    "fair-esm",
+    "tokenizers",
+    "safetensors",
+    "numpy",
+    "pandas",
+    "pyarrow",
+    "biopython",
+    "dnaio",
+    "pysam",
+)
 RNA = {"as_dna": "read as T", "keep": "whose codons give no residue"}  # what became of U, by the setting
 SHARED = (
     "model",
@@ -87,11 +100,21 @@ class Made(TypedDict, total=False):
 
 
 class InputFile(TypedDict):
-    """An input file as it was split."""
+    """An input file as it was split; of BAM the records that were left out, by their flags."""
 
     path: str
     sha256: str
     bytes: int
+    left_out: NotRequired[dict[str, int]]
+
+
+class Drawn(TypedDict):
+    """The reads or pairs that were drawn, of how many, and how."""
+
+    reads: int
+    of: int
+    seed: int
+    largest_hash: int
 
 
 class Split(TypedDict, total=False):
@@ -100,6 +123,7 @@ class Split(TypedDict, total=False):
     inputs: list[InputFile]
     rna: str
     rna_records: int
+    subsample: Drawn
 
 
 class Gate(TypedDict):
@@ -115,7 +139,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argument_parser(__doc__)
     parser.add_argument("--scores", action=Files, nargs="+", required=True, help="tables of predict.py, in shard order")
     parser.add_argument("--sequences", type=Path, required=True, help="table of split_fasta.py")
-    parser.add_argument("--fasta", type=Path, nargs="+", help="the input of split_fasta.py; for outputs in FASTA")
+    add_inputs(parser, "The input of split_fasta.py; for outputs in FASTA.")
     parser.add_argument("--chunk-length", type=int, help="bases of a chunk; for --chunk-summary")
     parser.add_argument(
         "--min-residues", type=int, default=30, help="of the longest frame, for a call; 0: any, as VirNucPro v1"
@@ -156,9 +180,10 @@ def parse_arguments() -> argparse.Namespace:
     arguments = parser.parse_args()
     if arguments.max_fdr and not arguments.prevalence:
         parser.error("--max-fdr needs --prevalence")
-    for output, needed in (*((output, "fasta") for output in FASTA), ("chunk_summary", "chunk_length")):
+    needs = [(output, "inputs", "fasta") for output in FASTA] + [("chunk_summary", "chunk_length", "chunk-length")]
+    for output, needed, option in needs:
         if getattr(arguments, output) and not getattr(arguments, needed):
-            parser.error(f"--{output.replace('_', '-')} needs --{needed.replace('_', '-')}")
+            parser.error(f"--{output.replace('_', '-')} needs --{option}")
     for name in ("min_residues", "chunk_length", "min_score", "min_length", "min_scored_chunks"):
         if (getattr(arguments, name) or 0) < 0:
             parser.error(f"--{name.replace('_', '-')} {getattr(arguments, name)}: give a number that is not negative")
@@ -316,7 +341,9 @@ def summarize_sequences(
     return table.assign(file=choose_files(table, choice))
 
 
-def write_files(fasta: list[Path], table: pd.DataFrame, note: str, paths: dict[str, Path]) -> None:
+def write_files(
+    inputs: list[Input], subsample: Subsample | None, table: pd.DataFrame, note: str, paths: dict[str, Path]
+) -> None:
     """The records of each of FILES that has a path, with their whole header, and their best score if they have one.
 
     `viral` is a text; the others, which may be as large as the input, are compressed.
@@ -325,7 +352,7 @@ def write_files(fasta: list[Path], table: pd.DataFrame, note: str, paths: dict[s
         files = {
             name: stack.enter_context(open_to_write(path, compressed=name != FILES[0])) for name, path in paths.items()
         }
-        for row, record in records_of(fasta, table):
+        for row, record in records_of(inputs, table, subsample):
             if row.file in files:
                 description = record.header[len(record.name) :]
                 score = "" if np.isnan(row.best_score) else f" best_score={row.best_score:.6f}"
@@ -418,6 +445,7 @@ def provenance_of(
         "started": arguments.started,
         "ended": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "inputs": split.get("inputs"),
+        "subsample": split.get("subsample"),
         "settings": dict(sorted((arguments.settings | {"rna": split.get("rna")}).items())),
         "counts": {
             "sequences": len(summary),
@@ -489,7 +517,8 @@ def main() -> None:
         write_tsv(summary, to["summary"])
         if paths_of := {name: to[output] for output, name in FASTA.items() if output in to}:
             chosen = sequences.assign(file=summary["file"], best_score=summary["best_score"])
-            write_files(arguments.fasta, chosen, note, paths_of)
+            subsample = read_subsample(arguments.sequences)
+            write_files(arguments.inputs, subsample, chosen, note, paths_of)
         if "provenance" in to:
             publish_json(provenance_of(arguments, made, split, gate, prevalence, summary), to["provenance"])
     if not frames:

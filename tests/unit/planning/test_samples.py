@@ -35,13 +35,39 @@ def test_samples_their_files_and_where_the_sheet_names_them(sheet: Path) -> None
     text = "sample\tfasta\tattention\tlabels\n# b\tthree.fa\nb\ttwo.fa\t\tl.tsv\na\tone.fa\tstandard\t\nb\tone.fa\t\t\n"
     samples = read(sheet, text)
     assert list(samples) == ["b", "a"]
-    assert samples["b"].fasta == ["two.fa", "one.fa"] and samples["b"].labels == ["l.tsv"]
+    assert samples["b"].paths == ["two.fa", "one.fa"] and samples["b"].labels == ["l.tsv"]
     assert samples["b"].attention is None and samples["a"].attention == "standard" and samples["a"].labels == []
     assert [(file.column, file.line) for file in samples["b"].files] == [("fasta", 3), ("labels", 3), ("fasta", 5)]
     assert samples["b"].files[2].place == "samples: s.tsv, line 5"
 
 
+def test_reads_are_given_to_programs_by_their_layout_and_in_the_order_of_the_sheet(sheet: Path) -> None:
+    header = "sample\tfasta\treads\treads_2\tinterleaved\n"
+    rows = [
+        "a\t\ta_1.fq\ta_2.fq",
+        "a\t\tb_1.fq\tb_2.fq",
+        "a\tone.fa",
+        "a\ttwo.fa",
+        "a\t\ti.fq\t\tYes",
+        "a\t\t-s.fq\t\tno",
+    ]
+    sample = read(sheet, header + "\n".join(rows))["a"]
+    assert " ".join(sample.options) == (
+        "--paired a_1.fq a_2.fq --paired b_1.fq b_2.fq --fasta one.fa two.fa --interleaved i.fq --reads ./-s.fq"
+    )
+    assert sample.paths == ["a_1.fq", "a_2.fq", "b_1.fq", "b_2.fq", "one.fa", "two.fa", "i.fq", "-s.fq"]
+    assert [file.column for file in sample.files][:2] == ["reads", "reads_2"] and sample.has_reads
+    samples = read(sheet, "sample\tfasta\treads\nf\tone.fa\t\ns\t\ts.fq\nb\t\tb.bam\n")
+    assert [sample.may_have_pairs for sample in (sample, *samples.values())] == [True, False, False, True]
+    assert [sample.has_reads for sample in samples.values()] == [False, True, True]
+
+
+def test_a_sheet_of_reads_needs_no_column_fasta(sheet: Path) -> None:
+    assert read(sheet, "sample\treads\na\ts.fq\n")["a"].options == ["--reads", "s.fq"]
+
+
 PLAIN = "sample\tfasta\na\tone.fa\n"
+READS = "sample\tfasta\treads\treads_2\tinterleaved\tlabels\n"
 
 
 @pytest.mark.parametrize(
@@ -67,14 +93,14 @@ PLAIN = "sample\tfasta\na\tone.fa\n"
 )  # fmt: skip
 def test_what_is_plain_is_read(text: str, sheet: Path) -> None:
     [sample] = read(sheet, text).values()
-    assert sample.name == "a" and sample.fasta == ["one.fa"] and sample.attention is None and sample.labels == []
+    assert sample.name == "a" and sample.paths == ["one.fa"] and sample.attention is None and sample.labels == []
 
 
 def test_names_and_values_that_are_no_numbers_and_quotes_that_belong_to_a_name(sheet: Path) -> None:
     text = 'sample\tfasta\tattention\n001\tone.fa\tFlash\n1.10\ta "b.fa\t\nx\t"say ""hi"".fa"\t\ny\t./ \'c\'\t\n'
     samples = read(sheet, text)
     assert list(samples) == ["001", "1.10", "x", "y"] and samples["001"].attention == "flash"
-    assert [sample.fasta for sample in samples.values()] == [["one.fa"], ['a "b.fa'], ['say "hi".fa'], [" 'c'"]]
+    assert [sample.paths for sample in samples.values()] == [["one.fa"], ['a "b.fa'], ['say "hi".fa'], [" 'c'"]]
 
 
 def test_a_value_of_a_sample_may_be_in_one_of_its_rows(sheet: Path) -> None:
@@ -85,20 +111,35 @@ def test_a_value_of_a_sample_may_be_in_one_of_its_rows(sheet: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "line 1: no column sample, fasta; give a tab-separated table with a header"),
-        ("sample,fasta\na,one.fa\n", "line 1: no column sample, fasta; give a tab-separated table"),
-        ("sample fasta\na one.fa\n", "line 1: no column sample, fasta; give a tab-separated table"),
+        ("", "line 1: no column sample, fasta or reads; give a tab-separated table with a header"),
+        ("sample,fasta\na,one.fa\n", "line 1: no column sample, fasta or reads; give a tab-separated table"),
+        ("sample fasta\na one.fa\n", "line 1: no column sample, fasta or reads; give a tab-separated table"),
         ("sample\tfasta\n", "s.tsv: no sample; add a row with sample and fasta"),
         (PLAIN + "b two.fa\n", "line 3: 1 field under 2 columns; separate them with tabs"),
         (PLAIN + "b\ttwo.fa\tx\n", "line 3: 3 fields under 2 columns; separate them with tabs"),
         ("sample\tfasta\t\na\tone.fa\tx\n", "line 2: 3 fields under 2 columns"),
         ("sample\t\tfasta\na\tx\tone.fa\n", "line 2: 'x' is in a column without a name; name it or remove it"),
         ("sample\tfasta\tatention\na\tone.fa\t\n", "line 1: column 'atention' is not known; did you mean attention?"),
-        ("sample\tfasta\tzzz\na\tone.fa\t\n", "known are sample, fasta, attention, labels, notes, comment, desc"),
+        ("sample\tfasta\tzzz\na\tone.fa\t\n", "known are sample, fasta, reads, reads_2, interleaved, attention, lab"),
         ("sample\tfasta\tnotes\tNotes\n", "line 1: column notes is there twice; remove one"),
         ("sample\tfasta\tfasta\na\tone.fa\ttwo.fa\n", "line 1: column fasta is there twice; remove one"),
         ("sample\tfasta\n\tone.fa\n", "line 2: no name of a sample; give one in each row"),
-        ("sample\tfasta\na\t\n", "line 2: no fasta; give the path of a FASTA or GenBank file"),
+        ("sample\treads_2\na\ts.fq\n", "line 1: no column fasta or reads; give a tab-separated table"),
+        (READS + "a\n", "line 2: 1 field under 6 columns; separate them with tabs"),
+        (READS + "a\tone.fa\ts.fq\n", "line 2: fasta and reads in one row; give each a row of its own"),
+        (READS + "a\tone.fa\t\tl.fq\n", "line 2: fasta and reads in one row; give each a row of its own"),
+        (READS + "a\t\t\tt.fq\n", "line 2: reads_2 without reads; give the file of the first reads of the pairs"),
+        (READS + "a\t\ts.fq\tt.fq\tyes\n", "line 2: interleaved is for pairs in one file; give that in reads"),
+        (READS + "a\tone.fa\t\t\tyes\n", "line 2: interleaved is for pairs in one file; give that in reads"),
+        (READS + "a\t\ts.fq\t\tmaybe\n", "line 2: interleaved 'maybe' is not known; use yes, or leave it empty"),
+        (READS + "a\t\ts.bam\t\tyes\n", "line 2: BAM says itself which reads are mates; leave reads_2 and interleaved"),
+        (READS + "a\t\ts.fq\tt.bam\n", "line 2: BAM says itself which reads are mates; leave reads_2 and interleaved"),
+        (READS + "a\t\ts.fq\t\t\tl.tsv\n", "line 2: labels are of sequences in FASTA or GenBank files, not of reads;"),
+        (READS + "a\t\ts.fq\ts.fq\n", "line 2: sample 'a' names a file twice, here and in line 2; remove one"),
+        (READS + "a\t\ts.fq\na\t\tt.fq\ts.fq\n", "line 3: sample 'a' names a file twice, here and in line 2;"),
+        (READS + "a\t\ts.fq\thttps://x.org/y.fq\n", "line 2: 'https://x.org/y.fq' is an address (https://); download"),
+        (READS + "a\t\ts\x1b.fq\n", "line 2: reads 's\\x1b.fq' has the control character U+001B; remove it"),
+        ("sample\tfasta\na\t\n", "line 2: no fasta and no reads; give the path of a FASTA or GenBank file, or"),
         ("sample\tfasta\nsoil 1\tone.fa\n", "line 2: sample 'soil 1': use letters (a to z), digits, '.', '_' and '-'"),
         ("sample\tfasta\nBöden\tone.fa\n", "line 2: sample 'Böden': use letters (a to z)"),
         ("sample\tfasta\n../a\tone.fa\n", "line 2: sample '../a': use letters"),
@@ -144,7 +185,7 @@ def test_all_rows_that_are_wrong_are_named_at_once_up_to_ten(sheet: Path) -> Non
 
 def test_a_header_below_a_row_is_none(sheet: Path) -> None:
     lines = refusal(sheet, "a\tone.fa\n#sample\tfasta\nb\ttwo.fa\n")
-    assert lines[-1].startswith("samples: s.tsv, line 1: no column sample, fasta;")
+    assert lines[-1].startswith("samples: s.tsv, line 1: no column sample, fasta or reads;")
 
 
 def test_a_sheet_that_is_none(sheet: Path) -> None:
@@ -180,7 +221,7 @@ def test_any_bytes_are_a_sheet_or_are_refused_in_short_lines(
         except PlanningError as error:
             assert len(str(error)) < 10_000 and str(error).replace("\n", "").isprintable()
         else:
-            assert all(sample.fasta and all(sample.fasta) for sample in samples.values())
+            assert all(sample.paths and all(sample.paths) for sample in samples.values())
 
 
 def test_the_example_of_the_repository() -> None:

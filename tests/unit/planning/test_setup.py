@@ -21,10 +21,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_options_of_a_run_on_this_machine() -> None:
-    Path("a.fa").write_bytes(b"1234567")
-    options = setup_options(
-        CONFIG | {"model_pack": "-mine"}, ["a.fa", "absent.fa"], [], {"standard", "flash"}, ["sbatch"], Path("p.txt")
-    )
+    options = setup_options(CONFIG | {"model_pack": "-mine"}, 7, [], {"standard", "flash"}, ["sbatch"], Path("p.txt"))
     assert " ".join(options) == (
         "--work work --chunk-length 500 --bases 7 --copies 1 --there 0 --model ./-mine --device auto "
         "--precision auto fp32 --commands sbatch --requirements p.txt"
@@ -32,7 +29,7 @@ def test_options_of_a_run_on_this_machine() -> None:
 
 
 def test_options_of_a_run_elsewhere_with_a_pack_that_a_rule_builds() -> None:
-    options = setup_options(CONFIG | {"model_pack": "models/untrained"}, [], [], (), [], None)
+    options = setup_options(CONFIG | {"model_pack": "models/untrained"}, 0, [], (), [], None)
     assert " ".join(options) == "--work work --chunk-length 500 --bases 0 --copies 1 --there 0 --commands"
 
 
@@ -44,7 +41,7 @@ def test_what_is_in_work_already_counts_once() -> None:
         name: bytes_in_work(name) for name in ("work/a/chunks", "work/a/x.parquet", "work/b", "results/a/run.json")
     }
     assert list(sizes.values()) == [5, 5, 0, 0]
-    options = setup_options(CONFIG | {"model_pack": "a"}, [], [*sizes, "work/a/chunks"], (), [], None)
+    options = setup_options(CONFIG | {"model_pack": "a"}, 0, [*sizes, "work/a/chunks"], (), [], None)
     assert options[options.index("--there") + 1] == "10"
 
 

@@ -6,31 +6,52 @@ from pathlib import Path
 import pytest
 
 from planning.messages import PlanningError
-from planning.shards import MOST_SHARDS, estimated_bases, number_of_shards, shard_names, shards_of_run
+from planning.samples import InputFile, Sample
+from planning.shards import (
+    MOST_SHARDS,
+    bases_to_embed,
+    bases_to_read,
+    estimated_bases,
+    number_of_shards,
+    shard_names,
+    shards_of_run,
+)
 from virnucflow.files.tables import SEQUENCES, write_parquet
 
 
-def file_of(path: Path, size: int) -> str:
+def file_of(path: Path, size: int, layout: str = "fasta") -> InputFile:
     with path.open("wb") as file:
         file.truncate(size)
-    return str(path)
+    return InputFile(str(path), "fasta" if layout == "fasta" else "reads", "samples.tsv", 2, layout)
 
 
 def test_bases_are_estimated_from_the_size(tmp_path: Path) -> None:
     assert estimated_bases(file_of(tmp_path / "a.fa", 1000)) == 1000
     for suffix in ("gz", "bgz", "bz2", "xz", "zst"):
         assert estimated_bases(file_of(tmp_path / f"a.fa.{suffix}", 1000)) == 4000
-    assert estimated_bases(str(tmp_path / "absent.fa")) == 0
+    assert estimated_bases(InputFile(str(tmp_path / "absent.fa"), "fasta", "samples.tsv", 2, "fasta")) == 0
+
+
+def test_bases_of_reads_are_fewer_than_bytes_and_more_where_they_are_compressed(tmp_path: Path) -> None:
+    assert estimated_bases(file_of(tmp_path / "a.fq", 2200, "reads")) == 1000
+    for name in ("a.fq.gz", "a.fq.zst", "a.bam"):
+        assert estimated_bases(file_of(tmp_path / name, 1000, "reads")) == 2000
+
+
+def test_a_drawn_part_of_the_reads_bounds_what_is_embedded_and_not_what_is_read(tmp_path: Path) -> None:
+    contigs, reads = file_of(tmp_path / "a.fa", 5000), file_of(tmp_path / "a.fq", 2_200_000, "paired")
+    sample = Sample("a", 2, [contigs, reads])
+    assert bases_to_read(sample) == bases_to_embed(sample, 0) == bases_to_embed(sample, 5000) == 1_005_000
+    assert bases_to_embed(sample, 100) == 105_000
 
 
 @pytest.mark.parametrize(
-    ("size", "expected"),
+    ("bases", "expected"),
     [(0, 1), (1, 1), (2_000_000, 1), (2_000_001, 2), (9_000_000, 5), (10**13, MOST_SHARDS)],
 )
-def test_number_of_shards_follows_from_the_size_of_all_files(size: int, expected: int, tmp_path: Path) -> None:
-    files = [file_of(tmp_path / "a.fa", size // 2), file_of(tmp_path / "b.fa", size - size // 2)]
-    assert number_of_shards(files, "auto", 2) == expected
-    assert number_of_shards(files, 7, 2) == 7
+def test_number_of_shards_follows_from_the_bases(bases: int, expected: int) -> None:
+    assert number_of_shards(bases, "auto", 2) == expected
+    assert number_of_shards(bases, 7, 2) == 7
 
 
 def test_names_sort_as_their_numbers() -> None:

@@ -93,7 +93,9 @@ def test_consensus(case: str, tmp_path: Path) -> None:
     }
     write_parquet(pa.table(columns, schema=SCORES), scores, {"chunks": sum(chunks.values())})
     listed = [list(chunks), [count * 500 for count in chunks.values()], list(chunks.values())]
-    write_parquet(pa.table([*listed, [0] * len(chunks), [""] * len(chunks)], schema=SEQUENCES), sequences)
+    write_parquet(
+        pa.table([*listed, [0] * len(chunks), [""] * len(chunks), [0] * len(chunks)], schema=SEQUENCES), sequences
+    )
     consensus, predictions = tmp_path / "consensus.csv", tmp_path / "predictions.txt"
     run_program(
         "write_results", "--scores", scores, "--sequences", sequences, "--predictions", predictions,

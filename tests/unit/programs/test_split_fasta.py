@@ -87,7 +87,7 @@ def test_readable(kind: str, tmp_path: Path) -> None:
 REFUSED = {
     "text before the first header": (b"hello\n>x\nACGT\n", "in.fa, line 1: text before the first header: 'hello'"),
     "text after blank lines": (b"\n\nACGT\n", "in.fa, line 3: text before the first header"),
-    "FASTQ": (b"@r1\nACGT\n+\nIIII\n", "in.fa, line 1: this looks like FASTQ; convert it"),
+    "FASTQ": (b"@r1\nACGT\n+\nIIII\n", "in.fa, line 1: this looks like FASTQ; give it in the column reads"),
     "binary": (bytes(range(256)), "in.fa, line 1: not a FASTA file but binary data"),
     "zip": (b"PK\x03\x04" + bytes(50), "in.fa, line 1: not a FASTA file but binary data"),
     "UTF-16": (">x\nACGT\n".encode("utf-16"), "in.fa, line 1: not a FASTA file but binary data"),

@@ -27,6 +27,7 @@ from virnucflow.sequences import chunk_files, fasta, names
 from virnucflow.sequences.chunk_files import cut
 from virnucflow.sequences.chunks import chunk_coordinates, chunk_totals
 from virnucflow.sequences.fasta import read_fasta
+from virnucflow.sequences.inputs import Input
 from virnucflow.sequences.names import Names
 from virnucflow.sequences.records import records_of
 
@@ -263,13 +264,13 @@ def test_later_readers_compare_what_they_read_with_what_was_split(tmp_path: Path
         "split_fasta", "--fasta", path, "--chunk-length", 500, "--chunks", tmp_path / "c.fa", "--sequences", table
     )
     split = read_sequences(table)
-    assert [(row.sequence_id, record.sequence) for row, record in records_of([path], split)] == [
+    assert [(row.sequence_id, record.sequence) for row, record in records_of([Input("fasta", (path,))], split)] == [
         ("a", "ACGTACGTAC"), ("b", "GG"),
     ]  # fmt: skip
     for kind in CHANGED.keys() - {"another description", "the same, compressed"}:
         path.write_bytes(CHANGED[kind])
         with pytest.raises(fasta.InputError, match=r"in\.fa: not what was split into chunks: the file changed while"):
-            list(records_of([path], split))
+            list(records_of([Input("fasta", (path,))], split))
     path.write_bytes(CHANGED["other letters"])
     said = run_program("list_proteins", "--fasta", path, "--sequences", table, "--proteins", tmp_path / "p", code=2)
     assert f"{path}: not what was split into chunks: the file changed while" in error_line(said)

@@ -75,7 +75,7 @@ def write_sequences(path: Path, listed: list[tuple], records: dict[str, str], sp
     """The table of sequences (id, length, chunks); `records` are names and letters in the file."""
     digests = [digest_bytes(f"{name}\n{letters}".encode()) for name, letters in records.items()]
     digests += [""] * (len(listed) - len(digests))
-    columns = [*map(list, zip(*listed, strict=True)), [0] * len(listed), digests[: len(listed)]]
+    columns = [*map(list, zip(*listed, strict=True)), [0] * len(listed), digests[: len(listed)], [0] * len(listed)]
     write_parquet(pa.table(columns, schema=SEQUENCES), path, split)
     return path
 
@@ -563,6 +563,7 @@ def test_run_json_says_what_made_the_results(tmp_path: Path) -> None:
         "sample": "soil",
         "started": "2026-01-02T03:04:05Z",
         "inputs": [given],
+        "subsample": None,
         "settings": {"min_residues": 30, "rna": "as_dna"},
         "counts": {
             "sequences": 6,

@@ -12,6 +12,7 @@ from virnucflow.cli import InputError
 from virnucflow.files.tables import PROTEINS, SEQUENCES, read_parquet
 from virnucflow.sequences.fasta import Record, read_fasta, whole
 from virnucflow.sequences.genbank import is_genbank
+from virnucflow.sequences.inputs import Input
 from virnucflow.sequences.records import stream_records
 
 ONE = """\
@@ -51,7 +52,7 @@ def write(folder: Path, text: str | bytes, name: str = "in.gb") -> Path:
 
 
 def read(path: Path) -> list[Record]:
-    return [whole(heading, letters) for heading, letters in stream_records(path, annotation=True)]
+    return [whole(heading, letters) for heading, letters in stream_records(Input("fasta", (path,)), annotation=True)]
 
 
 READABLE = {

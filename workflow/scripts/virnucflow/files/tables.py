@@ -40,6 +40,7 @@ SEQUENCES = pa.schema(
         ("chunks", pa.int32()),
         ("uracils", pa.int64()),
         ("digest", pa.string()),
+        ("mate", pa.int8()),  # 1 or 2 for a read of a pair, else 0
     ]
 )
 

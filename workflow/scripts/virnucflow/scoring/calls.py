@@ -43,8 +43,7 @@ def count_chunks(chunks: pd.DataFrame, min_residues: int = 0) -> pd.DataFrame:
     that of their squares.
     """
     counted = chunks["residues"] >= min_residues
-    probability = chunks["best_score"].astype(float).clip(LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
-    logit = np.log(probability / (1 - probability)).where(counted, 0.0)
+    logit = logit_of(chunks["best_score"]).where(counted, 0.0)
     return (
         chunks.assign(counted=counted, viral=chunks["viral"] & counted, logit=logit, square=logit**2)
         .groupby("sequence_id", sort=False)
@@ -57,6 +56,12 @@ def count_chunks(chunks: pd.DataFrame, min_residues: int = 0) -> pd.DataFrame:
             best_score=("best_score", "max"),
         )
     )
+
+
+def logit_of(scores: pd.Series) -> pd.Series:
+    """The logits of scores, float64; those of 0 and 1 are as of scores that round to them."""
+    probability = scores.astype(float).clip(LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
+    return np.log(probability / (1 - probability))
 
 
 def scale_sequences(counted_chunks: np.ndarray, logits: np.ndarray, scaling: SequenceScaling | None) -> np.ndarray:
@@ -119,3 +124,13 @@ def weigh_evidence(counted_chunks: np.ndarray) -> np.ndarray:
     """The name in EVIDENCE of what each sequence's call rests on; "" where no chunk counts."""
     names = np.array(["", *EVIDENCE], dtype=object)
     return names[np.searchsorted(list(EVIDENCE.values()), counted_chunks, "right")]
+
+
+def call_pairs(counted_chunks: np.ndarray, viral_chunks: np.ndarray, logits: np.ndarray) -> np.ndarray:
+    """Each pair's call, by the chunks of both mates: `virus` when more than half of those that count are viral.
+
+    When it is half of them, as where mates of one chunk each differ, the mean of their logits decides: `virus` when it
+    is not negative. "" where none counts. `logits` are the sums of count_chunks.
+    """
+    is_viral = (2 * viral_chunks > counted_chunks) | ((2 * viral_chunks == counted_chunks) & (logits >= 0))
+    return np.where(counted_chunks == 0, "", np.where(is_viral, "virus", "others"))

@@ -6,9 +6,10 @@ import hashlib
 import io
 import lzma
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,11 +30,15 @@ TOO_MUCH_MEMORY = ("Memory usage limit exceeded", "Frame requires too much memor
 
 @dataclass
 class Stored:
-    """A file as it lies on the disk, compressed or not; `sha256` and `bytes` are known once all of it was read."""
+    """A file as it lies on the disk, compressed or not; the rest is known once all of it was read.
+
+    `left_out` are the records of a BAM file that are not read, by their flags.
+    """
 
     path: Path
     sha256: str = ""
     bytes: int = 0
+    left_out: Counter[str] = field(default_factory=Counter)
 
 
 class _HashedFile(io.RawIOBase):

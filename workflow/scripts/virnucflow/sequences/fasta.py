@@ -30,15 +30,17 @@ SHOWN = 1000  # bytes of a line of something else that are looked at to say what
 
 
 class Heading(NamedTuple):
-    """What a record says of itself: `name` is the header's first word, `header` all of it, `line` its line number.
+    """What a record says of itself: `name` is the header's first word, `header` all of it.
 
-    `proteins` are those of its annotation, where it is from a file that has one.
+    `line` is its line number, or of a read the number of its record. `proteins` are those of its annotation, where it
+    is from a file that has one; `mate` is 1 or 2 for a read of a pair.
     """
 
     name: str
     header: str
     line: int
     proteins: tuple[str, ...] | None = None
+    mate: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,10 +233,12 @@ class _Parser:
 
 
 def _describe_start(line: str) -> str:
+    if line.startswith("BAM\1"):
+        return "this is BAM; give it in the column reads of the sample sheet"
     if not line.isprintable():
         return "not a FASTA file but binary data; give a FASTA file, plain or compressed with gzip, bzip2, xz or zstd"
     if line.startswith("@"):
-        return "this looks like FASTQ; convert it to FASTA, for example with 'seqtk seq -a'"
+        return "this looks like FASTQ; give it in the column reads of the sample sheet"
     return f"text before the first header: {line[:40]!r}; a FASTA file begins with '>'"
 
 

@@ -1,4 +1,4 @@
-"""The sequences of a sample's files, FASTA or GenBank, as `split_fasta` reads them and as it named them."""
+"""The sequences of a sample's files, of any format, as `split_fasta` reads them and as it named them."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,9 +8,13 @@ import pandas as pd
 
 from virnucflow.cli import InputError
 from virnucflow.files.digests import Hasher
+from virnucflow.files.tables import read_provenance
 from virnucflow.sequences.compressed import Stored
 from virnucflow.sequences.fasta import Record, Streamed, by_record, read_fasta_parts, whole
 from virnucflow.sequences.genbank import is_genbank, read_genbank_parts
+from virnucflow.sequences.inputs import Input
+from virnucflow.sequences.reads import read_reads_parts
+from virnucflow.sequences.subsample import Subsample
 
 
 class Content:
@@ -38,34 +42,48 @@ class Content:
 
 
 def stream_records(
-    path: Path, check_letters: bool = True, stored: Stored | None = None, annotation: bool = False
+    one: Input,
+    check_letters: bool = True,
+    stored: tuple[Stored, ...] = (),
+    annotation: bool = False,
+    subsample: Subsample | None = None,
 ) -> Iterator[Streamed]:
-    """Yield the records of a FASTA or GenBank file; its first bytes decide, not its name. The letters of each go by in
-    pieces. Arguments and errors as of `read_fasta_parts` and `read_genbank_parts`.
+    """Yield the records of what is read together; a file's first bytes decide its format. The letters of each go by in
+    pieces. `stored` are its files; reads that are not of the subsample are left out. Other arguments, and errors, as of
+    `read_fasta_parts`, `read_genbank_parts` and `read_reads_parts`.
     """
+    if one.layout != "fasta":
+        return by_record(read_reads_parts(one, check_letters, stored, subsample))
+    path, its = one.paths[0], stored[0] if stored else None
     if is_genbank(path):
-        parts = read_genbank_parts(path, check_letters, stored, annotation)
-    else:
-        parts = read_fasta_parts(path, check_letters, stored)
-    return by_record(parts)
+        return by_record(read_genbank_parts(path, check_letters, its, annotation))
+    return by_record(read_fasta_parts(path, check_letters, its))
 
 
-def records_of(paths: list[Path], sequences: pd.DataFrame, annotation: bool = False) -> Iterator[tuple[Any, Record]]:
+def records_of(
+    inputs: list[Input], sequences: pd.DataFrame, subsample: Subsample | None = None, annotation: bool = False
+) -> Iterator[tuple[Any, Record]]:
     """Each row of a table of a sample's sequences (with sequence_id, length and digest) and its record.
 
     They are paired by their order, because `duplicate_ids: rename` gives other names than the files do. Raises
     InputError as soon as a record is not the one that was split.
     """
     rows = sequences.itertuples()
-    for path in paths:
-        for heading, pieces in stream_records(path, check_letters=False, annotation=annotation):
+    for one in inputs:
+        for heading, pieces in stream_records(one, check_letters=False, annotation=annotation, subsample=subsample):
             content, row = Content(heading.name), next(rows, None)
             record = whole(heading, content.follow(pieces))
             if row is None or (content.length, content.digest) != (row.length, row.digest):
-                raise changed(path)
+                raise changed(one.place(heading.line, heading.mate)[0])
             yield row, record
     if next(rows, None) is not None:
-        raise changed(paths[-1])
+        raise changed(inputs[-1].paths[-1])
+
+
+def read_subsample(sequences: Path) -> Subsample | None:
+    """The reads that were drawn for a table of sequences; None where all of them were taken."""
+    noted = read_provenance(sequences).get("subsample")
+    return Subsample(noted["seed"], noted["largest_hash"]) if noted else None
 
 
 def changed(path: Path) -> InputError:
