@@ -7,6 +7,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import pysam
 import yaml
 from harness import run
 from helpers import EXAMPLE, ODD, REPOSITORY, start_program, write_fasta
@@ -52,6 +53,10 @@ CALLS = [
         {"fasta": f"in.fa {GENBANK}"},
         {"chunks": "chunks.fa", "sequences": "sequences.parquet"},
         *LENGTH, "--duplicate-ids", "rename",
+    ),
+    call(
+        "split_fasta", {"reads": "in.fq in.bam", "interleaved": "pairs.fq"},
+        {"chunks": "reads.fa", "sequences": "reads.parquet"}, *LENGTH, "--subsample-reads", "9",
     ),
     call("translate_frames", {"chunks": "chunks.fa"}, {"frames": "frames.parquet"}, besides="chunks.fa.xxh3"),
     call(
@@ -108,6 +113,14 @@ CALLS = [
         ))),
     ),
     call(
+        "call_pairs",
+        {
+            "sequences": "sequences.parquet", "summary": published("sequences.tsv"),
+            "chunk-summary": published("chunks.tsv"), "provenance": published("run.json"),
+        },
+        {"pairs": "pairs.tsv"},
+    ),
+    call(
         "list_proteins", {"fasta": f"in.fa {GENBANK}", "sequences": "sequences.parquet"},
         {"proteins": "proteins.parquet"},
     ),
@@ -154,6 +167,19 @@ def make_published(folder: Path) -> None:
     (folder / "models.yaml").write_text(yaml.safe_dump(catalogue))
 
 
+def make_reads(folder: Path, letters: str) -> None:
+    """FASTQ, single and in pairs, and BAM."""
+    records = [f"@r{i}\n{letters[i * 100 :][:90]}\n+\n{'I' * 90}\n" for i in range(8)]
+    (folder / "in.fq").write_text("".join(records[:4]))
+    (folder / "pairs.fq").write_text("".join(2 * record for record in records[4:]))
+    header = pysam.AlignmentHeader.from_dict({"SQ": [{"SN": "c", "LN": 1000}]})
+    with pysam.AlignmentFile(str(folder / "in.bam"), "wb", header=header) as bam:
+        for flag in (0x4, 0x10, 0x41, 0x81, 0x100):
+            one = pysam.AlignedSegment(header)
+            one.query_name, one.flag, one.query_sequence = f"b{flag // 0x80 + flag % 0x40}", flag, letters[flag:][:90]
+            bam.write(one)
+
+
 def make_chain(folder: Path) -> Path:
     """All the files, in a folder."""
     coli = next(read_fasta(EXAMPLE / "escherichia_coli.fasta")).sequence
@@ -161,6 +187,7 @@ def make_chain(folder: Path) -> Path:
     write_fasta(folder / "in.fa", pieces | ODD | {"rna": "GCUGCCGCAGCC" * 12})
     shutil.copy(EXAMPLE / GENBANK, folder)
     shutil.copy(REPOSITORY / "CITATION.cff", folder)
+    make_reads(folder, coli)
     splits = ("train", "train", "validation", "test")
     rows = [f"coli_{i}\t{'virus' if i % 2 else 'others'}\t{splits[i // 2 % 4]}" for i in range(12)]
     (folder / "labels.tsv").write_text("\n".join(["sequence_id\tlabel\tsplit", *rows]) + "\n")

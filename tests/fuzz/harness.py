@@ -15,9 +15,9 @@ from helpers import SCRIPTS
 
 # What the programs import, so that a fork need not.
 for library in (
-    "Bio.SeqIO", "esm", "jinja2", "matplotlib.backends.backend_svg", "matplotlib.figure", "matplotlib.font_manager",
-    "pandas", "pyarrow.compute", "pyarrow.csv", "pyarrow.parquet", "requests", "safetensors.torch",
-    "sklearn.linear_model", "sklearn.metrics", "tenacity", "tokenizers", "torch", "tqdm", "yaml",
+    "Bio.SeqIO", "dnaio", "esm", "jinja2", "matplotlib.backends.backend_svg", "matplotlib.figure",
+    "matplotlib.font_manager", "pandas", "pyarrow.compute", "pyarrow.csv", "pyarrow.parquet", "pysam", "requests",
+    "safetensors.torch", "sklearn.linear_model", "sklearn.metrics", "tenacity", "tokenizers", "torch", "tqdm", "yaml",
 ):  # fmt: skip
     importlib.import_module(library)
 

@@ -23,7 +23,9 @@ from planning.messages import PlanningError
 from planning.samples import read_samples
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "300"))
-FOREIGN = ("in.fa", GENBANK, "labels.tsv", "models.yaml", "CITATION.cff")  # what users give, which has no digest
+READS = ("in.fq", "pairs.fq", "in.bam")
+# What users give, which has no digest.
+FOREIGN = ("in.fa", GENBANK, *READS, "labels.tsv", "models.yaml", "CITATION.cff")
 FOLDERS = ("pack/", "published/", "results/")  # whose files have none, or a checksum in another one
 PAIRS = [(call, name) for call in CALLS for name in dict.fromkeys(call.reads)]
 EACH = settings(
@@ -88,8 +90,14 @@ def test_any_bytes_end_in_an_answer_or_one_line(call: Call, name: str, chain: Pa
     check()
 
 
+SHEET = (
+    b"sample\tfasta\tlabels\treads\treads_2\tinterleaved\nsoil\tin.fa\t\n"
+    b'gut\t"a b.fa"\tlabels.tsv\nlake\t\t\t1.fq\t2.fq\nsea\t\t\ti.fq\t\tyes\n# remark\n'
+)
+
+
 @settings(EACH, max_examples=EXAMPLES)
-@given(content=damaged_bytes(b'sample\tfasta\tlabels\nsoil\tin.fa\t\ngut\t"a b.fa"\tlabels.tsv\n# remark\n'))
+@given(content=damaged_bytes(SHEET))
 def test_any_bytes_as_sample_sheet(content: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:
         sheet = Path(folder) / "samples.tsv"

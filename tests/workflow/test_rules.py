@@ -48,7 +48,7 @@ def test_rule_program_and_code_share_the_rules_name(rule: str) -> None:
 @pytest.mark.parametrize("rule", [name for name in NAMES if name not in COMMANDS])
 def test_rule_is_tried_once_or_tells_its_program_where_a_final_error_is_noted(rule: str) -> None:
     gate = {"sample_frames", "compare_attention", "compare_runs", "divergence_gate"}
-    once = {"split_fasta", *gate, "write_results", "summarize"}
+    once = {"split_fasta", *gate, "write_results", "call_pairs", "summarize"}
     assert (re.search(r"^    retries: 0$", text(rule), re.MULTILINE) is not None) == (rule in once)
     noted = "VIRNUCFLOW_ATTEMPT={resources.attempt} VIRNUCFLOW_FINAL_ERROR={log:q}.final " in text(rule)
     assert noted == ("attempt=attempt_number" in text(rule)) == (rule not in once)

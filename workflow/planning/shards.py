@@ -14,7 +14,9 @@ COMPRESSED = (".gz", ".bgz", ".bz2", ".xz", ".zst")
 COMPRESSION = 4  # bases in one byte of a compressed FASTA file, about
 FASTQ_BYTES = 2.2  # for a base: its letter, that of its quality, and its part of the name, about
 PACKED_READS = 2  # bases in one byte of compressed FASTQ or of BAM, about
-DRAWN_BASES = 1000  # of a read or pair that is drawn: more than a pair of Illumina has, less than a long read
+DRAWN_BASES = 300  # of a pair of short reads
+# A short read is a chunk by itself, with two frames in 150 bases, about, where a longer chunk has one.
+BASES_PER_FRAME = 75
 
 
 def estimated_bases(file: InputFile) -> int:
@@ -32,11 +34,15 @@ def bases_to_read(sample: Sample) -> int:
     return sum(map(estimated_bases, sample.inputs))
 
 
-def bases_to_embed(sample: Sample, drawn_reads: int) -> int:
-    """The bases of a sample that become chunks, about: of its reads no more than are drawn, if any are."""
+def bases_to_embed(sample: Sample, chunk_length: int, drawn_reads: int) -> int:
+    """The bases of a sample, about, as far as what is computed of them goes.
+
+    Of reads no more count than are drawn, if any are, and each base as many times as short reads have more frames than
+    sequences that are cut into chunks.
+    """
     reads = sum(estimated_bases(file) for file in sample.inputs if file.layout != "fasta")
-    most = drawn_reads * DRAWN_BASES if drawn_reads else reads
-    return bases_to_read(sample) - reads + min(reads, most)
+    drawn = min(reads, drawn_reads * DRAWN_BASES) if drawn_reads else reads
+    return bases_to_read(sample) - reads + round(drawn * max(1, chunk_length / BASES_PER_FRAME))
 
 
 def number_of_shards(bases: int, shards: int | str, shard_megabases: float) -> int:

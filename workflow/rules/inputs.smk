@@ -40,8 +40,8 @@ def gated_samples():
 
 @cache
 def embedded_bases(sample):
-    """The bases of a sample that become chunks, about."""
-    return bases_to_embed(SAMPLES[sample], config["subsample"]["reads"])
+    """The bases of a sample, about, as far as what is computed of them goes."""
+    return bases_to_embed(SAMPLES[sample], config["chunk_length"], config["subsample"]["reads"])
 
 
 @cache

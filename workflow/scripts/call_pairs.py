@@ -22,6 +22,8 @@ from virnucflow.scoring.calls import call_pairs, logit_of, probability, scale_se
 from virnucflow.sequences.mates import pair_of_id
 
 ROWS = 1 << 18  # that are read at a time
+KINDS = dict.fromkeys(("sequence_id", "call", "status"), "str") | {"best_score": "float32"}
+KINDS |= dict.fromkeys(("scored_chunks", "viral_chunks"), "int64")
 ABSENT = "absent"
 # The columns of the table of sequences that a pair has of each mate, and what they are of one that is not there.
 OF_MATE = {"call": "", "best_score": np.nan, "status": ABSENT}
@@ -46,10 +48,9 @@ def parse_arguments() -> argparse.Namespace:
 
 def read_table(path: Path, *columns: str) -> Iterator[pd.DataFrame]:
     """Some columns of a table of write_results.py, ROWS of its rows at a time."""
-    text = dict.fromkeys(("sequence_id", "call", "status"), str)
     with reading(path, "a table of write_results.py", ADVICE):
         yield from pd.read_csv(
-            path, sep=TSV["delimiter"], quoting=TSV["quoting"], usecols=columns, dtype=text, keep_default_na=False,
+            path, sep=TSV["delimiter"], quoting=TSV["quoting"], usecols=columns, dtype=KINDS, keep_default_na=False,
             na_values={"best_score": [""]}, chunksize=ROWS,
         )  # fmt: skip
 
@@ -62,7 +63,7 @@ def sum_logits(path: Path, sequences: pd.DataFrame) -> np.ndarray:
         row = rows[done : done + len(chunks)]
         if len(row) < len(chunks) or (ids[row] != chunks["sequence_id"].to_numpy()).any():
             raise InputError(f"{path}: not the chunks of these sequences; {ADVICE}")
-        logit = logit_of(chunks["best_score"].astype(np.float32)).where(chunks["status"] == "ok", 0.0)
+        logit = logit_of(chunks["best_score"]).where(chunks["status"] == "ok", 0.0)
         logits += np.bincount(row, logit, len(sequences))
         done += len(chunks)
     if done < len(rows):
@@ -73,7 +74,7 @@ def sum_logits(path: Path, sequences: pd.DataFrame) -> np.ndarray:
 def read_summary(path: Path, sequences: pd.DataFrame) -> pd.DataFrame:
     """The columns of the table of sequences that a pair depends on; InputError where it is of other sequences."""
     columns = ("sequence_id", "scored_chunks", "viral_chunks", *OF_MATE)
-    summary = pd.concat([pd.DataFrame(columns=columns), *read_table(path, *columns)], ignore_index=True)
+    summary = pd.concat(read_table(path, *columns), ignore_index=True)
     if not np.array_equal(summary["sequence_id"].to_numpy(), sequences["sequence_id"].to_numpy()):
         raise InputError(f"{path}: not of these sequences; {ADVICE}")
     return summary

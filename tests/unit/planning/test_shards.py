@@ -38,11 +38,13 @@ def test_bases_of_reads_are_fewer_than_bytes_and_more_where_they_are_compressed(
         assert estimated_bases(file_of(tmp_path / name, 1000, "reads")) == 2000
 
 
-def test_a_drawn_part_of_the_reads_bounds_what_is_embedded_and_not_what_is_read(tmp_path: Path) -> None:
+def test_reads_have_more_frames_and_no_more_are_embedded_than_are_drawn(tmp_path: Path) -> None:
     contigs, reads = file_of(tmp_path / "a.fa", 5000), file_of(tmp_path / "a.fq", 2_200_000, "paired")
     sample = Sample("a", 2, [contigs, reads])
-    assert bases_to_read(sample) == bases_to_embed(sample, 0) == bases_to_embed(sample, 5000) == 1_005_000
-    assert bases_to_embed(sample, 100) == 105_000
+    assert bases_to_read(sample) == 1_005_000
+    assert bases_to_embed(sample, 300, 0) == bases_to_embed(sample, 300, 5000) == 5000 + 4 * 1_000_000
+    assert bases_to_embed(sample, 300, 100) == 5000 + 4 * 30_000
+    assert bases_to_embed(Sample("b", 3, [contigs]), 300, 100) == 5000
 
 
 @pytest.mark.parametrize(
