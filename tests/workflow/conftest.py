@@ -1,6 +1,8 @@
 """One run of the workflow on real sequences with a small random pack, which several tests start from."""
 
+import fcntl
 import gzip
+import os
 import shutil
 from pathlib import Path
 
@@ -27,9 +29,16 @@ def prepare(folder: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = prepare(tmp_path_factory.mktemp("base"))
-    said = snakemake(folder, shards=3)
-    assert "Results of mixed: results/mixed/ (model untrained is untrained: these results mean nothing)" in said
+    """A finished run, which tests copy or read: one for all processes of pytest-xdist, made by the first of them."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "base"
+    with Path(f"{folder}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            made = prepare(tmp_path_factory.mktemp("made"))
+            said = snakemake(made, shards=3)
+            assert "Results of mixed: results/mixed/ (model untrained is untrained: these results mean nothing)" in said
+            made.rename(folder)
     return folder
 
 

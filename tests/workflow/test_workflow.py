@@ -253,6 +253,7 @@ def test_a_copied_pack_computes_nothing_again_and_a_renamed_one_no_embedding(pac
     assert json.loads((packed / "results" / "mixed" / "run.json").read_text())["model"] == "other"
 
 
+@pytest.mark.long
 def test_times_of_the_pack_rerun_nothing(packed: Path) -> None:
     for path in (packed / "mine").iterdir():
         path.touch()

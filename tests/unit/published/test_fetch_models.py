@@ -38,7 +38,7 @@ class Host(ThreadingHTTPServer):
         self.folder, self.faults, self.requests, self.sent = folder, {}, [], 0
         self.base = f"http://127.0.0.1:{self.server_port}"
         self.closing = threading.Event()
-        threading.Thread(target=self.serve_forever, daemon=True).start()
+        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
 
     def handle_error(self, request, address) -> None:
         """The client goes away: that is part of the tests."""
