@@ -38,6 +38,8 @@ def test_run_in_which_all_is_well() -> None:
     publish("b")
     assert closing_words(["a", "b"], [], []) == "Results of a: results/a/\nResults of b: results/b/"
     assert closing_words([], [], []) == ""
+    words = closing_words(["a"], [], [], "results/report.html")
+    assert words == "Results of a: results/a/\nAll samples on one page: results/report.html"
 
 
 def test_failed_run_says_what_is_ready_what_failed_and_why() -> None:

@@ -145,6 +145,7 @@ def test_a_value_of_a_sample_may_be_in_one_of_its_rows(sheet: Path) -> None:
         ("sample\tfasta\n../a\tone.fa\n", "line 2: sample '../a': use letters"),
         ("sample\tfasta\n" + "xy" * 125 + "\tone.fa\n", "250 letters; use at most 100"),
         ("sample\tfasta\n" + "A" * 27 + "\tone.fa\n", "ends in 20 times 'A'; choose another name"),
+        ("sample\tfasta\nSummary.tsv\tone.fa\n", "results/ has a file of this name; choose another"),
         ("sample\tfasta\na\0\tone.fa\n", "line 2: sample 'a\\x00' has the control character U+0000; remove it"),
         ("sample\tfasta\na\u2028b\tone.fa\n", "line 2: sample 'a\\u2028b' has the control character U+2028; remove it"),
         ("sample\tfasta\na\tone\x1b[31m.fa\n", "line 2: fasta 'one\\x1b[31m.fa' has the control character U+001B"),
