@@ -1,16 +1,32 @@
 """Every rule says what a cluster and a reader need to know of it."""
 
 import re
+import textwrap
+from collections.abc import Iterator
 
 import pytest
 from helpers import REPOSITORY
 
+from virnucflow.packs.encoders import ENCODERS
+
 RULE = re.compile(r"^(?:use rule|rule|checkpoint) (\w+(?: as \w+ with)?):\n(.*?)(?=^\S|\Z)", re.M | re.S)
-RULES = {
-    match[1]: match[2]
-    for file in sorted((REPOSITORY / "workflow" / "rules").glob("*.smk"))
-    for match in RULE.finditer(file.read_text())
-}
+# A rule that is there for each shard and for each batch.
+IN_LOOP = re.compile(
+    r'^    rule:\n        name:\n            scope.rule\(f?"([\w{}.]+)"\)\n(.*?)(?=^\S|\Z)', re.M | re.S
+)
+
+
+def rules(text: str) -> Iterator[tuple[str, str]]:
+    """The rules of a file by name, with what each says."""
+    yield from RULE.findall(text)
+    for name, body in IN_LOOP.findall(text):
+        for encoder in ENCODERS if "{encoder.name}" in name else [""]:
+            own = body.replace('(f"embed_', '("embed_').replace("{encoder.name}", encoder)
+            yield name.replace("{encoder.name}", encoder), textwrap.indent(textwrap.dedent(own), "    ")
+
+
+FILES = sorted((REPOSITORY / "workflow" / "rules").glob("*.smk"))
+RULES = {name: body for file in FILES for name, body in rules(file.read_text())}
 INHERITED = {name.split()[2]: name.split()[0] for name in RULES if " as " in name}
 TARGETS = {"validate", "compare", "train"}  # of the user; they run nothing
 COMMANDS = {"fetch_models", "check_models"}  # of the user; they run whenever they are asked for, and make no file

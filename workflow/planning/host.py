@@ -27,6 +27,7 @@ from planning.messages import PlanningError
 from planning.sources import Needs
 
 Workflow: TypeAlias = Any  # snakemake.workflow.Workflow, which has no types
+RuleProxy: TypeAlias = Any  # snakemake.rules.RuleProxy, as `rules` of a Snakefile has them
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = ROOT / "workflow" / "scripts"  # the programs, by the names of their rules
@@ -138,6 +139,26 @@ def inputs(paths: Iterable[str]) -> list[str]:
 def is_made(workflow: Workflow, path: str) -> bool:
     """Whether a rule makes a file: where this workflow is a module, one above the statement that uses it."""
     return any(rule.is_producer(path) for rule in workflow.rules)
+
+
+def make_ordinary(checkpoint: RuleProxy) -> None:
+    """Have a checkpoint be a rule like any other: after each of its jobs Snakemake plans anew, which takes time."""
+    checkpoint.rule.is_checkpoint = False
+
+
+def ask_alike(workflow: Workflow, labels: Iterable[str]) -> None:
+    """Have rules of batches, whose names end in these labels, ask for what the user sets for the rule itself.
+
+    That is what --set-resources and --set-threads give, a partition or a model of GPU for example.
+    """
+    settings = workflow.resource_settings
+    endings = {f"_{label}" for label in labels}
+    for rule in workflow.rules:
+        if ending := next(filter(rule.name.endswith, endings), None):
+            name = rule.name.removesuffix(ending)
+            rule.resources.update(settings._parsed_overwrite_resources.get(name, {}))
+            if (threads := settings._parsed_overwrite_threads.get(name)) is not None:
+                rule.resources["_cores"] = threads
 
 
 def is_contained(workflow: Workflow) -> bool:

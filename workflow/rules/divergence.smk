@@ -2,36 +2,44 @@
 # The sample is a shard like any other, named "sampled": the rules of embeddings.smk and predict compute it.
 
 
-rule sample_frames:
-    input:
-        frames=get_files_of_shards("work/{sample}/frames/{shard}.parquet"),
-        scores=get_files_of_shards("work/{sample}/scores/flash/{shard}.parquet"),
-    output:
-        sampled_frames=f"work/{{sample}}/frames/{SAMPLED}.parquet",
-        sample="work/{sample}/divergence/sample.parquet",
-    log:
-        "logs/sample_frames/{sample}.log",
-    retries: 0
-    conda:
-        "../../envs/programs.yaml"
-    threads: 1
-    resources:
-        mem_mb=sample_memory,
-        runtime=reading_runtime,
-    params:
-        program=program("sample_frames"),
-        code=code("sample_frames"),
-        frames=input_as_ranges("frames"),
-        scores=input_as_ranges("scores"),
-        chunk_length=config["chunk_length"],
-        number=config["gate"]["frames"],
-        seed=config["gate"]["seed"],
-    message:
-        "Sample frames of {wildcards.sample} to compare both attentions"
-    shell:
-        "python {params.program:q} --frames {params.frames:q} --scores {params.scores:q}"
-        " --chunk-length {params.chunk_length} --number {params.number} --seed {params.seed}"
-        " --sampled-frames {output.sampled_frames:q} --sample {output.sample:q} 2> {log:q}"
+for scope in [EACH, *GATED_BATCHES]:
+
+    rule:
+        name:
+            scope.rule("sample_frames")
+        input:
+            frames=get_files_of_samples(scope, "work/{sample}/frames/{shard}.parquet"),
+            scores=get_files_of_samples(scope, "work/{sample}/scores/flash/{shard}.parquet"),
+        output:
+            sampled_frames=scope.files(f"work/{{sample}}/frames/{SAMPLED}.parquet"),
+            sample=scope.files("work/{sample}/divergence/sample.parquet"),
+        log:
+            f"{scope.log('sample_frames', '{sample}')}.log",
+        wildcard_constraints:
+            sample=NOT_IN_GATED_BATCHES,
+        retries: 0
+        conda:
+            "../../envs/programs.yaml"
+        threads: 1
+        resources:
+            mem_mb=sample_memory,
+            runtime=sampling_runtime(scope),
+        params:
+            program=program("sample_frames"),
+            code=code("sample_frames"),
+            frames=for_each_sample("--frames", "frames"),
+            scores=for_each_sample("--scores", "scores"),
+            sampled_frames=out_for_each_sample("--sampled-frames", "sampled_frames"),
+            sample=out_for_each_sample("--sample", "sample"),
+            chunk_length=config["chunk_length"],
+            number=config["gate"]["frames"],
+            seed=config["gate"]["seed"],
+        message:
+            f"Sample frames of {scope.described(SAMPLE)} to compare both attentions"
+        shell:
+            "python {params.program:q} {params.frames:q} {params.scores:q}"
+            " --chunk-length {params.chunk_length} --number {params.number} --seed {params.seed}"
+            " {params.sampled_frames:q} {params.sample:q} 2> {log:q}"
 
 
 rule compare_attention:
@@ -96,6 +104,8 @@ checkpoint divergence_gate:
     log:
         "logs/divergence_gate/{sample}.log",
     retries: 0
+    # Of a second: a scheduler would take longer to start it.
+    localrule: True
     conda:
         "../../envs/programs.yaml"
     threads: 1
@@ -110,6 +120,10 @@ checkpoint divergence_gate:
         "Decide whether the fast path's results of {wildcards.sample} may be published"
     shell:
         "python {params.program:q} --divergence {input.divergence:q} {params.options} --gate {output.gate:q} 2> {log:q}"
+
+
+if config["gate"]["on_failure"] != "fallback":
+    host.make_ordinary(rules.divergence_gate)
 
 
 rule validate:

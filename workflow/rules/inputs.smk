@@ -1,8 +1,10 @@
 # What rules take: their input files and parameters, mostly as functions of a job's wildcards.
 
 from functools import cache
+from itertools import product
 
 from planning.attention import decided_attention
+from planning.batches import EACH, Member, make_batches, most_bases, one_of, samples_outside
 from planning.code import digest_of_code
 from planning.embeddings import name_encoder, name_request, options_of_request
 from planning.host import inputs
@@ -13,12 +15,15 @@ from planning.shards import bases_to_embed, bases_to_read, number_of_shards, sha
 from planning.sources import files_of_run, stamps
 from virnucflow.files.kinds import FILES, LONGEST, WHOLE
 from virnucflow.files.shards import as_ranges
-from virnucflow.packs.encoders import ENCODERS
+from virnucflow.packs.encoders import ENCODERS, ESM2
 from virnucflow.packs.pack_files import CLASSIFIER, ENCODER_FILES
 
 EMBEDDED = {name: name_encoder(encoder, PACK_SHA256) for name, encoder in ENCODERS.items()}
 SCORED_FRAMES = LONGEST if PACK.get("frames") == LONGEST else WHOLE
 KEEPS = ("scores", "embeddings", "all")  # values of `keep`; each keeps what the ones before it keep
+# What a job is about, in messages, where that is no batch.
+SAMPLE, OF_SAMPLE = "{wildcards.sample}", "shard {wildcards.shard} of {wildcards.sample}"
+SHARD = f"{OF_SAMPLE} ({{wildcards.attention}})"
 
 
 def attention(sample):
@@ -48,6 +53,38 @@ def embedded_bases(sample):
 def shards(sample):
     """The names of a sample's shards, so that the whole DAG is known at the start."""
     return shard_names(number_of_shards(embedded_bases(sample), config["shards"], config["shard_megabases"]))
+
+
+def is_small(sample):
+    """Whether the sample may be in a batch with others."""
+    return embedded_bases(sample) <= most_bases(config["shard_megabases"])
+
+
+# What one job computes (the shard that its wildcards name, or those of a batch of small samples).
+BATCHES = make_batches(
+    (Member(name, attention(name), embedded_bases(name), tuple(shards(name))) for name in SAMPLES),
+    most_bases(config["shard_megabases"]),
+)
+GATED_BATCHES = [batch for batch in BATCHES if is_gated(batch.members[0].name)]
+SCOPES = [EACH, *BATCHES]
+EMBEDDED_SCOPES = [*SCOPES, *(batch.sampled() for batch in GATED_BATCHES)]
+
+
+# The samples that no batch has.
+IN_BATCHES, IN_GATED_BATCHES = (
+    {member.name for batch in some for member in batch.members} for some in (BATCHES, GATED_BATCHES)
+)
+NOT_IN_BATCHES = one_of(sample for sample in SAMPLES if sample not in IN_BATCHES)
+NOT_IN_GATED_BATCHES = one_of(sample for sample in SAMPLES if sample not in IN_GATED_BATCHES)
+
+
+def outside_of_batches(scope, pattern):
+    """Samples whose files of a pattern no batch makes, for a rule with wildcards; a function gives a batch's own pattern."""
+    if scope.members:
+        return "(?!)"
+    batches = [scope for scope in EMBEDDED_SCOPES if scope.members]
+    patterns = (pattern(scope) if callable(pattern) else pattern for scope in batches)
+    return samples_outside(SAMPLES, (scope.beginnings(one) for scope, one in zip(batches, patterns)))
 
 
 def program(name):
@@ -128,14 +165,76 @@ def embeddings(name, attention, shard, frames=SCORED_FRAMES):
     return embeddings_path(name, attention, request, shard)
 
 
-def get_embeddings(name):
-    """A function that gives an encoder's embeddings of one shard."""
+def asked(scope, encoder, wildcards):
+    """The attention and the end of the name of the embeddings that a job makes: its wildcards', or those of its batch."""
+    if not scope.members:
+        return wildcards.attention, wildcards.request
+    shard = scope.members[0].shards[0]
+    return scope.attention, name_request(ENCODERS[encoder], scope.attention, shard, SCORED_FRAMES, config)
+
+
+def embeddings_of(scope, encoder):
+    """The pattern of an encoder's embeddings that a job makes."""
+    return embeddings_path(encoder, *asked(scope, encoder, None)) if scope.members else embeddings_path(encoder)
+
+
+def get_key(scope, encoder):
+    """The name below which a job's embeddings lie."""
+    return lambda wildcards: "-".join([EMBEDDED[encoder], *asked(scope, encoder, wildcards)])
+
+
+def get_store(scope):
+    """What becomes of embeddings in the store: those of small samples stay there, so that one more in a batch embeds none
+    again; where embeddings are deleted after use, so are they."""
+
+    def store(wildcards):
+        small = scope.members or is_small(wildcards.sample)
+        return "keep" if small and config["keep"] != "scores" else "drop"
+
+    return store
+
+
+def get_embeddings(scope, name):
+    """An encoder's embeddings of a job's shards, as the rules that read them take them."""
+    if scope.members:
+        return scope.files(embeddings_of(scope, name))
     return lambda wildcards: embeddings(name, wildcards.attention, wildcards.shard).format(sample=wildcards.sample)
 
 
+def ranges_of(files):
+    """One file or many as ranges, which programs expand: a command line has no room for more."""
+    return as_ranges([files] if isinstance(files, str) else files)
+
+
 def input_as_ranges(name):
-    """A function that gives input files of many shards as ranges, which programs expand: a command has no room for more."""
-    return lambda wildcards, input: as_ranges([input[name]] if isinstance(input[name], str) else input[name])
+    """Input files of many shards as ranges, for a parameter."""
+    return lambda wildcards, input: ranges_of(input[name])
+
+
+def output_as_ranges(name):
+    """The same of output files. Snakemake compares no parameter that is computed from `output`."""
+    return lambda wildcards, output: ranges_of(output[name])
+
+
+def for_each_sample(option, name):
+    """Input files of many shards as an option that is given once for each sample, whose shards are one word."""
+    return lambda wildcards, input: [f"{option}={word}" for word in ranges_of(input[name])]
+
+
+def out_for_each_sample(option, name):
+    """The same of output files."""
+    return lambda wildcards, output: [f"{option}={word}" for word in ranges_of(output[name])]
+
+
+def get_files_of_samples(scope, pattern):
+    """The files of all shards of the sample that a job is about, or of its batch, in order."""
+    return scope.files(pattern) if scope.members else get_files_of_shards(pattern)
+
+
+def get_chunk_files(scope):
+    """The files of chunks that a job translates."""
+    paths = scope.files("work/{sample}/chunks/{shard}.fa")
+    return lambda wildcards: as_ranges(paths if scope.members else [paths.format(**wildcards)])
 
 
 def get_files_of_shards(pattern):
@@ -177,7 +276,12 @@ def get_not_written(wildcards, output):
     return [os.path.join(folder, f"{name}.fasta.gz") for name in FILES[1:] if name not in config["also_write"]]
 
 
-def get_embed_options(wildcards):
+def get_embed_options(scope, encoder):
     """What an encoder's program is asked: what is in the path, for which chunks, and where."""
-    request = options_of_request(wildcards.attention, wildcards.request)
-    return f"--chunk-length {config['chunk_length']} --device {config['device']} {request}"
+
+    def get_options(wildcards):
+        attention, request = asked(scope, encoder, wildcards)
+        options = options_of_request(attention, request)
+        return f"--attention {attention} --chunk-length {config['chunk_length']} --device {config['device']} {options}"
+
+    return get_options

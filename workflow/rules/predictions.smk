@@ -1,35 +1,49 @@
 # From features to the tables that users read.
 
 
-rule predict:
-    input:
-        frames="work/{sample}/frames/{shard}.parquet",
-        features="work/{sample}/features/{attention}/{shard}.safetensors",
-        pack=built_pack_file("pack.json"),
-        classifier=built_pack_file("classifier.safetensors"),
-    output:
-        scores="work/{sample}/scores/{attention}/{shard}.parquet",
-    log:
-        "logs/predict/{sample}/{attention}/{shard}.log",
-    conda:
-        "../../envs/programs.yaml"
-    threads: 1
-    resources:
-        mem_mb=features_memory,
-        runtime=runtime(30),
-        attempt=attempt_number,  # an option: what is a resource is no reason to run again
-        model=get_pack_argument,  # an option; what of a pack the scores depend on is a parameter
-    params:
-        program=program("predict"),
-        code=code("predict"),
-        chunk_length=config["chunk_length"],
-        pack=[PACK.get("name"), PACK.get("trained"), PACK.get("calibration"), *pack_sha256(*ENCODER_FILES, CLASSIFIER)],
-    message:
-        "Score the frames of shard {wildcards.shard} of {wildcards.sample} ({wildcards.attention})"
-    shell:
-        "VIRNUCFLOW_ATTEMPT={resources.attempt} VIRNUCFLOW_FINAL_ERROR={log:q}.final "
-        "python {params.program:q} --frames {input.frames:q} --features {input.features:q}"
-        " --model {resources.model:q} --chunk-length {params.chunk_length} --scores {output.scores:q} 2> {log:q}"
+for scope in EMBEDDED_SCOPES:
+
+    rule:
+        name:
+            scope.rule("predict")
+        input:
+            frames=scope.files("work/{sample}/frames/{shard}.parquet"),
+            features=scope.files("work/{sample}/features/{attention}/{shard}.safetensors"),
+            pack=built_pack_file("pack.json"),
+            classifier=built_pack_file("classifier.safetensors"),
+        output:
+            scores=scope.files("work/{sample}/scores/{attention}/{shard}.parquet"),
+        log:
+            f"{scope.log('predict', '{sample}/{attention}/{shard}')}.log",
+        wildcard_constraints:
+            sample=outside_of_batches(scope, "work/{sample}/scores/{attention}/{shard}.parquet"),
+        conda:
+            "../../envs/programs.yaml"
+        threads: 1
+        resources:
+            mem_mb=features_memory(scope),
+            runtime=runtime(30),
+            attempt=attempt_number,  # an option: what is a resource is no reason to run again
+            model=get_pack_argument,  # an option; what of a pack the scores depend on is a parameter
+        params:
+            program=program("predict"),
+            code=code("predict"),
+            frames=input_as_ranges("frames"),
+            features=input_as_ranges("features"),
+            scores=output_as_ranges("scores"),
+            chunk_length=config["chunk_length"],
+            pack=[
+                PACK.get("name"),
+                PACK.get("trained"),
+                PACK.get("calibration"),
+                *pack_sha256(*ENCODER_FILES, CLASSIFIER),
+            ],
+        message:
+            f"Score the frames of {scope.described(SHARD)}"
+        shell:
+            "VIRNUCFLOW_ATTEMPT={resources.attempt} VIRNUCFLOW_FINAL_ERROR={log:q}.final "
+            "python {params.program:q} --frames {params.frames:q} --features {params.features:q}"
+            " --model {resources.model:q} --chunk-length {params.chunk_length} --scores {params.scores:q} 2> {log:q}"
 
 
 rule write_results:

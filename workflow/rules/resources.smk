@@ -29,15 +29,20 @@ def runtime(minutes):
     return lambda wildcards, attempt: sizes.limited(minutes * attempt, config["max_runtime"])
 
 
+def bases_of_shard(sample):
+    return embedded_bases(sample) // len(shards(sample))
+
+
 @cache
 def largest_shard():
     """The estimated bases of the largest shard of the run."""
-    return max((embedded_bases(sample) // len(shards(sample)) for sample in SAMPLES), default=0)
+    return max(map(bases_of_shard, SAMPLES), default=0)
 
 
-def bytes_there(files):
-    """The size of those files that are there; where jobs are planned in groups, none of their inputs is."""
-    return sizes.bytes_of(filter(os.path.exists, files))
+def sizes_there(files):
+    """The size of each file, 0 of one that is not there; where jobs are planned in groups, none of their inputs is."""
+    paths = [files] if isinstance(files, str) else files
+    return [sizes.bytes_of(path) if os.path.exists(path) else 0 for path in paths]
 
 
 def frames_of_shard(shard, kind=SCORED_FRAMES):
@@ -47,18 +52,33 @@ def frames_of_shard(shard, kind=SCORED_FRAMES):
     return sizes.estimated_frames(largest_shard(), config["chunk_length"], kind)
 
 
-def frames_to_embed(wildcards, input):
-    """As many as there are in the largest shard; or in this one, where sequences are so short that it has more."""
-    kind = LONGEST if wildcards.request.endswith(LONGEST) else WHOLE
-    return max(frames_of_shard(wildcards.shard, kind), bytes_there([input.frames]) // sizes.FRAME_BYTES)
+def frames_to_embed(scope, encoder, wildcards, input):
+    """The frames of each shard of a job: as many as there are in the run's largest shard, or in the batch's; or in this
+    one, where sequences are so short that it has more."""
+    kind = LONGEST if asked(scope, encoder, wildcards)[1].endswith(LONGEST) else WHOLE
+    if scope.members:
+        estimated = [
+            (
+                config["gate"]["frames"]
+                if shard == SAMPLED
+                else sizes.estimated_frames(bases_of_shard(member.name), config["chunk_length"], kind)
+            )
+            for member in scope.members
+            for shard in member.shards
+        ]
+    else:
+        estimated = [frames_of_shard(wildcards.shard, kind)]
+    there = [size // sizes.FRAME_BYTES for size in sizes_there(input.frames)]
+    return list(map(max, estimated, there))
 
 
-def embed_runtime(name):
+def embed_runtime(scope, encoder):
     def minutes(wildcards, input, attempt):
-        tokens = frames_to_embed(wildcards, input) * (config["chunk_length"] / sizes.LETTERS_PER_TOKEN[name] + 2)
-        precision = wildcards.request.split("-")[0]
-        speed = sizes.speed_of(config["device"], wildcards.attention, precision, embed_threads())
-        values = sizes.matrix_values(PACK)[name]
+        frames = sum(frames_to_embed(scope, encoder, wildcards, input))
+        tokens = frames * (config["chunk_length"] / sizes.LETTERS_PER_TOKEN[encoder] + 2)
+        attention, request = asked(scope, encoder, wildcards)
+        speed = sizes.speed_of(config["device"], attention, request.split("-")[0], embed_threads())
+        values = sizes.matrix_values(PACK)[encoder]
         return sizes.limited(sizes.embed_minutes(values, tokens, speed, attempt), config["max_runtime"])
 
     return minutes
@@ -69,11 +89,11 @@ def pack_bytes(files):
     return sizes.bytes_of(filter(None, files)) or sizes.bytes_of(map(str, Path(config["model_pack"]).iterdir()))
 
 
-def embed_memory(name):
+def embed_memory(scope, encoder):
     def megabytes(wildcards, input, attempt):
-        weights = input.weights or str(Path(config["model_pack"], ENCODERS[name].weights))
-        frames = frames_to_embed(wildcards, input)
-        return sizes.embed_memory(sizes.bytes_of(weights), frames, PACK_WIDTHS[name], attempt)
+        weights = input.weights or str(Path(config["model_pack"], ENCODERS[encoder].weights))
+        frames = max(frames_to_embed(scope, encoder, wildcards, input))  # one shard after the other
+        return sizes.embed_memory(sizes.bytes_of(weights), frames, PACK_WIDTHS[encoder], attempt)
 
     return megabytes
 
@@ -82,17 +102,27 @@ def check_memory(wildcards, input, attempt):
     return sizes.embed_memory(pack_bytes([input.esm2, input.dnabert_s]), 0, 0, attempt)
 
 
-def features_memory(wildcards, input, attempt):
-    estimated = 4 * sum(PACK_WIDTHS.values()) * frames_of_shard(wildcards.shard)
-    return sizes.table_memory(max(estimated, bytes_there(input)) / 1e6, attempt)
+def features_memory(scope):
+    """Of one shard: for its features and, where they are there, whatever else a job reads of it."""
+
+    def megabytes(wildcards, input, attempt):
+        shard = scope.members[0].shards[0] if scope.members else wildcards.shard
+        estimated = 4 * sum(PACK_WIDTHS.values()) * frames_of_shard(shard)
+        return sizes.table_memory(max(estimated, sum(sizes_there(input))) / 1e6, attempt)
+
+    return megabytes
 
 
 def training_memory(wildcards, input, attempt):
     return sizes.table_memory(input.size_mb, attempt)
 
 
-def translate_runtime(wildcards, attempt):
-    return sizes.limited(sizes.translate_minutes(largest_shard(), attempt), config["max_runtime"])
+def translate_runtime(scope):
+    def minutes(wildcards, attempt):
+        translated = sum(member.bases for member in scope.members) or largest_shard()
+        return sizes.limited(sizes.translate_minutes(translated, attempt), config["max_runtime"])
+
+    return minutes
 
 
 def cluster_memory(wildcards, attempt):
@@ -124,6 +154,14 @@ def pairs_memory(wildcards, input):
 
 def reading_runtime(wildcards):
     return sizes.limited(sizes.reading_runtime(sample_bases(wildcards)), config["max_runtime"])
+
+
+def sampling_runtime(scope):
+    def minutes(wildcards):
+        read = sum(member.bases for member in scope.members) or sample_bases(wildcards)
+        return sizes.limited(sizes.reading_runtime(read), config["max_runtime"])
+
+    return minutes
 
 
 def sample_bases(wildcards):

@@ -37,28 +37,35 @@ rule split_fasta:
         " --chunks {params.chunks:q} --sequences {output.sequences:q} 2> {log:q}"
 
 
-rule translate_frames:
-    input:
-        chunks="work/{sample}/chunks",
-    output:
-        frames="work/{sample}/frames/{shard}.parquet",
-    log:
-        "logs/translate_frames/{sample}/{shard}.log",
-    wildcard_constraints:
-        shard=r"\d{5}",
-    conda:
-        "../../envs/programs.yaml"
-    threads: 1
-    resources:
-        mem_mb=lambda wildcards, attempt: 2000 * attempt,
-        runtime=translate_runtime,
-        attempt=attempt_number,  # an option: what is a resource is no reason to run again
-    params:
-        program=program("translate_frames"),
-        code=code("translate_frames"),
-    message:
-        "Translate shard {wildcards.shard} of {wildcards.sample} in six frames"
-    shell:
-        "VIRNUCFLOW_ATTEMPT={resources.attempt} VIRNUCFLOW_FINAL_ERROR={log:q}.final "
-        "python {params.program:q} --chunks {input.chunks:q}/{wildcards.shard}.fa"
-        " --frames {output.frames:q} 2> {log:q}"
+for scope in SCOPES:
+
+    rule:
+        name:
+            scope.rule("translate_frames")
+        input:
+            chunks=scope.files("work/{sample}/chunks"),
+        output:
+            frames=scope.files("work/{sample}/frames/{shard}.parquet"),
+        log:
+            f"{scope.log('translate_frames', '{sample}/{shard}')}.log",
+        wildcard_constraints:
+            shard=r"\d{5}",
+            sample=NOT_IN_BATCHES,
+        conda:
+            "../../envs/programs.yaml"
+        threads: 1
+        resources:
+            mem_mb=lambda wildcards, attempt: 2000 * attempt,
+            runtime=translate_runtime(scope),
+            attempt=attempt_number,  # an option: what is a resource is no reason to run again
+        params:
+            program=program("translate_frames"),
+            code=code("translate_frames"),
+            chunks=get_chunk_files(scope),
+            frames=output_as_ranges("frames"),
+        message:
+            f"Translate {scope.described(OF_SAMPLE)} in six frames"
+        shell:
+            "VIRNUCFLOW_ATTEMPT={resources.attempt} VIRNUCFLOW_FINAL_ERROR={log:q}.final "
+            "python {params.program:q} --chunks {params.chunks:q}"
+            " --frames {params.frames:q} 2> {log:q}"

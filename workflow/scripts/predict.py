@@ -1,7 +1,8 @@
 """Score every frame with the model pack's classifier.
 
 Writes one row per frame that the pack takes, in the table's order: name, sequence_id, chunk, frame, kind, residues,
-score_others, score_virus, prediction. A tie is `others`, as in VirNucPro v1.
+score_others, score_virus, prediction. A tie is `others`, as in VirNucPro v1. Of several shards, each option has the
+files in the same order.
 """
 
 import argparse
@@ -15,6 +16,7 @@ import torch
 
 from virnucflow.cli import Failure, InputError, argument_parser, log, run, staged
 from virnucflow.files.kinds import LONGEST
+from virnucflow.files.shards import Files, in_step
 from virnucflow.files.tables import (
     FRAMES_WITHOUT_LETTERS,
     LABELS,
@@ -26,17 +28,17 @@ from virnucflow.files.tables import (
 )
 from virnucflow.packs.pack import ModelPack, read_model_pack
 from virnucflow.packs.pack_files import CLASSIFIER, ENCODER_FILES
-from virnucflow.scoring.classifier import load_classifier, score
+from virnucflow.scoring.classifier import MLPClassifier, load_classifier, score
 from virnucflow.scoring.features import check_frames, check_pack, load_features
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = argument_parser(__doc__)
-    parser.add_argument("--frames", type=Path, required=True, help="parquet table of translate_frames.py")
-    parser.add_argument("--features", type=Path, required=True, help="safetensors file of concat_features.py")
+    parser.add_argument("--frames", nargs="+", action=Files, required=True, help="tables of translate_frames.py")
+    parser.add_argument("--features", nargs="+", action=Files, required=True, help="files of concat_features.py")
     parser.add_argument("--model", type=Path, required=True, help="directory of a model pack")
     parser.add_argument("--chunk-length", type=int, help="bases in a chunk; a pack for another length is refused")
-    parser.add_argument("--scores", type=Path, required=True, help="parquet table, to be written")
+    parser.add_argument("--scores", nargs="+", action=Files, required=True, help="parquet tables, to be written")
     return parser.parse_args()
 
 
@@ -49,18 +51,17 @@ def get_scaling(pack: ModelPack, kinds: pa.ChunkedArray) -> torch.Tensor | None:
     return torch.tensor([[scaling.scale, scaling.shift] for scaling in scalings])[rows]
 
 
-def main() -> None:
-    arguments = parse_arguments()
-    pack = read_model_pack(arguments.model, arguments.chunk_length)
-    frames = read_frames(arguments.frames, FRAMES_WITHOUT_LETTERS, pack.frames)
-    features, made = load_features(arguments.features)
-    check_frames(made, frames["name"].to_pylist(), arguments.features, arguments.frames)
+def predict(pack: ModelPack, classifier: MLPClassifier, frames_file: Path, features_file: Path, output: Path) -> None:
+    """Write the scores of one shard."""
+    frames = read_frames(frames_file, FRAMES_WITHOUT_LETTERS, pack.frames)
+    features, made = load_features(features_file)
+    check_frames(made, frames["name"].to_pylist(), features_file, frames_file)
     if len(features) != len(frames):
-        raise InputError(f"{arguments.features}: {len(features)} rows for {len(frames)} frames; make it again")
-    check_pack(made, features.shape[1], arguments.features, pack)
-    scores = score(load_classifier(pack), torch.from_numpy(features), get_scaling(pack, frames["kind"])).numpy()
+        raise InputError(f"{features_file}: {len(features)} rows for {len(frames)} frames; make it again")
+    check_pack(made, features.shape[1], features_file, pack)
+    scores = score(classifier, torch.from_numpy(features), get_scaling(pack, frames["kind"])).numpy()
     if not np.isfinite(scores).all():
-        raise Failure(f"{arguments.features}: a score is not finite; restore the model pack")
+        raise Failure(f"{features_file}: a score is not finite; restore the model pack")
     others, virus = scores[:, 1 - VIRUS], scores[:, VIRUS]
     prediction = np.array(LABELS)[(virus > others).astype(int)]
     table = pa.table([*frames.columns, others, virus, prediction], schema=SCORES)
@@ -73,10 +74,18 @@ def main() -> None:
         "classifier_sha256": pack.sha256[CLASSIFIER],
         "pack_sha256": {name: pack.sha256[name] for name in (*ENCODER_FILES, CLASSIFIER)},
         **made,
-    } | read_provenance(arguments.frames)
-    with staged(arguments.scores) as (partial,):
+    } | read_provenance(frames_file)
+    with staged(output) as (partial,):
         write_parquet(table, partial, provenance)
     log.info("%d frames, %d of them predicted viral", table.num_rows, int((virus > others).sum()))
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    pack = read_model_pack(arguments.model, arguments.chunk_length)
+    classifier = load_classifier(pack)
+    for shard in in_step(arguments, "frames", "features", "scores"):
+        predict(pack, classifier, *shard)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from virnucflow.cli import InputError, argument_parser, log, run, staged
 from virnucflow.files.kinds import KINDS, WHOLE
+from virnucflow.files.shards import Files, in_step
 from virnucflow.files.tables import FRAMES, TableWriter
 from virnucflow.sequences.chunk_files import read_chunks
 from virnucflow.sequences.chunks import WrongName, chunk_identities
@@ -29,11 +30,14 @@ SUFFIXES = ["", "_L"]  # of the names of frames of KINDS
 def parse_arguments() -> argparse.Namespace:
     parser = argument_parser(__doc__)
     parser.add_argument(
-        "--chunks", type=Path, required=True, help="FASTA file of chunks of split_fasta.py, with its digest beside it"
+        "--chunks", nargs="+", action=Files, required=True,
+        help="FASTA files of chunks of split_fasta.py, each with its digest beside it",
+    )  # fmt: skip
+    parser.add_argument(
+        "--frames", nargs="+", action=Files, required=True, help="parquet tables of the kept frames, to be written"
     )
-    parser.add_argument("--frames", type=Path, required=True, help="parquet table of the kept frames, to be written")
-    parser.add_argument("--nucleotide-fasta", type=Path, help="the frames' nucleotides, to be written")
-    parser.add_argument("--protein-fasta", type=Path, help="the frames' proteins, to be written")
+    parser.add_argument("--nucleotide-fasta", type=Path, help="the nucleotides of one file's frames, to be written")
+    parser.add_argument("--protein-fasta", type=Path, help="the proteins of one file's frames, to be written")
     return parser.parse_args()
 
 
@@ -70,15 +74,13 @@ def write_fasta(frames: pa.Table, column: str, file: BinaryIO) -> None:
         file.write(text.buffers()[2] or b"")
 
 
-def main() -> None:
-    arguments = parse_arguments()
-    fasta = {"nucleotide": arguments.nucleotide_fasta, "protein": arguments.protein_fasta}
-    fasta = {column: path for column, path in fasta.items() if path}
+def translate_file(fasta: dict[str, Path], chunks_file: Path, output: Path) -> None:
+    """Write the kept frames of a file of chunks, and columns of them as FASTA."""
     chunks = whole = longest = 0
-    with staged(arguments.frames, *fasta.values()) as (partial_frames, *partial_fasta), ExitStack() as stack:
+    with staged(output, *fasta.values()) as (partial_frames, *partial_fasta), ExitStack() as stack:
         writer = stack.enter_context(TableWriter(partial_frames, FRAMES))
         files = [stack.enter_context(path.open("wb")) for path in partial_fasta]
-        for frames, number in translate(arguments.chunks):
+        for frames, number in translate(chunks_file):
             writer.write(frames)
             for column, file in zip(fasta, files, strict=True):
                 write_fasta(frames, column, file)
@@ -90,6 +92,16 @@ def main() -> None:
         "%d frames without a stop codon in %d chunks; %d chunks without one have a stretch of %d residues or more",
         whole, chunks, longest, LEAST_RESIDUES,
     )  # fmt: skip
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    fasta = {"nucleotide": arguments.nucleotide_fasta, "protein": arguments.protein_fasta}
+    fasta = {column: path for column, path in fasta.items() if path}
+    if fasta and len(arguments.chunks) > 1:
+        raise InputError("--nucleotide-fasta, --protein-fasta: are for one file of chunks; leave them out")
+    for shard in in_step(arguments, "chunks", "frames"):
+        translate_file(fasta, *shard)
 
 
 if __name__ == "__main__":

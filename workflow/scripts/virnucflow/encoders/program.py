@@ -1,4 +1,8 @@
-"""The body of the two embed programs: one row of an embedding for each row of a frames table."""
+"""The body of the two embed programs: one row of an embedding for each row of a frames table.
+
+They take several tables, each with an output of its own, and load the model once, if at all: what the store has of an
+earlier attempt is taken from there. Each output has the bytes that it has alone.
+"""
 
 import argparse
 from collections.abc import Callable
@@ -14,10 +18,13 @@ from virnucflow import __version__
 from virnucflow.cli import Failure, InputError, argument_parser, log, run, staged
 from virnucflow.devices.choose import prepare_device
 from virnucflow.devices.precision import PRECISIONS, Liberties, choose_precision
+from virnucflow.encoders import store
 from virnucflow.encoders.attention_kernels import KERNELS
-from virnucflow.encoders.load import LOADERS
+from virnucflow.encoders.load import LOADERS, Embed
 from virnucflow.encoders.parts import keeping_parts
+from virnucflow.files.digests import digest_file
 from virnucflow.files.kinds import KINDS
+from virnucflow.files.shards import Files, in_step
 from virnucflow.files.tables import FRAMES, digest, read_frames
 from virnucflow.files.tensors import save_rows
 from virnucflow.packs.encoders import TOKEN_BUDGET, Encoder
@@ -45,6 +52,14 @@ class Plan:
     code: str  # a digest of what this program does; empty where nobody has said
 
 
+class Shard(NamedTuple):
+    """A frames table, the file of its embeddings, and where the store has that file."""
+
+    frames: Path
+    embeddings: Path
+    stored: Path
+
+
 class Frames(NamedTuple):
     """The rows of a frames table: their names, and the sequences of the kind that the encoder takes."""
 
@@ -61,7 +76,7 @@ def embed_program(description: str, encoder: Encoder) -> None:
 def parse_arguments(description: str) -> argparse.Namespace:
     """The command line of an embed program."""
     parser = argument_parser(description)
-    parser.add_argument("--frames", type=Path, required=True, help="parquet table of translate_frames.py")
+    parser.add_argument("--frames", nargs="+", action=Files, required=True, help="tables of translate_frames.py")
     parser.add_argument(
         "--scored-frames",
         choices=KINDS,
@@ -86,7 +101,19 @@ def parse_arguments(description: str) -> argparse.Namespace:
     )
     parser.add_argument("--key", default="", help="name by which a run finds these embeddings; noted with them")
     parser.add_argument("--code", default="", help="digest of this program's code: parts that another kept are no use")
-    parser.add_argument("--embeddings", type=Path, required=True, help="safetensors file, to be written")
+    parser.add_argument(
+        "--embeddings",
+        nargs="+",
+        action=Files,
+        required=True,
+        help="safetensors files, to be written, one for each table",
+    )
+    parser.add_argument(
+        "--store",
+        choices=("drop", "keep"),
+        default="drop",
+        help="finished files of several stay in the store until the last is finished (drop), or for good (keep)",
+    )
     parser.add_argument("--device", default="auto", help="auto (a GPU where there is one), cpu, cuda or cuda:N")
     parser.add_argument(
         "--token-budget",
@@ -101,15 +128,88 @@ def parse_arguments(description: str) -> argparse.Namespace:
 
 
 def main(arguments: argparse.Namespace, encoder: Encoder) -> None:
-    """Embed the frames that the arguments name, and write the embeddings."""
-    plan = choose(arguments, encoder)
-    frames = read_sequences(arguments.frames, encoder, arguments.scored_frames or plan.pack.frames)
-    how = f"{encoder.name}, attention {plan.attention}, {plan.precision} on {plan.device}"
-    log.info("%d frames, %s", len(frames.names), how)
-    embed(plan, frames, arguments.embeddings)
+    """Embed the frames that the arguments name, and write the embeddings.
+
+    What is wrong with a table or its embeddings keeps none of the others from being finished. Raises then what was
+    raised first, bad input before the rest.
+    """
+    pack = read_model_pack(arguments.model, arguments.chunk_length)
+    keeps = arguments.store == "keep"
+    shards = find_shards(arguments, pack, encoder)
+    missing = [shard for shard in shards if not store.take(shard.stored, shard.embeddings)]
+    if len(shards) > len(missing):
+        log.info(
+            "%d of %d files of embeddings are there from an earlier attempt", len(shards) - len(missing), len(shards)
+        )
+    errors = (
+        embed_shards(choose(arguments, pack, encoder), arguments, missing, keeps or len(shards) > 1) if missing else []
+    )
+    if errors:
+        first, *others = sorted(errors, key=lambda error: isinstance(error, Failure))
+        for other in others:
+            log.warning("failed as well: %s", other)
+        raise first
+    for shard in shards:
+        store.drop_others(shard.embeddings, shard.stored)
+        if not keeps:
+            store.drop(shard.stored)
 
 
-def choose(arguments: argparse.Namespace, encoder: Encoder) -> Plan:
+def find_shards(arguments: argparse.Namespace, pack: ModelPack, encoder: Encoder) -> list[Shard]:
+    """The tables and outputs that the arguments name. What is stored depends on what was asked, and not on the device
+    that was found: it is as good as an output that another machine has written."""
+    asked = ("key", "code", "attention", "attention_kernel", "precision", "allow", "device", "token_budget")
+    depends = {name: getattr(arguments, name) for name in asked}
+    depends |= {"encoder": encoder.name, "frames": arguments.scored_frames or pack.frames}
+    depends |= {name: pack.sha256[file] for name, file in encoder.files.items()}
+    return [
+        Shard(frames, output, store.place_in_store(output, depends | {"table": digest_file(frames)}))
+        for frames, output in in_step(arguments, "frames", "embeddings")
+    ]
+
+
+def embed_shards(
+    plan: Plan, arguments: argparse.Namespace, shards: list[Shard], stores: bool
+) -> list[InputError | Failure]:
+    """Embed one shard after the other, with a model that is loaded once; gives the errors of those that failed."""
+    loaded, errors = LoadedEncoder(), list[InputError | Failure]()
+    for shard in shards:
+        try:
+            frames = read_sequences(shard.frames, plan.encoder, arguments.scored_frames or plan.pack.frames)
+        except InputError as error:
+            errors.append(error)
+            continue
+        how = f"{plan.encoder.name}, attention {plan.attention}, {plan.precision} on {plan.device}"
+        log.info("%d frames, %s", len(frames.names), how)
+        loaded.load(plan)  # an error of the model is one of all shards
+        try:
+            embed(plan, frames, shard.embeddings, loaded, shard.stored if stores else None)
+        except (InputError, Failure) as error:
+            errors.append(error)
+    return errors
+
+
+class LoadedEncoder:
+    """An encoder that is loaded when a plan first needs it, and anew only for another plan."""
+
+    def __init__(self) -> None:
+        self._plan: Plan | None = None
+        self._loaded: tuple[Embed, str] | None = None
+
+    def load(self, plan: Plan) -> tuple[Embed, str]:
+        """The function that embeds by this plan, and its kernel. Raises Failure when the encoder is not the pack's."""
+        if self._loaded is None or self._plan is not plan:
+            self._loaded = None  # the device has no room for two
+            loaded = LOADERS[plan.encoder.name](
+                plan.pack, plan.attention, plan.kernel, plan.precision, plan.device, plan.token_budget
+            )
+            if plan.check_model:
+                check_encoder(plan.pack, plan.encoder.name, loaded[0], plan.precision)
+            self._plan, self._loaded = plan, loaded
+        return self._loaded
+
+
+def choose(arguments: argparse.Namespace, pack: ModelPack, encoder: Encoder) -> Plan:
     """The plan for what the arguments ask; this process is set for it. Raises InputError and Failure."""
     attention = arguments.attention
     if arguments.allow and attention != "standard":
@@ -124,7 +224,7 @@ def choose(arguments: argparse.Namespace, encoder: Encoder) -> Plan:
     return Plan(
         encoder=encoder,
         precision=choose_precision(arguments.precision, attention, device),
-        pack=read_model_pack(arguments.model, arguments.chunk_length),
+        pack=pack,
         attention=attention,
         kernel=arguments.attention_kernel,
         liberties=liberties,
@@ -142,15 +242,15 @@ def read_sequences(path: Path, encoder: Encoder, frames: str) -> Frames:
     return Frames(path, table["name"].to_pylist(), table[encoder.column].to_pylist())
 
 
-def embed(plan: Plan, frames: Frames, path: Path) -> None:
-    """Embed the frames, going on from what an earlier attempt has kept, and write the embeddings.
+def embed(plan: Plan, frames: Frames, path: Path, loaded: LoadedEncoder, stored: Path | None = None) -> None:
+    """Embed the frames, going on from what an earlier attempt has kept, and write the embeddings, also to the store.
 
     Out of memory begins again with half the tokens in a batch. Packed batches have then halved themselves already, and
-    gone on where they were. Raises Failure when the encoder is not the pack's, or memory is not enough for any batch.
+    gone on where they were. Raises Failure when memory is not enough for any batch.
     """
     while True:
         try:
-            return _embed(plan, frames, path)
+            return _embed(plan, frames, path, loaded, stored)
         except torch.OutOfMemoryError:
             if plan.token_budget < 2 * LEAST_TOKEN_BUDGET:
                 raise Failure(
@@ -162,12 +262,8 @@ def embed(plan: Plan, frames: Frames, path: Path) -> None:
         log.warning("out of GPU memory: beginning again with --token-budget %d", plan.token_budget)
 
 
-def _embed(plan: Plan, frames: Frames, path: Path) -> None:
-    run_encoder, kernel = LOADERS[plan.encoder.name](
-        plan.pack, plan.attention, plan.kernel, plan.precision, plan.device, plan.token_budget
-    )
-    if plan.check_model:
-        check_encoder(plan.pack, plan.encoder.name, run_encoder, plan.precision)
+def _embed(plan: Plan, frames: Frames, path: Path, loaded: LoadedEncoder, stored: Path | None) -> None:
+    run_encoder, kernel = loaded.load(plan)
     metadata = describe(plan, kernel, frames.names)
     batches = {"sequences_sha256": digest(frames.sequences), "token_budget": str(plan.token_budget), "code": plan.code}
     with keeping_parts(path, metadata | batches) as parts:
@@ -175,6 +271,8 @@ def _embed(plan: Plan, frames: Frames, path: Path) -> None:
         sequences = frames.sequences
         embedding = embed_once(keeping, sequences) if plan.attention == "flash" else keeping(sequences)
         write(embedding, metadata, frames, path)
+        if stored:
+            store.put(path, stored)
 
 
 def embed_once(run_encoder: Callable[[list[str]], torch.Tensor], sequences: list[str]) -> torch.Tensor:

@@ -5,10 +5,12 @@ Linux takes no command of more than 131,072 bytes from Snakemake, which is less 
 
 import argparse
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
+
+from virnucflow.cli import InputError
 
 DIGITS = 5
 SHARD = re.compile(rf"(.*/|)(\d{{{DIGITS}}})(\..*)")  # folder, number, and how the name ends
@@ -62,3 +64,32 @@ class Files(argparse.Action):
     ) -> None:
         """Store the list of all paths."""
         setattr(namespace, self.dest, [path for word in values or [] for path in expand(word)])
+
+
+class FilesOfSamples(argparse.Action):
+    """An option that is given once for each sample, with all files of the sample."""
+
+    def __call__(
+        self,
+        parser: object,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
+    ) -> None:
+        """Append the list of a sample's paths."""
+        files = [path for word in values or [] for path in expand(word)]
+        setattr(namespace, self.dest, [*(getattr(namespace, self.dest) or []), files])
+
+
+def in_step(arguments: argparse.Namespace, *names: str) -> Iterator[tuple[Any, ...]]:
+    """What options of these names have in the first place, then in the second and so on: files that belong together.
+
+    InputError where one has more than another.
+    """
+    values = [getattr(arguments, name) for name in names]
+    if len(set(map(len, values))) > 1:
+        options = ", ".join(
+            f"--{name.replace('_', '-')} ({len(value)})" for name, value in zip(names, values, strict=True)
+        )
+        raise InputError(f"{options}: not as many of each; give them in the same order")
+    return zip(*values, strict=True)
