@@ -1,14 +1,22 @@
 """What a classifier is trained on and evaluated on."""
 
+import json
 from argparse import Namespace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
+from helpers import run_program
 
 from train_classifier import repeat_for_shards
 from virnucflow.cli import InputError
-from virnucflow.packs.pack import SequenceScaling
+from virnucflow.files.kinds import LONGEST, WHOLE
+from virnucflow.files.tables import FRAMES, SEQUENCES, digest, write_parquet
+from virnucflow.files.tensors import save_rows
+from virnucflow.packs.encoders import ENCODERS
+from virnucflow.packs.pack import ModelPack, Scaling, SequenceScaling, read_model_pack
 from virnucflow.training.evaluation import evaluate, score_by_chunks
 
 MEAN = SequenceScaling(1.0, 0.0, 0.0, 0.0, 1)
@@ -95,3 +103,67 @@ def test_what_a_sample_has_is_for_each_of_its_shards() -> None:
 def test_files_that_are_too_many_or_too_few_are_refused(arguments: Namespace, message: str) -> None:
     with pytest.raises(InputError, match=message):
         repeat_for_shards(arguments)
+
+
+@pytest.fixture(scope="module")
+def embedded(pack: ModelPack, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sequences of two to five chunks, a third of them viruses, with embeddings that tell them apart, not perfectly.
+
+    The first chunk of a sequence is of another kind than the others.
+    """
+    folder, random = tmp_path_factory.mktemp("embedded"), np.random.default_rng(0)
+    numbers = {f"s{i}": 2 + i % 4 for i in range(120)}
+    viral = {name: i % 3 == 0 for i, name in enumerate(numbers)}
+    listed = [[name, 500 * chunks, chunks, 0, ""] for name, chunks in numbers.items()]
+    write_parquet(pa.table(list(map(list, zip(*listed))), schema=SEQUENCES), folder / "sequences")
+    splits = ("train", "train", "validation", "validation", "test", "test")
+    lines = [f"{name}\t{'virus' if viral[name] else 'others'}\t{splits[i // 3 % 6]}" for i, name in enumerate(numbers)]
+    (folder / "labels").write_text("\n".join(["sequence_id\tlabel\tsplit", *lines, ""]))
+    letters = ["GCA" * 40, "A" * 40, 40]
+    rows = [
+        [f"{name}_chunk_{chunk}F1", name, chunk, "F1", WHOLE if chunk > 1 else LONGEST, *letters]
+        for name, chunks in numbers.items()
+        for chunk in range(1, chunks + 1)
+    ]
+    write_parquet(pa.table(list(map(list, zip(*rows))), schema=FRAMES), folder / "frames", {"chunks": len(rows)})
+    for name, encoder in ENCODERS.items():
+        for kinds in ([WHOLE], [WHOLE, LONGEST]):
+            taken = [row for row in rows if row[4] in kinds]
+            values = random.normal(size=(len(taken), encoder.width(getattr(pack, name)))).astype(np.float32)
+            values[:, :4] += np.array([[0.8 if viral[row[1]] else -0.8] for row in taken], dtype=np.float32)
+            made = {"encoder": name, "attention": "flash", "kernel": "sdpa", "precision": "fp32", "allowed": ""}
+            made |= {"device": "cpu", "names_sha256": digest([row[0] for row in taken])}
+            made |= {key: pack.sha256[file] for key, file in encoder.files.items()}
+            save_rows(values, "embedding", folder / f"{name}-{kinds[-1]}", made)
+    return folder
+
+
+@pytest.mark.parametrize("kind", [WHOLE, LONGEST])
+def test_a_trained_pack_scores_frames_and_sequences(kind: str, embedded: Path, pack: ModelPack, tmp_path: Path) -> None:
+    """Trained, and then used by the programs that score: viruses have the higher scores, by all their chunks."""
+    embeddings = [word for name in ENCODERS for word in (f"--{name.replace('_', '-')}", embedded / f"{name}-{kind}")]
+    run_program(
+        "train_classifier", "--frames", embedded / "frames", *embeddings, "--labels", embedded / "labels",
+        "--sequences", embedded / "sequences", "--model", pack.directory, "--chunk-length", 500, "--split-by", "split",
+        "--scored-frames", kind, "--name", "small", "--hidden", 8, "--epochs", 3, "--learning-rate", 0.02,
+        "--trained-model", tmp_path / "small",
+    )  # fmt: skip
+    trained = read_model_pack(tmp_path / "small", 500)
+    assert trained.calibration and trained.calibration.whole == Scaling(1.0, 0.0)
+    assert (trained.calibration.longest is None) == (kind == WHOLE)
+    assert trained.calibration.prevalence == pytest.approx(1 / 3, abs=0.02)
+    assert trained.calibration.sequences and trained.calibration.sequences.most_chunks == 4
+    evaluation = pd.read_csv(tmp_path / "small" / "evaluation.tsv", sep="\t")
+    assert (evaluation[evaluation["by"] == "sequence_length"]["auroc"] > 0.9).all()
+
+    run_program("concat_features", *embeddings, "--features", tmp_path / "features")
+    scored = ["--features", tmp_path / "features", "--model", trained.directory, "--scores", tmp_path / "scores"]
+    run_program("predict", "--frames", embedded / "frames", *scored)
+    tables = [word for name in ("predictions", "consensus", "summary") for word in (f"--{name}", tmp_path / name)]
+    run_program("write_results", "--scores", tmp_path / "scores", "--sequences", embedded / "sequences", *tables)
+    summary = pd.read_csv(tmp_path / "summary", sep="\t").set_index("sequence_id")
+    labels = pd.read_csv(embedded / "labels", sep="\t").set_index("sequence_id")
+    assert summary["score"].notna().all() and summary["score"].nunique() > 50
+    mean = summary["score"].groupby(labels["label"]).mean()
+    assert mean["virus"] > 0.7 and mean["others"] < 0.2
+    assert json.loads((tmp_path / "small" / "pack.json").read_text())["quality"]["number"] > 50
