@@ -141,6 +141,10 @@ def read_samples(sheet: str) -> dict[str, Sample]:
             if sample.attention not in (None, row.attention):
                 problems.append((row.line, f"sample {shown(row.sample)} has several values of attention; use one"))
             sample.attention = row.attention
+    for sample in samples.values():
+        if sample.labels and sample.has_reads:
+            problem = f"sample {shown(sample.name)} has labels, which are not for reads; leave them empty"
+            problems.append((next(file.line for file in sample.files if file.column == "labels"), problem))
     if problems:
         raise PlanningError(*(f"{place(sheet, line)}: {problem}" for line, problem in sorted(problems)))
     if not samples:
@@ -279,8 +283,6 @@ def _problems_of_files(row: Row) -> Iterator[str]:
         yield "interleaved is for pairs in one file; give that in reads, and leave fasta and reads_2 empty"
     if (row.reads_2 or row.interleaved in YES) and any(map(is_bam, (row.reads, row.reads_2))):
         yield "BAM says itself which reads are mates; leave reads_2 and interleaved empty"
-    if row.labels and row.reads:
-        yield "labels are of sequences in FASTA or GenBank files, not of reads; leave labels empty"
 
 
 def is_bam(path: str) -> bool:

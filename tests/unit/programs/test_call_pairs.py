@@ -19,7 +19,7 @@ READS = [
     ("b/1", 1, [(0.9, "virus", "ok")]),
     ("b/2", 2, [(0.2, "others", "ok")]),
     ("a/1", 1, [(0.8, "virus", "ok")]),
-    ("c/1", 1, [(0.6, "virus", "ok")]),
+    ("c/1", 1, [(0.6, "virus", "ok"), (0.99, "", "short")]),
     ("c/2", 2, [(0.3, "others", "ok")]),
     ("d/1", 1, [(0.99, "", "short")]),
     ("d/2", 2, [(0.1, "others", "ok")]),
@@ -68,7 +68,7 @@ def test_a_row_for_each_pair_with_what_is_said_of_both_mates(tmp_path: Path) -> 
     assert lines[-1] == "f\t\t\tabsent\tvirus\t0.7\tok\tvirus\t"
     pairs = read_pairs(tmp_path)
     assert list(pairs.index) == ["a", "b", "c", "d", "e", "f"]
-    # b: 0.9 weighs more than 0.2; c: 0.3 more than 0.6; d: one mate alone; f: two chunks of three.
+    # b: 0.9 weighs more than 0.2; c: 0.3 more than 0.6, and what is short nothing; d: one mate alone; f: two of three.
     assert list(pairs["call"]) == ["virus", "virus", "others", "others", "", "virus"]
     assert "3 of 6 pairs called virus; of 1 a mate is absent" in said
 
@@ -90,7 +90,7 @@ def test_reads_without_pairs_give_a_table_without_rows(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("chunks.tsv", "sequence_id\tbest_score\tstatus\n", "chunks.tsv: 0 chunks, but the sequences have 13; write"),
+        ("chunks.tsv", "sequence_id\tbest_score\tstatus\n", "chunks.tsv: 0 chunks, but the sequences have 14; write"),
         (
             "chunks.tsv",
             "sequence_id\tbest_score\tstatus\nx\t0.5\tok\n",

@@ -131,6 +131,10 @@ NO_PAIRS = {
         "1.fq, record 1: 'a/2' has no mate, as 2.fq, record 1: 'a/1' is none; give both reads in the same order",
     ),
     "an odd number": ("interleaved", A * 3, b"", "1.fq, record 3: 'a' has no mate, as 1.fq ends before; give both"),
+    "a pair twice": (
+        "paired", A * 2, A * 2,
+        "names: 'a/1' in 1.fq record 1, 1.fq record 2; 'a/2' in 2.fq record 1, 2.fq record 2; rename them",
+    ),
     "the second cut": ("paired", TWO, TWO[:-8], f"2.fq, line 6: {NOT_FASTQ}"),
 }  # fmt: skip
 # Of single files: the content, and what is said.
