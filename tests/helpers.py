@@ -51,7 +51,8 @@ def run_program(name: str, *arguments: object, code: int | None = 0) -> str:
 def start_program(name: str, *arguments: object, code: int = 0) -> str:
     """As run_program(), in a process of its own: for what a program does to its process, such as taking a GPU."""
     command = [sys.executable, program_path(name), *map(str, arguments)]
-    environment = os.environ | {"PYTHONPATH": str(SCRIPTS)}  # as the installed package would be found
+    path = os.pathsep.join(filter(None, [str(SCRIPTS), os.environ.get("PYTHONPATH")]))
+    environment = os.environ | {"PYTHONPATH": path}  # as the installed package would be found
     done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", env=environment)
     assert done.returncode == code, done.stderr
     assert done.stdout == "" and "Traceback" not in done.stderr

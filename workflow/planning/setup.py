@@ -1,11 +1,13 @@
 """The check before the first job: what check_setup.py is told of a run."""
 
 from collections.abc import Collection, Iterable, Mapping
+from glob import escape
 from pathlib import Path
 from typing import Any
 
 from planning.paths import argument
 from planning.settings import UNTRAINED
+from virnucflow.files.kinds import STORED
 
 WORK = "work"  # the folder of what lies between input and results
 
@@ -32,11 +34,18 @@ def setup_options(
 
 
 def bytes_in_work(output: str) -> int:
-    """The size of an output that is below work/ already: it is kept, or written anew in its own place."""
+    """The size of an output that is below work/ already: it is kept, or written anew in its own place.
+
+    What the store has of an output that is not there will be linked to its place.
+    """
     path = Path(output)
     if WORK not in path.parts[:1]:
         return 0
-    files = path.rglob("*") if path.is_dir() else [path]
+    files: Iterable[Path] = [path]
+    if path.is_dir():
+        files = path.rglob("*")
+    elif not path.exists():
+        files = path.parent.glob(f".{escape(path.name)}.*.{STORED}")
     return sum(file.stat().st_size for file in files if file.is_file())
 
 

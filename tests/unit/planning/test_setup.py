@@ -45,5 +45,14 @@ def test_what_is_in_work_already_counts_once() -> None:
     assert options[options.index("--there") + 1] == "10"
 
 
+def test_what_the_store_has_counts_where_its_output_is_missing() -> None:
+    """Beside an output it is a hard link, and takes no room."""
+    folder = Path("work/a/embeddings/x")
+    folder.mkdir(parents=True)
+    for name in ("00001.safetensors", ".00001.safetensors.1f.stored", ".00002.safetensors.2e.stored"):
+        (folder / name).write_bytes(b"12345")
+    assert [bytes_in_work(f"{folder}/0000{number}.safetensors") for number in (1, 2, 3)] == [5, 5, 0]
+
+
 def test_any_name_of_a_file_is_handed_over() -> None:
     assert null_separated(["a\nb", "\udcff"]) == b"a\nb\0\xff\0"

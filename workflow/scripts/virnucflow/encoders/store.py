@@ -15,14 +15,13 @@ from typing import Any
 
 from virnucflow.cli import Failure, InputError, log, staged
 from virnucflow.files.digests import digest_json
+from virnucflow.files.kinds import STORED
 from virnucflow.files.tensors import load_tensor
-
-ENDING = "stored"
 
 
 def place_in_store(output: Path, depends: Mapping[str, Any]) -> Path:
     """Where the store has an output whose values depend on this."""
-    return output.with_name(f".{output.name}.{digest_json(depends)}.{ENDING}")
+    return output.with_name(f".{output.name}.{digest_json(depends)}.{STORED}")
 
 
 def put(output: Path, stored: Path) -> None:
@@ -55,7 +54,7 @@ def drop(stored: Path) -> None:
 
 def drop_others(output: Path, stored: Path) -> None:
     """Remove what the store has of an output from other computations: it would take room of its own from now on."""
-    for other in output.parent.glob(f".{escape(output.name)}.*.{ENDING}"):
+    for other in output.parent.glob(f".{escape(output.name)}.*.{STORED}"):
         if other != stored:
             drop(other)
 

@@ -5,3 +5,4 @@
 WHOLE, LONGEST = "whole", "longest"
 KINDS = (WHOLE, LONGEST)
 FILES = ("viral", "others", "unscored")  # that sequences are published in, each in one of them
+STORED = "stored"  # how the names of hidden files end that keep an embedding (encoders/store.py)
