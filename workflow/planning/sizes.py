@@ -128,8 +128,8 @@ def comparison_memory(tables: Collection[int], labels: bool) -> int:
 
 def results_memory(scores: Iterable[int], sequences: int) -> int:
     """The scores of one shard at a time (measured: 25 bytes for each byte of the file), and of each sequence its row,
-    200 bytes, of which the file has at least 16, as that many a digest takes."""
-    return int(4000 + 60 * max(scores) / 1e6 + 20 * sequences / 1e6)
+    450 bytes, of which the file has at least 16, as that many a digest takes."""
+    return int(4000 + 60 * max(scores) / 1e6 + 32 * sequences / 1e6)
 
 
 def pairs_memory(sequences: int) -> int:

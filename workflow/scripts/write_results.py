@@ -514,7 +514,9 @@ def main() -> None:
             check_gate(arguments.gate, gate, attention, frames)
         prevalence = find_prevalence(arguments.prevalence, counts, calibration, model)
         summary = summarize_sequences(sequences, counts, calibration, prevalence, choice)
-        write_tsv(summary, to["summary"])
+        write_tsv(summary[:0], to["summary"])
+        for start in range(0, len(summary), ROWS):
+            write_tsv(summary[start : start + ROWS], to["summary"], append=True)
         if paths_of := {name: to[output] for output, name in FASTA.items() if output in to}:
             chosen = sequences.assign(file=summary["file"], best_score=summary["best_score"])
             subsample = read_subsample(arguments.sequences)

@@ -44,8 +44,8 @@ MB, GB = 10**6, 10**9
         (sizes.comparison_memory([10 * MB, 12 * MB], labels=True), 4200),
         (sizes.comparison_memory([30 * MB] * 100, labels=True), 302_000),
         (sizes.results_memory([100], 100), 4000),
-        (sizes.results_memory([10 * MB, 30 * MB], 10 * MB), 6000),
-        (sizes.results_memory([30 * MB] * 100, 2 * GB), 45_800),
+        (sizes.results_memory([10 * MB, 30 * MB], 10 * MB), 6120),
+        (sizes.results_memory([30 * MB] * 100, 2 * GB), 69_800),
     ],
 )
 def test_memory_and_run_time(size: int, expected: int) -> None:

@@ -270,6 +270,7 @@ def test_each_sequence_is_published_in_one_file(tmp_path: Path) -> None:
     ]
     assert [file for *_, file in table] == ["unscored", "others", "unscored", "others", "viral", "viral"]
     assert counts["files"] == {"viral": 2, "others": 2, "unscored": 2} and "left out" not in said
+    assert all(content[3:8] == bytes(5) for content in written), "neither a name nor a time"
     choose(tmp_path, *options)
     assert written == [(tmp_path / "out" / name).read_bytes() for name in names]
 
