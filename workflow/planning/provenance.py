@@ -21,7 +21,7 @@ def settings_of_results(config: Mapping[str, Any], attention: str, is_gated: boo
     """The settings that change the results of a sample with this attention, as JSON.
 
     They have the names and sections of the config. `shards` is the number that two of them gave. The model pack is
-    known from the scores, and `rna` from the table of sequences.
+    known from the scores, `rna` and `subsample` from the table of sequences.
     """
     names = ["chunk_length", "duplicate_ids", "min_residues", *CHOICE, "also_write", "device"]
     names += ["attention_kernel"] if attention == "flash" else []
