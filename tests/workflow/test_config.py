@@ -9,6 +9,7 @@ from helpers import EXAMPLE, REPOSITORY, SCRIPTS, planned_jobs, snakemake, write
 
 from planning.code import digest_of_code
 
+ALONE = {"shard_megabases": 0.001}  # so small that no two samples are in a batch
 CONFIG = yaml.safe_load((REPOSITORY / "config" / "config.yaml").read_text())
 
 
@@ -94,14 +95,14 @@ def chosen(said: str) -> dict[str, set[str]]:
 
 @pytest.mark.long
 def test_environment_goes_before_sheet_goes_before_config(folder: Path) -> None:
-    assert chosen(snakemake(folder, "-n")) == {"a": {"flash"}, "b": {"flash"}}
-    assert chosen(snakemake(folder, "-n", attention="standard")) == {"a": {"standard"}, "b": {"standard"}}
+    assert chosen(snakemake(folder, "-n", **ALONE)) == {"a": {"flash"}, "b": {"flash"}}
+    assert chosen(snakemake(folder, "-n", attention="standard", **ALONE)) == {"a": {"standard"}, "b": {"standard"}}
     (folder / "samples.tsv").write_text("sample\tfasta\tattention\na\tone.fa\tstandard\nb\ttwo.fa\t\n")
-    assert chosen(snakemake(folder, "-n")) == {"a": {"standard"}, "b": {"flash"}}
+    assert chosen(snakemake(folder, "-n", **ALONE)) == {"a": {"standard"}, "b": {"flash"}}
     (folder / "samples.tsv").write_text("sample\tfasta\tattention\na\tone.fa\tflash\nb\ttwo.fa\t\n")
 
     def forced(value: str, code: int = 0) -> str:
-        return snakemake(folder, "-n", code=code, environment={"VIRNUCPRO_V1_ATTENTION": value})
+        return snakemake(folder, "-n", code=code, environment={"VIRNUCPRO_V1_ATTENTION": value}, **ALONE)
 
     assert chosen(forced("true")) == chosen(forced("1")) == {"a": {"standard"}, "b": {"standard"}}
     assert chosen(forced("false")) == chosen(forced("")) == {"a": {"flash"}, "b": {"flash"}}
@@ -112,7 +113,7 @@ def test_shards_follow_from_the_size_of_the_input(folder: Path) -> None:
     write_fasta(folder / "one.fa", {"one": "GCCGCAGCTGCG" * 5000})
     jobs = planned_jobs(snakemake(folder, "-n", shard_megabases=0.02))
     assert jobs["split_fasta"] == 2 and jobs["translate_frames"] == 4 + 1
-    assert planned_jobs(snakemake(folder, "-n", shards=17))["embed_esm2"] == 34
+    assert planned_jobs(snakemake(folder, "-n", shards=17, **ALONE))["embed_esm2"] == 34
 
 
 def test_dry_run_lists_every_job_of_the_full_config(tmp_path: Path) -> None:
@@ -120,12 +121,17 @@ def test_dry_run_lists_every_job_of_the_full_config(tmp_path: Path) -> None:
     (tmp_path / "resources").symlink_to(EXAMPLE.parent)
     samples = str(REPOSITORY / "config" / "samples.tsv")
     for shards in (1, 3):
-        jobs = planned_jobs(snakemake(tmp_path, "-n", **CONFIG | {"samples": samples, "shards": shards}))
+        jobs = planned_jobs(snakemake(tmp_path, "-n", **CONFIG | ALONE | {"samples": samples, "shards": shards}))
         # The sample of the gate is a shard more.
         each_shard = dict.fromkeys(["embed_dnabert_s", "embed_esm2", "concat_features", "predict"], 2 * shards + 2)
         gate = ["sample_frames", "compare_attention", "divergence_gate"]
         each_sample = dict.fromkeys(["split_fasta", *gate, "write_results"], 2)
         assert jobs == each_shard | each_sample | {"translate_frames": 2 * shards, "summarize": 1}
+        together = planned_jobs(snakemake(tmp_path, "-n", **CONFIG | {"samples": samples, "shards": shards}))
+        of_batches = [f"{step}_flash_1" for step in ("translate_frames", "sample_frames", *each_shard)]
+        of_batches += [f"{step}_flash_1_sampled" for step in each_shard]
+        del each_sample["sample_frames"]
+        assert together == each_sample | dict.fromkeys([*of_batches, "summarize"], 1)
     assert not (tmp_path / "work").exists()
 
 

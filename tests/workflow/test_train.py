@@ -145,9 +145,10 @@ def test_a_pack_for_every_chunk_is_trained_on_whole_frames_encoders(folder: Path
     assert trained.frames == "longest" and trained.calibration and (kinds[["whole", "longest"]] > 5).all()
     assert trained.calibration.whole == Scaling(1.0, 0.0) and 0.2 < trained.calibration.prevalence < 0.8
     assert "by its longest stretch" in (trained.directory / "MODEL_CARD.md").read_text()
-    jobs = planned_jobs(snakemake(folder, "-n", model_pack="models/every chunk", shards=2))
+    alone = {"shards": 2, "shard_megabases": 0.001}  # in a batch they would be taken from the store
+    jobs = planned_jobs(snakemake(folder, "-n", model_pack="models/every chunk", **alone))
     assert "predict" in jobs and not {job for job in jobs if job.startswith("embed")}
-    snakemake(folder, model_pack="models/every chunk", shards=2)
+    snakemake(folder, model_pack="models/every chunk", **alone)
     chunks = pd.concat(pd.read_csv(folder / "results" / sample / "chunks.tsv", sep="\t") for sample in "vh")
     assert (chunks["kind"].value_counts()[["whole", "longest"]] > 20).all()
     # TTAA, over and over, has no stretch of 30 codons, and the last chunk of a sequence may be too short for one.
