@@ -270,6 +270,9 @@ def test_tables_that_are_not_of_one_run_are_refused(results: Path) -> None:
     run = (results / "viral" / "run.json").read_text()
     (results / "viral" / "run.json").write_text(run.replace('"sample": "viral"', '"sample": "other"'))
     assert "is of sample 'other'" in error_line(summarize(results, *SAMPLES, code=2))
+    for given, damaged in (('"rna": "as_dna"', '"tna": 1'), ('"accept": 0.99', '"accept": {"a": [[[1]]]}'), ("}", "")):
+        (results / "viral" / "run.json").write_text(run.replace(given, damaged))
+        assert "viral/run.json: " in error_line(summarize(results, *SAMPLES, code=2))
     assert not (results / "summary.tsv").exists() and not (results / "report.html").exists()
 
 

@@ -62,6 +62,11 @@ Number = Annotated[int, msgspec.Meta(ge=0, le=MOST)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
+# Settings are values, lists of them, and sections of both.
+Value = bool | int | float | str | None
+Setting = Value | list[Value]
+
+
 class Counts(TypedDict):
     """What run.json counts."""
 
@@ -113,7 +118,7 @@ class Run(TypedDict):
 
     sample: str
     inputs: list[InputFile]
-    settings: dict[str, Any]
+    settings: dict[str, Setting | dict[str, Setting]]
     counts: Counts
     model: str
     trained: bool
@@ -134,6 +139,8 @@ def read_run(folder: Path) -> Run:
     run = read_published_json(path, Run, ADVICE)
     if run["sample"] != folder.name:
         raise InputError(f"{path}: is of sample {run['sample']!r}; {ADVICE}")
+    if "rna" not in run["settings"]:
+        raise InputError(f"{path}: does not say how RNA was read; {ADVICE}")
     return run
 
 

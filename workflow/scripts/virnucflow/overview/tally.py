@@ -54,7 +54,7 @@ class Tally:
     @property
     def devices(self) -> list[str]:
         """Those on which the encoders ran."""
-        return sorted({how["device"] for encoder in ENCODERS for how in self.run[encoder]})  # type: ignore[literal-required]
+        return sorted({how["device"] for name in ENCODERS for how in self.run[name] if "device" in how})  # type: ignore[literal-required]
 
     @property
     def warnings(self) -> list[str]:
