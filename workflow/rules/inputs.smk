@@ -232,9 +232,15 @@ def get_files_of_samples(scope, pattern):
 
 
 def get_chunk_files(scope):
-    """The files of chunks that a job translates."""
-    paths = scope.files("work/{sample}/chunks/{shard}.fa")
-    return lambda wildcards: as_ranges(paths if scope.members else [paths.format(**wildcards)])
+    """The files of chunks that a job translates, in the folders that are its input."""
+
+    def get_files(wildcards, input):
+        if not scope.members:
+            return f"{input.chunks}/{wildcards.shard}.fa"
+        folders = zip(input.chunks, scope.members, strict=True)
+        return as_ranges(f"{folder}/{shard}.fa" for folder, member in folders for shard in member.shards)
+
+    return get_files
 
 
 def get_files_of_shards(pattern):
