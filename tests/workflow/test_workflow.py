@@ -180,6 +180,16 @@ def test_a_setting_reruns_exactly_what_depends_on_it(copy: Path) -> None:
 
 
 @pytest.mark.long
+def test_files_that_are_asked_for_are_there_and_no_others(copy: Path) -> None:
+    """Of two settings one after the other: what the second does not ask for does not stay."""
+    for names in (["others", "unscored"], ["unscored"], []):
+        snakemake(copy, shards=3, also_write=names)
+        for sample in ("mixed", "v1"):
+            written = {path.name for path in (copy / "results" / sample).glob("*.gz")}
+            assert written == {f"{name}.fasta.gz" for name in names}
+
+
+@pytest.mark.long
 def test_changed_input_is_computed_again(copy: Path) -> None:
     write_fasta(copy / "v1.fa", {"v1": "GCCGCAGCTGCG" * 50})
     one_sample = {

@@ -38,9 +38,11 @@ from virnucflow.packs.pack_files import CLASSIFIER, FILES, REFERENCE
 from virnucflow.packs.reference import save_reference
 from virnucflow.packs.weights import save_weights
 from virnucflow.published.reference_values import reference_values
+from virnucflow.scoring.calls import bound_sequences, scale_sequences
 from virnucflow.scoring.classifier import MLPClassifier
 from virnucflow.training.evaluation import score_by_chunks
 from virnucflow.training.fit import (
+    PIECES,
     calibrate_kinds,
     calibrate_sequences,
     describe_calibration,
@@ -53,6 +55,7 @@ SETS = {"choose": "chosen by", "test": "test"}  # the splits that are evaluated,
 SOURCE = f"the split {CALIBRATES}"  # of what calibrates, in messages
 PREVALENCE = 0.25  # share of viruses that scores are calibrated for: 0.5 then finds about 60 % of unseen ones
 FULL_GROUP = 200  # chunks; a smaller group counts for less in the calibration
+REST = 15  # chunks of a sequence besides a piece, by whose mean the interval of the piece's score is judged
 SEED = 0  # of the reference values' chunks
 
 
@@ -120,7 +123,7 @@ def evaluate(
     and in nothing else.
     """
     tables: dict[str, dict[tuple, pd.DataFrame]] = {
-        name: {} for name in ("evaluation", "by_genome", "worst_genomes", "thresholds", "reliability")
+        name: {} for name in ("evaluation", "by_genome", "worst_genomes", "thresholds", "reliability", "intervals")
     }
     for (name, length), chunks in sets.items():
         others, only = (chunks[(chunks["group"] == "prophage") == is_prophage] for is_prophage in (False, True))
@@ -140,6 +143,7 @@ def evaluate(
             members = others if kind == "all" else others[others["kind"] == kind]
             tables["thresholds"][name, length, kind] = by_threshold(members, "unit")
         tables["reliability"][name, length] = reliability(others["viral"], others["score"])
+        tables["intervals"][name, length] = judge_intervals(others, scaling)
     names = {"evaluation": ["set", "length", "scorer"], "thresholds": ["set", "length", "kind"]}
     return {
         f"{table}.tsv": pd.concat(parts, names=names.get(table, ["set", "length"])).droplevel(-1).reset_index()
@@ -153,6 +157,41 @@ def sequences_by_length(chunks: pd.DataFrame, lengths: pd.Series, scaling: Seque
     score = score_by_chunks(chunks, scaling)
     sequences = sequences.assign(sequence=sequences.index, score=score, sequence_length=lengths[sequences.index])
     return by_sequence_length(sequences, "unit")
+
+
+def judge_intervals(chunks: pd.DataFrame, scaling: SequenceScaling) -> pd.DataFrame:
+    """What the intervals of scores are worth, by pieces of sequences of so many chunks: one row per number of chunks.
+
+    Over the `judged` pieces, of sequences with REST chunks more, `covered` is the share of which the interval has the
+    score by the mean of those. Over all, in which each sequence counts once, `one_sided_virus` and `one_sided_others`
+    are the shares that lie on one side of 0.5, and `wrong` is how many of these on the wrong one. `chunks` are in
+    order.
+    """
+    chunks = chunks[chunks["logit"].notna()]
+    chunks = chunks.assign(square=chunks["logit"] ** 2)
+    whole = chunks.groupby("sequence")["logit"].agg(["size", "sum"])
+    place, rows = chunks.groupby("sequence").cumcount(), []
+    for number in PIECES if scaling.spread else ():
+        groups = chunks.groupby(["sequence", place // number])
+        pieces = groups.agg(viral=("viral", "first"), logits=("logit", "sum"), squares=("square", "sum"))
+        pieces = pieces[groups.size() == number]
+        rest = whole.loc[pieces.index.get_level_values(0)]
+        viral, counted = pieces["viral"].to_numpy(), np.full(len(pieces), number)
+        logits, more = pieces["logits"].to_numpy(), rest["size"].to_numpy() - number
+        lower, upper = bound_sequences(counted, logits, pieces["squares"].to_numpy(), scaling)
+        mean = (rest["sum"].to_numpy() - logits) / np.maximum(more, 1)
+        by_rest = scale_sequences(counted, number * mean, scaling)
+        covered = ((lower <= by_rest) & (by_rest <= upper))[more >= REST]
+        one_sided = (lower > 0) | (upper < 0)
+        once = 1 / pieces.groupby("sequence")["viral"].transform("size").to_numpy()
+        shares = [_share(one_sided, once * (viral == label)) for label in (True, False)]
+        wrong = _share(viral != (lower > 0), once * one_sided)
+        rows.append((number, len(covered), covered.mean() if len(covered) else np.nan, *shares, wrong))
+    return pd.DataFrame(rows, columns=["chunks", "judged", "covered", "one_sided_virus", "one_sided_others", "wrong"])
+
+
+def _share(hits: np.ndarray, weight: np.ndarray) -> float:
+    return float((hits * weight).sum() / weight.sum()) if weight.sum() else np.nan
 
 
 def quality(evaluation: pd.DataFrame) -> dict[str, dict[str, float]]:

@@ -13,10 +13,11 @@ from helpers import error_line, run_program
 from lite_evaluation import LOGITS, SCORERS
 from lite_model import LITE
 from lite_splits import GROUPS
-from publish_lite import PREVALENCE, calibrate_frames, chunk_weights, evaluate, scored
+from publish_lite import PREVALENCE, calibrate_frames, chunk_weights, evaluate, judge_intervals, scored
 from virnucflow.cli import InputError
 from virnucflow.encoders.load import load_dnabert_s, load_esm2
 from virnucflow.packs.pack import Scaling, SequenceScaling, read_model_pack
+from virnucflow.training.fit import find_spread
 
 CPU = torch.device("cpu")
 
@@ -50,6 +51,22 @@ def test_that_a_chunk_has_a_whole_frame_counts_for_its_score() -> None:
         parts.append(chunks_of(list(random.normal(2 * labels - 1, 1)), list(labels), [kind] * len(labels)))
     scalings = calibrate_frames(pd.concat(parts, ignore_index=True))
     assert scalings["whole"].shift - scalings["longest"].shift == pytest.approx(2 * np.log(0.8 / 0.2), abs=0.1)
+
+
+def test_intervals_have_the_score_of_the_rest_of_the_sequence_as_often_as_they_say() -> None:
+    """And are on one side of 0.5 the more often the more chunks there are, seldom on the wrong one."""
+    random = np.random.default_rng(0)
+    sequences, number = 600, 100
+    viral = random.random(sequences) < 0.5
+    logits = np.where(viral, 1, -1)[:, None] + random.normal(0, 1.5, (sequences, number))
+    chunks = pd.DataFrame({"sequence": np.repeat(np.arange(sequences), number), "logit": logits.ravel()})
+    chunks = chunks.assign(viral=np.repeat(viral, number))
+    scaling = SequenceScaling(1.0, 0.5, 0.0, 0.0, 40, find_spread(chunks))
+    table = judge_intervals(chunks, scaling).set_index("chunks")
+    assert table.loc[:6, "covered"].between(0.92, 0.97).all() and table.loc[40, "judged"] == 2 * sequences
+    assert table["one_sided_virus"].is_monotonic_increasing and table.loc[20, "one_sided_others"] > 0.7
+    assert table.loc[1, "one_sided_virus"] < 0.2 and (table["wrong"] < 0.1).all()
+    assert not len(judge_intervals(chunks, SequenceScaling(1.0, 0.5, 0.0, 0.0, 40)))
 
 
 def test_a_kind_of_which_one_label_has_no_chunk_is_not_calibrated() -> None:
