@@ -17,6 +17,7 @@ OF_PAGE = {INK: "currentColor", LINE: "var(--line)", VIRUS: "var(--virus)", OTHE
 COLOURS = {"virus": VIRUS, "others": OTHERS}
 LANES = ("F1", "F2", "F3", "R1", "R2", "R3")
 BINS = 20  # of a score
+PLACES = 100  # of a score; at each the gate's frames are one dot
 # Text stays text, in the page's font: it can be found, copied and read aloud.
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
@@ -125,11 +126,16 @@ def _draw_stretches(axes: Axes, places: pd.DataFrame, height: pd.Series, colour:
 
 @matplotlib.rc_context(STYLE)
 def draw_agreement(frames: pd.DataFrame) -> str:
-    """Score of the fast path against that of standard attention: columns of `divergence.tsv`."""
+    """Score of the fast path against that of standard attention, a dot for all frames at about one place.
+
+    `frames` has columns of `divergence.tsv`.
+    """
     figure = Figure(figsize=(3.2, 2.9), layout="constrained")
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color=LINE, linewidth=0.8)
     same = frames["prediction_fast"] == frames["prediction_reference"]
+    places = (frames[["score_virus_reference", "score_virus_fast"]] * PLACES).round().assign(same=same)
+    frames, same = frames[~places.duplicated()], same[~places.duplicated()]
     for some, colour in ((frames[same], OTHERS), (frames[~same], VIRUS)):
         x, y = some["score_virus_reference"], some["score_virus_fast"]
         axes.scatter(x, y, s=9, color=colour, alpha=0.5, linewidths=0, clip_on=False)
