@@ -16,7 +16,8 @@ LITE = REPOSITORY / "resources" / "models" / "lite"
 TABLES = [
     "prediction_results.txt", "prediction_results_highestscore.csv", "sequences.tsv", "chunks.tsv", "viral.fasta",
 ]  # fmt: skip
-SETTINGS = {"model_pack": str(LITE), "chunk_length": 300, "gate": {"frames": 0}}
+# Chunks are kept, so that no sample is split again for the others of its batch.
+SETTINGS = {"model_pack": str(LITE), "chunk_length": 300, "gate": {"frames": 0}, "keep": "all"}
 
 
 def write_reads(folder: Path) -> None:
