@@ -114,7 +114,7 @@ def embedded(pack: ModelPack, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder, random = tmp_path_factory.mktemp("embedded"), np.random.default_rng(0)
     numbers = {f"s{i}": 2 + i % 4 for i in range(120)}
     viral = {name: i % 3 == 0 for i, name in enumerate(numbers)}
-    listed = [[name, 500 * chunks, chunks, 0, ""] for name, chunks in numbers.items()]
+    listed = [[name, 500 * chunks, chunks, 0, "", 0] for name, chunks in numbers.items()]
     write_parquet(pa.table(list(map(list, zip(*listed))), schema=SEQUENCES), folder / "sequences")
     splits = ("train", "train", "validation", "validation", "test", "test")
     lines = [f"{name}\t{'virus' if viral[name] else 'others'}\t{splits[i // 3 % 6]}" for i, name in enumerate(numbers)]
