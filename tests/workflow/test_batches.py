@@ -76,7 +76,8 @@ def test_a_sample_more_embeds_nothing_again(copy: Path) -> None:
     before = reproducible(copy / "results") | reproducible(copy / "work")
     write_sheet(copy, "abcd")
     said = snakemake(copy, **SETTINGS)
-    assert planned_jobs(said) == {"split_fasta": 1} | IN_A_BATCH | of_each_sample(4)
+    # All are split again, whose chunks were deleted after use.
+    assert planned_jobs(said) == {"split_fasta": 4} | IN_A_BATCH | of_each_sample(4)
     for encoder in ENCODERS:
         for label, taken, number in (("flash_1", 6, 8), ("flash_1_sampled", 3, 4)):
             log = (copy / "logs" / "batches" / f"embed_{encoder}_{label}.log").read_text()
@@ -110,10 +111,8 @@ def test_where_embeddings_are_not_kept_the_store_is_empty_after_them(copy: Path)
 @pytest.mark.long
 def test_a_sample_that_fails_in_a_batch_keeps_what_the_others_have_embedded(copy: Path) -> None:
     """Frames that are damaged after they were made; then they are deleted, as the message says."""
-    for path in (copy / "work").glob("*/embeddings/*/*"):
-        path.unlink()
-    for path in (copy / "work").glob("*/embeddings/*/.*"):
-        path.unlink()
+    for made in ("results", *(f"work/{sample}/{kind}" for sample in "abc" for kind in ("embeddings", "scores"))):
+        shutil.rmtree(copy / made)
     frames = copy / "work" / "b" / "frames" / "00001.parquet"
     frames.write_bytes(frames.read_bytes()[:-20])
     said = snakemake(copy, "--rerun-triggers", "mtime", **SETTINGS, code=1)
