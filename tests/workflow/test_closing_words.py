@@ -103,7 +103,7 @@ def test_results_of_a_run_that_was_interrupted(copy: Path) -> None:
     write_fasta(copy / "new.fa", {"new": (EXAMPLE / "hiv_1.fasta").read_text().partition("\n")[2].replace("\n", "")})
     with (copy / "samples.tsv").open("a") as sheet:
         sheet.write("new\tnew.fa\t\n")
-    settings(copy, shards=3)
+    settings(copy, shards=3, **ALONE)
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     # Where the tests run in the background, a shell has them ignore Ctrl-C, and what they start would too.
     heed = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731
