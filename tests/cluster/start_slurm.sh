@@ -30,7 +30,7 @@ GresTypes=gpu
 ReturnToService=2
 MinJobAge=3600
 SlurmdParameters=config_overrides
-NodeName=$node CPUs=$(nproc) RealMemory=64000 Gres=gpu:h200:2 State=UNKNOWN
+NodeName=$node CPUs=$(nproc --all) RealMemory=64000 Gres=gpu:h200:2 State=UNKNOWN
 PartitionName=gpu Nodes=ALL Default=YES MaxTime=INFINITE State=UP OverSubscribe=FORCE:4
 CONF
 echo "NodeName=$node Name=gpu Type=h200 File=/dev/tty[0-1]" >"$folder/gres.conf"

@@ -138,14 +138,14 @@ def test_a_split_given_by_hand_is_used(folder: Path) -> None:
 def test_a_pack_for_every_chunk_is_trained_on_whole_frames_encoders(folder: Path) -> None:
     """With the longest stretches of chunks without a frame, which a run with that pack embeds no second time."""
     training = QUICK | {"split_by": "split", "trained_pack": "models/every chunk", "frames": "longest"}
-    snakemake(folder, "train", model_pack="models/trained", shards=2, training=training)
+    alone = {"shards": 2, "shard_megabases": 0.001}  # in a batch embeddings would be taken from the store
+    snakemake(folder, "train", model_pack="models/trained", training=training, **alone)
     trained = read_model_pack(folder / "models" / "every chunk", 500)
     evaluation = pd.read_csv(trained.directory / "evaluation.tsv", sep="\t")
     kinds = evaluation.query("by == 'kind'").set_index("value")["number"]
     assert trained.frames == "longest" and trained.calibration and (kinds[["whole", "longest"]] > 5).all()
     assert trained.calibration.whole == Scaling(1.0, 0.0) and 0.2 < trained.calibration.prevalence < 0.8
     assert "by its longest stretch" in (trained.directory / "MODEL_CARD.md").read_text()
-    alone = {"shards": 2, "shard_megabases": 0.001}  # in a batch they would be taken from the store
     jobs = planned_jobs(snakemake(folder, "-n", model_pack="models/every chunk", **alone))
     assert "predict" in jobs and not {job for job in jobs if job.startswith("embed")}
     snakemake(folder, model_pack="models/every chunk", **alone)
