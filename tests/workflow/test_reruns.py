@@ -15,8 +15,8 @@ from planning.settings import leaves
 from virnucflow.sequences.fasta import read_fasta
 
 SCHEMA = yaml.safe_load((REPOSITORY / "workflow" / "schemas" / "config.schema.yaml").read_text())
-# Two labelled samples: `fast` by flash with the gate, `slow` by standard, each too large for a batch. lite is for chunks
-# of 300 and 500 bases.
+# Two labelled samples: `fast` by flash with the gate, `slow` by standard, each too large for a batch. lite is for
+# chunks of 300 and 500 bases.
 FINISHED = {
     "model_pack": "mine", "shards": 1, "shard_megabases": 0.002, "gate": {"frames": 40}, "prevalence": 0.1,
     "training": {"split_by": "split", "hidden": 16, "epochs": 10, "learning_rate": 0.01},
