@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+import torch
 from helpers import REPOSITORY, error_line, run_program
 
 from virnucflow.encoders import program as embed_program
@@ -180,7 +181,11 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_what_is_kept_of_another_computation_is_not_taken_and_goes(change, tables, tmp_path, calls) -> None:
+def test_what_is_kept_of_another_computation_is_not_taken_and_goes(
+    change, tables, tmp_path, calls, monkeypatch
+) -> None:
+    # A GPU that a test took in this process would be kept from those of the other tests.
+    monkeypatch.setattr(embed_program, "prepare_device", lambda *_: torch.device("cpu"))
     run_program("embed_esm2", *arguments(tables, tmp_path, "--store", "keep"))
     before = stored(tmp_path)
     calls.clear()
