@@ -11,14 +11,11 @@ most probable of those that have all of it are published as viral instead, whate
 """
 
 import argparse
-import importlib.metadata
 import json
-import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, NotRequired, Required, TypedDict
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -26,26 +23,17 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from virnucflow import __version__
 from virnucflow.cli import Failure, InputError, argument_parser, log, run, staged
 from virnucflow.files.json_files import publish_json, read_json
 from virnucflow.files.kinds import FILES, WHOLE
 from virnucflow.files.shards import Files
 from virnucflow.files.sorted_lines import SortedLines
 from virnucflow.files.tables import SCORES, read_parquet, read_provenance, read_sequences, write_tsv
-from virnucflow.packs.encoders import ENCODERS
 from virnucflow.packs.pack import Calibration
-from virnucflow.scoring.calls import (
-    bound_sequences,
-    call,
-    call_chunks,
-    count_chunks,
-    probability,
-    scale_sequences,
-    weigh_evidence,
-)
-from virnucflow.scoring.choice import Choice, choose_files, meets
-from virnucflow.scoring.prevalence import Prevalence, estimate_prevalence, expected_fdr, shift
+from virnucflow.scoring.calls import call_chunks, count_chunks
+from virnucflow.scoring.choice import Choice
+from virnucflow.scoring.record import SHARED, Gate, Made, Split, left_out, provenance_of, taken_in
+from virnucflow.scoring.summary import find_prevalence, summarize_sequences
 from virnucflow.sequences.chunks import chunk_name, chunk_places
 from virnucflow.sequences.fasta import open_to_write, write_record
 from virnucflow.sequences.inputs import Input, add_inputs
@@ -58,81 +46,7 @@ ROWS = 1 << 16  # that are written at a time
 FASTA = {f"{name}_fasta": name for name in FILES}  # outputs with sequences, and which
 OUTPUTS = ("predictions", "consensus", "summary", "chunk_summary", *FASTA, "provenance")
 NONE, ESTIMATE = "none", "estimate"  # in the place of a share
-STATUSES = ("ok", "short", "no_frame", "empty")
-# Of what computes results, besides this workflow; run.json has their versions.
-PACKAGES = (
-    "torch",
-    "fair-esm",
-    "tokenizers",
-    "safetensors",
-    "numpy",
-    "pandas",
-    "pyarrow",
-    "biopython",
-    "dnaio",
-    "pysam",
-)
 RNA = {"as_dna": "read as T", "keep": "whose codons give no residue"}  # what became of U, by the setting
-SHARED = (
-    "model",
-    "trained",
-    "frames",
-    "calibration",
-    "attention",
-    "classifier_sha256",
-    "pack_sha256",
-)  # what is the same for all shards
-
-
-class Made(TypedDict, total=False):
-    """What a table of scores says of what made it."""
-
-    model: str
-    trained: bool
-    frames: str
-    calibration: dict[str, Any] | None
-    attention: str
-    classifier_sha256: str
-    pack_sha256: dict[str, str]
-    dnabert_s: dict[str, str]
-    esm2: dict[str, str]
-    chunks: Required[int]
-
-
-class InputFile(TypedDict):
-    """An input file as it was split; of BAM the records that were left out, by their flags."""
-
-    path: str
-    sha256: str
-    bytes: int
-    left_out: NotRequired[dict[str, int]]
-
-
-class Drawn(TypedDict):
-    """The reads or pairs that were drawn, of how many, and how."""
-
-    reads: int
-    of: int
-    seed: int
-    largest_hash: int
-
-
-class Split(TypedDict, total=False):
-    """What the table of sequences says of what was split."""
-
-    inputs: list[InputFile]
-    rna: str
-    rna_records: int
-    subsample: Drawn
-
-
-class Gate(TypedDict):
-    """What of divergence_gate.py's decision is needed here."""
-
-    decision: Literal["accept", "validate", "refuse", "nothing to compare"]
-    attention: Literal["flash", "standard"]
-    message: str
-    run_frames: NotRequired[int]
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -281,66 +195,6 @@ def summarize_chunks(
     return pd.DataFrame(columns)
 
 
-def scored_logits(counts: pd.DataFrame, calibration: Calibration | None) -> np.ndarray:
-    """The logits of the scores of sequences, by the sums of count_chunks; NaN where there is no score."""
-    scaling = calibration.sequences if calibration else None
-    return scale_sequences(counts["counted_chunks"].to_numpy(), counts["logits"].to_numpy(), scaling)
-
-
-def find_prevalence(
-    asked: float | str | None, counts: pd.DataFrame, calibration: Calibration | None, model: str | None
-) -> Prevalence | None:
-    """The share of viruses that is asked for, given or estimated by the scores; None where there is none."""
-    if not asked:
-        return None
-    if not (calibration and calibration.sequences):
-        log.warning("model %r gives sequences no score, so that no probability is known (prevalence %s)", model, asked)
-        return None
-    if not isinstance(asked, str):
-        return Prevalence(asked)
-    logits = scored_logits(counts, calibration)
-    known = logits[~np.isnan(logits)]
-    found = estimate_prevalence(known, calibration.prevalence)
-    log.info("the share of viruses is estimated as %.3g (95 %% interval %.3g to %.3g) by %d scores", *found, len(known))
-    return found
-
-
-def summarize_sequences(
-    sequences: pd.DataFrame,
-    counts: pd.DataFrame,
-    calibration: Calibration | None,
-    prevalence: Prevalence | None,
-    choice: Choice,
-) -> pd.DataFrame:
-    """The table of results: every input sequence, in input order. `counts` are the sums of count_chunks, by row.
-
-    `expected_fdr` is over those alone that have what the choice asks for, as only they can be published as viral.
-    """
-    names = ("counted_chunks", "viral_chunks", "logits", "squares")
-    counted, viral, logits, squares = (counts[name].to_numpy() for name in names)
-    lower, upper = bound_sequences(counted, logits, squares, calibration.sequences if calibration else None)
-    scored, probable = scored_logits(counts, calibration), np.full(len(counts), np.nan)
-    if calibration and prevalence:
-        probable = probability(shift(scored, prevalence.share, calibration.prevalence))
-    calls = call(counted, viral)
-    conditions = [sequences["length"] == 0, counts["frames"] == 0, calls == ""]
-    table = sequences[["sequence_id", "length", "chunks"]].assign(
-        frames=counts["frames"], viral_chunks=counts["viral_chunks"], best_score=counts["best_score"], call=calls
-    )
-    table = table.assign(
-        status=np.select(conditions, ["empty", "no_frame", "short"], "ok"),
-        scored_chunks=counted,
-        viral_fraction=np.where(counted > 0, viral / np.maximum(counted, 1), np.nan),
-        score=probability(scored),
-        evidence=weigh_evidence(counted),
-        lower=probability(lower),
-        upper=probability(upper),
-        probability=probable,
-    )
-    table = table.assign(expected_fdr=expected_fdr(np.where(meets(table, choice), probable, np.nan)))
-    return table.assign(file=choose_files(table, choice))
-
-
 def write_files(
     inputs: list[Input], subsample: Subsample | None, table: pd.DataFrame, note: str, paths: dict[str, Path]
 ) -> None:
@@ -409,64 +263,6 @@ def write_shards(arguments: argparse.Namespace, made: list[Made], run: Run, to: 
         file.write("Modified_ID\tIs_Virus\n")
         file.writelines(f"{line}\n" for line in consensus)
     return counts
-
-
-def of_encoder(encoder: str, made: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
-    """The distinct ways in which an encoder ran; shards may have been on different devices."""
-    runs = [{key: value for key, value in one.get(encoder, {}).items() if key != "names_sha256"} for one in made]
-    if len({(one.get("precision"), one.get("kernel")) for one in runs}) > 1:
-        log.warning("%s ran with different precisions or kernels in different shards; run.json has them", encoder)
-    return list({json.dumps(one, sort_keys=True): one for one in runs}.values())
-
-
-def left_out(summary: pd.DataFrame) -> int:
-    """How many sequences are called virus and not published as viral."""
-    return int(((summary["call"] == "virus") & (summary["file"] != FILES[0])).sum())
-
-
-def taken_in(summary: pd.DataFrame) -> int:
-    """How many sequences are not called virus, and published as viral."""
-    return int(((summary["call"] != "virus") & (summary["file"] == FILES[0])).sum())
-
-
-def provenance_of(
-    arguments: argparse.Namespace,
-    made: list[Made],
-    split: Split,
-    gate: Gate | None,
-    prevalence: Prevalence | None,
-    summary: pd.DataFrame,
-) -> dict[str, Any]:
-    """What run.json says."""
-    status = summary["status"].value_counts()
-    commit, dirty, _ = (arguments.commit or "").partition("-dirty")
-    return {
-        "sample": arguments.sample,
-        "started": arguments.started,
-        "ended": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "inputs": split.get("inputs"),
-        "subsample": split.get("subsample"),
-        "settings": dict(sorted((arguments.settings | {"rna": split.get("rna")}).items())),
-        "counts": {
-            "sequences": len(summary),
-            "chunks": int(summary["chunks"].sum()),
-            "frames": int(summary["frames"].sum()),
-            "rna_sequences": split.get("rna_records"),
-            "status": {name: int(status.get(name, 0)) for name in STATUSES},
-            "virus": int((summary["call"] == "virus").sum()),
-            "files": {name: int((summary["file"] == name).sum()) for name in FILES},
-            "left_out": left_out(summary),
-            "taken_in": taken_in(summary),
-        },
-        "prevalence": prevalence._asdict() if prevalence else None,
-        **{key: made[0].get(key) for key in SHARED},
-        **{encoder: of_encoder(encoder, made) for encoder in ENCODERS},
-        "divergence": gate,
-        "workflow": {"version": __version__, "commit": commit or None, "changed": bool(dirty) if commit else None},
-        "container": {"image": arguments.image, "sha256": arguments.image_sha256} if arguments.image else None,
-        "versions": {"python": platform.python_version(), "snakemake": arguments.snakemake}
-        | {name: importlib.metadata.version(name) for name in PACKAGES},
-    }
 
 
 def check_gate(path: Path, gate: Gate, attention: str | None, frames: int) -> None:

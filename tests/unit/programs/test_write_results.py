@@ -17,7 +17,7 @@ from virnucflow.files.digests import digest_bytes
 from virnucflow.files.json_files import write_json
 from virnucflow.files.tables import SCORES, SEQUENCES, write_parquet, write_tsv
 from virnucflow.scoring.choice import Choice
-from write_results import summarize_sequences
+from virnucflow.scoring.summary import summarize_sequences
 
 # Frames of two shards: (sequence, chunk, frame, score_virus)
 FRAMES = [
