@@ -29,6 +29,7 @@ from virnucflow.files.kinds import FILES, WHOLE
 from virnucflow.files.shards import Files
 from virnucflow.files.sorted_lines import SortedLines
 from virnucflow.files.tables import SCORES, read_parquet, read_provenance, read_sequences, write_tsv
+from virnucflow.overview.remarks import RNA
 from virnucflow.packs.pack import Calibration
 from virnucflow.scoring.calls import call_chunks, count_chunks
 from virnucflow.scoring.choice import Choice
@@ -46,7 +47,6 @@ ROWS = 1 << 16  # that are written at a time
 FASTA = {f"{name}_fasta": name for name in FILES}  # outputs with sequences, and which
 OUTPUTS = ("predictions", "consensus", "summary", "chunk_summary", *FASTA, "provenance")
 NONE, ESTIMATE = "none", "estimate"  # in the place of a share
-RNA = {"as_dna": "read as T", "keep": "whose codons give no residue"}  # what became of U, by the setting
 
 
 def parse_arguments() -> argparse.Namespace:

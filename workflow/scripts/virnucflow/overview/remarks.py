@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 LEAST_SCORED = 0.5  # of the chunks; with fewer a sample's calls rest on less than half of its bases
+RNA = {"as_dna": "read as T", "keep": "whose codons give no residue"}  # what became of U, by the setting
 
 
 def remarks_on_run(run: Mapping[str, Any]) -> list[str]:
@@ -37,7 +38,7 @@ def remarks_on_sequences(run: Mapping[str, Any]) -> list[str]:
     elif counts.get("status", {}).get("ok") == 0:
         notes.append("no sequence is long enough for a call")
     if rna := counts.get("rna_sequences"):
-        how = "read as T" if run["settings"]["rna"] == "as_dna" else "whose codons give no residue"
+        how = RNA["as_dna" if run["settings"]["rna"] == "as_dna" else "keep"]
         notes.append(f"sequences with U, {how}: {rna}")
     return notes
 
