@@ -14,6 +14,7 @@ import pandas as pd
 import shared  # noqa: F401  it puts the library there
 from scipy.special import expit, logit
 
+from virnucflow.files.result_files import RUN_JSON, SEQUENCES_TSV, result_of
 from virnucflow.scoring.prevalence import estimate_prevalence, expected_fdr, shift
 
 SHARES = (0.01, 0.1, 0.5)  # of viruses
@@ -22,7 +23,7 @@ CLOSEST = 0.00005  # to 0 and 1 that a score of four decimals may be
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--results", type=Path, required=True, help="folder with sequences.tsv and run.json")
+    parser.add_argument("--results", type=Path, required=True, help="the folder of a sample's results")
     parser.add_argument("--labels", type=Path, required=True)
     parser.add_argument("--size", type=int, default=500, help="sequences in a draw")
     parser.add_argument("--draws", type=int, default=200)
@@ -49,9 +50,10 @@ def measure(logits: np.ndarray, viral: np.ndarray, calibrated: float, max_fdr: f
 
 def main() -> None:
     arguments = parse_arguments()
-    table = pd.read_csv(arguments.results / "sequences.tsv", sep="\t", dtype={"sequence_id": str})
+    folder = arguments.results.resolve()
+    table = pd.read_csv(result_of(folder, SEQUENCES_TSV), sep="\t", dtype={"sequence_id": str})
     labels = pd.read_csv(arguments.labels, sep="\t", dtype=str).set_index("sequence_id")["label"]
-    calibrated = json.loads((arguments.results / "run.json").read_text())["calibration"]["prevalence"]
+    calibrated = json.loads(result_of(folder, RUN_JSON).read_text())["calibration"]["prevalence"]
     table = table.assign(label=table["sequence_id"].map(labels)).dropna(subset=["score", "label"])
     logits = logit(table["score"].clip(CLOSEST, 1 - CLOSEST).to_numpy())
     rows = [np.flatnonzero(table["label"] == label) for label in ("others", "virus")]

@@ -10,6 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from virnucflow.files.result_files import (
+    CHUNKS_TSV,
+    DIVERGENCE_TSV,
+    PREDICTIONS_TXT,
+    RUN_JSON,
+    SEQUENCES_TSV,
+    result_of,
+)
 from virnucflow.overview.page import MOST_GATES_DRAWN, MOST_SAMPLES_DRAWN, MOST_SEQUENCES
 
 FIELDS = {"delimiter": "\t", "quoting": csv.QUOTE_NONE}
@@ -97,9 +105,11 @@ def known_numbers(folder: Path, samples: list[str]) -> dict[str, set[str]]:
 
     compared = 0
     for sample in samples:
-        sequences, chunks = read(folder / sample / "sequences.tsv"), read(folder / sample / "chunks.tsv")
-        frames = read(folder / sample / "prediction_results.txt")
-        run = json.loads((folder / sample / "run.json").read_text())
+        of_sample = folder / sample
+        sequences, chunks, frames = (
+            read(result_of(of_sample, name)) for name in (SEQUENCES_TSV, CHUNKS_TSV, PREDICTIONS_TXT)
+        )
+        run = json.loads(result_of(of_sample, RUN_JSON).read_text())
         calls = Counter(row["call"] for row in sequences)
         one = {
             "sequences": len(sequences),
@@ -133,7 +143,7 @@ def known_numbers(folder: Path, samples: list[str]) -> dict[str, set[str]]:
                 say(f"{sample}.{name}", gate["frame_agreement"][key])
             say(f"{sample}.compared_frames", gate["frames"])
             say(f"{sample}.frames", gate["run_frames"])
-            table = read(folder / sample / "divergence.tsv")
+            table = read(result_of(of_sample, DIVERGENCE_TSV))
             fast, reference = ([float(row[f"score_virus_{path}"]) for row in table] for path in ("fast", "reference"))
             say(f"{sample}.gate.frames", len(table))
             flipped = sum(row["prediction_fast"] != row["prediction_reference"] for row in table)
@@ -169,8 +179,8 @@ def assert_numbers_are_known(folder: Path, samples: list[str]) -> Page:
     words = " ".join(read_page.texts)
     names = {"95 %", "VirNucPro v1", "ESM-2", "SHA-256", *samples}
     for sample in samples:
-        names |= {row["sequence_id"] for row in read(folder / sample / "sequences.tsv")}
-        run = json.loads((folder / sample / "run.json").read_text())
+        names |= {row["sequence_id"] for row in read(result_of(folder / sample, SEQUENCES_TSV))}
+        run = json.loads(result_of(folder / sample, RUN_JSON).read_text())
         names |= {how["device"] for how in run["dnabert_s"] + run["esm2"]}
     for name in sorted(names, key=len, reverse=True):
         words = words.replace(name, "")

@@ -64,7 +64,7 @@ def test_image_can_compile_what_triton_compiles_on_a_gpu(image: Path, tmp_path: 
 def test_example_runs_on_slurm_in_containers(slurm: None, checkout: Path) -> None:
     command = [sys.executable, "-m", "snakemake", "--profile", "slurm", "--config", "device=cpu"]
     run(*command, *NODE, "--slurm-keep-successful-logs", cwd=checkout)
-    results = {path.parent.name for path in checkout.glob("results/*/sequences.tsv")}
+    results = {path.parent.name for path in checkout.glob("results/*/*.sequences.tsv")}
     assert results == {"viral", "cellular"}
     logs = [path.read_text() for path in (checkout / ".snakemake" / "slurm_logs").rglob("*.log")]
     assert len(logs) == 16  # the dry run's jobs without `divergence_gate`, `summarize` and `all`, which run here
@@ -160,7 +160,11 @@ def asked_for(attempt: dict) -> tuple[float, int]:
 def test_results_equal_those_of_an_undisturbed_run(
     disturbed: dict[str, list[dict]], undisturbed: dict[str, bytes], work: Path
 ) -> None:
-    assert {Path(name).name for name in undisturbed} >= {"sequences.tsv", "prediction_results.txt", "run.json"}
+    assert {Path(name).name for name in undisturbed} >= {
+        "phage.sequences.tsv",
+        "prediction_results.txt",
+        "phage.run.json",
+    }
     assert reproducible(work / "results") == undisturbed
     assert not list(work.rglob("*.partial"))
 

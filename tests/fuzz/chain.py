@@ -13,6 +13,14 @@ from harness import run
 from helpers import EXAMPLE, ODD, REPOSITORY, start_program, write_fasta
 from published import NAME, RECIPE, Published
 
+from virnucflow.files.result_files import (
+    CHUNKS_TSV,
+    DIVERGENCE_TSV,
+    PREDICTIONS_TXT,
+    RUN_JSON,
+    SEQUENCES_TSV,
+    result_of,
+)
 from virnucflow.sequences.fasta import read_fasta
 
 LENGTH = ("--chunk-length", "300")
@@ -43,7 +51,7 @@ def pack(*names: str) -> str:
 
 
 def published(name: str) -> str:
-    return f"results/{SAMPLE}/{name}"
+    return str(result_of(Path("results", SAMPLE), name))
 
 
 # In the order in which they make one another's input.
@@ -88,7 +96,7 @@ CALLS = [
             "reference-dnabert-s": "dnabert_s.safetensors", "reference-esm2": "esm2.safetensors",
             "reference-scores": "scores.parquet",
         },
-        {"divergence": "divergence.json", "compared-frames": published("divergence.tsv"), "figures": "figures.svg"},
+        {"divergence": "divergence.json", "compared-frames": published(DIVERGENCE_TSV), "figures": "figures.svg"},
         "--model", "pack", besides=pack(),
     ),
     call("divergence_gate", {"divergence": "divergence.json"}, {"gate": "gate.json"}),
@@ -99,9 +107,9 @@ CALLS = [
             "gate": "gate.json",
         },
         {
-            "predictions": published("prediction_results.txt"), "consensus": "consensus.csv",
-            "summary": published("sequences.tsv"), "chunk-summary": published("chunks.tsv"),
-            "viral-fasta": "viral.fasta", "provenance": published("run.json"),
+            "predictions": published(PREDICTIONS_TXT), "consensus": "consensus.csv",
+            "summary": published(SEQUENCES_TSV), "chunk-summary": published(CHUNKS_TSV),
+            "viral-fasta": "viral.fasta", "provenance": published(RUN_JSON),
         },
         *LENGTH, "--sample", SAMPLE, "--settings", '{"rna": "as_dna"}',
     ),
@@ -109,14 +117,14 @@ CALLS = [
         "summarize", {"citation": "CITATION.cff"}, {"summary": "summary.tsv", "page": "report.html"},
         "--results", "results", "--samples", SAMPLE,
         besides=" ".join(map(published, (
-            "sequences.tsv", "chunks.tsv", "prediction_results.txt", "divergence.tsv", "run.json",
+            SEQUENCES_TSV, CHUNKS_TSV, PREDICTIONS_TXT, DIVERGENCE_TSV, RUN_JSON,
         ))),
     ),
     call(
         "call_pairs",
         {
-            "sequences": "sequences.parquet", "summary": published("sequences.tsv"),
-            "chunk-summary": published("chunks.tsv"), "provenance": published("run.json"),
+            "sequences": "sequences.parquet", "summary": published(SEQUENCES_TSV),
+            "chunk-summary": published(CHUNKS_TSV), "provenance": published(RUN_JSON),
         },
         {"pairs": "pairs.tsv"},
     ),

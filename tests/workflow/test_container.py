@@ -80,7 +80,7 @@ def test_programs_see_workflow_model_and_input(
 def test_run_json_names_the_image(folder: Path, apptainer: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "a.sif").write_bytes(b"an image")
     snakemake(folder, "--sdm", "apptainer", environment=apptainer, container=str(tmp_path / "a.sif"))
-    run = json.loads((folder / "results" / "a" / "run.json").read_text())
+    run = json.loads((folder / "results" / "a" / "a.run.json").read_text())
     assert run["container"] == {"image": f"{tmp_path}/a.sif", "sha256": hashlib.sha256(b"an image").hexdigest()}
 
 

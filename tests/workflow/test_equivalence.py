@@ -33,7 +33,7 @@ def test_the_same_run_twice_gives_the_same_bytes(base: Path, prepared: Path) -> 
     ("shards", "sample"), [(1, "mixed"), (1, "v1"), pytest.param(17, "mixed", marks=pytest.mark.long)]
 )
 def test_number_of_shards_changes_nothing(shards: int, sample: str, base: Path, prepared: Path) -> None:
-    snakemake(prepared, f"results/{sample}/sequences.tsv", shards=shards)
+    snakemake(prepared, f"results/{sample}/{sample}.sequences.tsv", shards=shards)
     assert len(list((prepared / "work" / sample / "frames").glob("0*.parquet"))) == shards
     assert_same_within(base, prepared, sample)
 
@@ -49,5 +49,5 @@ def test_number_of_threads_moves_no_label(base: Path, copy: Path) -> None:
 @pytest.mark.long
 def test_attention_moves_no_label(copy: Path, base: Path) -> None:
     snakemake(copy, shards=3, environment={"VIRNUCPRO_V1_ATTENTION": "true"})
-    assert json.loads((copy / "results" / "mixed" / "run.json").read_text())["attention"] == "standard"
+    assert json.loads((copy / "results" / "mixed" / "mixed.run.json").read_text())["attention"] == "standard"
     assert_same_within(base, copy)

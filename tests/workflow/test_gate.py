@@ -9,6 +9,21 @@ import pytest
 from helpers import REPOSITORY, planned_jobs, run_program, snakemake, tree, write_fasta
 
 from virnucflow.files.json_files import write_json
+from virnucflow.files.result_files import (
+    CHUNKS_TSV,
+    COMPARISON_JSON,
+    COMPARISON_TSV,
+    DIVERGENCE_JSON,
+    DIVERGENCE_SVG,
+    DIVERGENCE_TSV,
+    FASTA,
+    GATE_JSON,
+    HIGHESTSCORE_CSV,
+    PREDICTIONS_TXT,
+    RUN_JSON,
+    SEQUENCES_TSV,
+    result_of,
+)
 
 pytestmark = pytest.mark.long
 
@@ -17,8 +32,8 @@ EMBEDDINGS = {
     "dnabert-s": "embeddings/dnabert_s-untrained-flash-auto",
     "esm2": "embeddings/esm2-untrained-flash-auto",
 }
-EVIDENCE = ("divergence.json", "gate.json", "divergence.tsv", "divergence.svg")
-TABLES = ("prediction_results.txt", "prediction_results_highestscore.csv", "sequences.tsv", "chunks.tsv", "viral.fasta")
+EVIDENCE = (DIVERGENCE_JSON, GATE_JSON, DIVERGENCE_TSV, DIVERGENCE_SVG)
+TABLES = (PREDICTIONS_TXT, HIGHESTSCORE_CSV, SEQUENCES_TSV, CHUNKS_TSV, FASTA["viral"])
 
 
 @pytest.fixture
@@ -59,18 +74,20 @@ def test_accepted_run_publishes_its_evidence(copy: Path) -> None:
     (copy / "samples.tsv").write_text("\n".join([sheet[0] + "\tlabels", *rows]) + "\n")
     before = tree(copy / "results" / "mixed")
     snakemake(copy, shards=3, gate={"frames": GATE})
-    found, gate = (json.loads((copy / "results" / "mixed" / name).read_text()) for name in EVIDENCE[:2])
+    results = copy / "results" / "mixed"
+    found, gate = (json.loads(result_of(results, name).read_text()) for name in EVIDENCE[:2])
     assert gate["decision"] == "accept" and found["whole"] and found["frames"] == found["run_frames"] == 57
     assert [found[path][0]["esm2"]["kernel"] for path in ("fast", "reference")] == ["sdpa", "fair-esm"]
     assert found["truth"]["frames"] > 5 and found["truth"]["fast"] == found["truth"]["reference"]
-    scored = pd.read_csv(copy / "results" / "mixed" / "chunks.tsv", sep="\t").query("frames > 0")["sequence_id"]
+    scored = pd.read_csv(results / "mixed.chunks.tsv", sep="\t").query("frames > 0")["sequence_id"]
     labelled = scored.isin(["lambda_3", "lambda_14", "coli_1"]).sum()
     assert sum(row["number"] for row in found["truth"]["reliability"]) == labelled > 2
-    assert len((copy / "results" / "mixed" / "divergence.tsv").read_text().splitlines()) == 58
-    assert "<svg" in (copy / "results" / "mixed" / "divergence.svg").read_text()
-    after = tree(copy / "results" / "mixed")
-    assert all(after[name] == before[name] for name in TABLES), "the gate changes no table"
-    decided = json.loads(after["run.json"])["divergence"]
+    assert len(result_of(results, DIVERGENCE_TSV).read_text().splitlines()) == 58
+    assert "<svg" in result_of(results, DIVERGENCE_SVG).read_text()
+    after = tree(results)
+    tables = [name.format(sample="mixed") for name in TABLES]
+    assert all(after[name] == before[name] for name in tables), "the gate changes no table"
+    decided = json.loads(after["mixed.run.json"])["divergence"]
     assert (decided["decision"], decided["frames"], decided["seed"]) == ("accept", 57, 0)
     assert decided["frame_agreement"] == found["frame_agreement"]
     assert decided["thresholds"] == {"accept": 0.99, "refuse": 0.95, "decide_on": "estimate"}
@@ -80,20 +97,20 @@ def test_accepted_run_publishes_its_evidence(copy: Path) -> None:
     later = {"reference_run": str(copy), "training": {"split_by": "sequence_id"}}
     planned = planned_jobs(snakemake(copy, "-n", "compare", "train", shards=3, gate={"frames": GATE}, **later))
     assert planned == dict.fromkeys(["compare", "compare_runs", "train", "train_classifier"], 1)
-    whole = after["divergence.tsv"]
-    snakemake(copy, "results/mixed/divergence.json", shards=1, gate={"frames": GATE})
+    whole = after["divergence/mixed.divergence.tsv"]
+    snakemake(copy, "results/mixed/divergence/mixed.divergence.json", shards=1, gate={"frames": GATE})
     rows = [line.split(b"\t")[0] for line in whole.splitlines()]
-    one_shard = (copy / "results" / "mixed" / "divergence.tsv").read_bytes()
+    one_shard = result_of(results, DIVERGENCE_TSV).read_bytes()
     assert [line.split(b"\t")[0] for line in one_shard.splitlines()] == rows
 
 
 def test_refused_run_publishes_nothing(prepared: Path, faulty: Path) -> None:
     said = snakemake(prepared, "--snakefile", str(faulty), shards=3, gate={"frames": GATE}, code=1)
-    assert "divergence_gate.py: error: results/mixed/divergence.json: labels of " in said
+    assert "divergence_gate.py: error: results/mixed/divergence/mixed.divergence.json: labels of " in said
     assert "nothing is published, and what an earlier run published stays. Set attention: standard" in said
     evidence = tree(prepared / "results" / "mixed")
-    assert evidence.keys() == {"divergence.json", "divergence.tsv", "divergence.svg"}
-    assert json.loads(evidence["divergence.json"])["frame_agreement"]["estimate"] < 0.95
+    assert evidence.keys() == {f"divergence/mixed.divergence.{form}" for form in ("json", "tsv", "svg")}
+    assert json.loads(evidence["divergence/mixed.divergence.json"])["frame_agreement"]["estimate"] < 0.95
 
 
 def test_fallback_publishes_what_standard_gives(prepared: Path, faulty: Path, copy: Path) -> None:
@@ -104,9 +121,9 @@ def test_fallback_publishes_what_standard_gives(prepared: Path, faulty: Path, co
     assert "Results of mixed: results/mixed/" in said and "published are those of attention standard)" in said
     snakemake(copy, shards=3, model_pack="mine", attention="standard")
     for table in TABLES:
-        published, standard = (folder / "results" / "mixed" / table for folder in (prepared, copy))
+        published, standard = (result_of(folder / "results" / "mixed", table) for folder in (prepared, copy))
         assert published.read_bytes() == standard.read_bytes(), table
-    run = json.loads((prepared / "results" / "mixed" / "run.json").read_text())
+    run = json.loads((prepared / "results" / "mixed" / "mixed.run.json").read_text())
     assert (run["attention"], run["divergence"]["decision"]) == ("standard", "refuse")
 
 
@@ -152,12 +169,13 @@ def test_two_runs_of_other_settings_are_compared(copy: Path) -> None:
         shard = next((copy / "work" / "mixed" / kind).glob("00003.*"))
         shutil.copy(shard, shard.with_stem("00004"))
     snakemake(other, "compare", shards=2, gate={"frames": 20}, reference_run=str(copy), **bf16)
-    found = json.loads((other / "results" / "mixed" / "comparison.json").read_text())
+    results = other / "results" / "mixed"
+    found = json.loads(result_of(results, COMPARISON_JSON).read_text())
     assert [found[path][0]["esm2"]["precision"] for path in ("fast", "reference")] == ["bf16", "fp32"]
     assert found["run_frames"] == 57 and 9 <= found["frames"] <= 25 and not found["whole"]
     assert 1e-7 < 1 - found["embeddings"]["esm2"]["least_cosine"] < 1e-2
-    assert len((other / "results" / "mixed" / "comparison.tsv").read_text().splitlines()) == found["frames"] + 1
-    assert not (other / "results" / "mixed" / "sequences.tsv").exists()
+    assert len(result_of(results, COMPARISON_TSV).read_text().splitlines()) == found["frames"] + 1
+    assert not result_of(results, SEQUENCES_TSV).exists()
 
 
 def test_frames_of_another_run_are_refused(copy: Path) -> None:
@@ -188,11 +206,11 @@ def test_sample_without_a_frame_has_nothing_to_compare(tmp_path: Path) -> None:
     said = snakemake(tmp_path, gate={"frames": GATE, "strict": True})
     assert "100.00" not in said
     results = tmp_path / "results" / "stops"
-    found, gate, run = (json.loads((results / name).read_text()) for name in (*EVIDENCE[:2], "run.json"))
+    found, gate, run = (json.loads(result_of(results, name).read_text()) for name in (*EVIDENCE[:2], RUN_JSON))
     assert (gate["decision"], found["frames"], found["run_frames"]) == ("nothing to compare", 0, 0)
     assert found["frame_agreement"]["estimate"] is found["embeddings"]["esm2"]["least_cosine"] is None
     assert gate["message"] == run["divergence"]["message"]
-    figure = (results / "divergence.svg").read_text()
+    figure = result_of(results, DIVERGENCE_SVG).read_text()
     assert "nothing to compare" in figure and "100.00" not in figure
-    assert (results / "sequences.tsv").read_text().splitlines()[1].split("\t")[7:11] == ["no_frame", "0", "", ""]
+    assert result_of(results, SEQUENCES_TSV).read_text().splitlines()[1].split("\t")[7:11] == ["no_frame", "0", "", ""]
     assert run["counts"]["frames"] == 0 and run["counts"]["status"]["no_frame"] == 1

@@ -118,7 +118,7 @@ def test_killed_job_is_retried(seed: int, folder: Path, undisturbed: Path) -> No
     code = run.wait(300)
     said = (folder / "said.log").read_text()
     if victim and victim[1] in TRIED_ONCE and code:
-        assert not (folder / "results" / "a" / "run.json").exists()
+        assert not (folder / "results" / "a" / "a.run.json").exists()
         snakemake(folder, "--rerun-incomplete", **SETTINGS)
     else:
         assert code == 0, said

@@ -16,7 +16,7 @@ def test_viruses_are_told_from_a_bacterium(chunk_length: int, tmp_path: Path) ->
     sheet = "".join(f"example\t{EXAMPLE / name}\n" for name in files)
     (tmp_path / "samples.tsv").write_text("sample\tfasta\n" + sheet)
     snakemake(tmp_path, model_pack=str(PACK), chunk_length=chunk_length)
-    table = pd.read_csv(tmp_path / "results" / "example" / "sequences.tsv", sep="\t")
+    table = pd.read_csv(tmp_path / "results" / "example" / "example.sequences.tsv", sep="\t")
     assert list(table["call"]) == ["virus", "virus", "others"]
     assert [score > 0.5 for score in table["score"]] == [True, True, False]
     assert (table["frames"] >= table["chunks"]).all(), "every chunk has a score"

@@ -51,7 +51,7 @@ def test_fetched_pack_is_checked_and_run(fetched: Path) -> None:
     said = snakemake(fetched, model_pack=f"models/{NAME}", check_models_at_start=True)
     (log,) = (fetched / "logs" / "embed_esm2" / "a").glob("flash-*/00001.log")
     assert "esm2 differs by" in log.read_text()
-    run = json.loads((fetched / "results" / "a" / "run.json").read_text())
+    run = json.loads((fetched / "results" / "a" / "a.run.json").read_text())
     assert (run["model"], run["trained"]) == (NAME, True)
     assert planned_jobs(snakemake(fetched, "-n", model_pack=NAME)) == {}, "checking computes everything again"
 

@@ -82,8 +82,9 @@ def expected(workflow: Path, tmp_path_factory: pytest.TempPathFactory, pack_dire
 
 
 def test_by_itself(expected: dict[str, bytes]) -> None:
-    assert set(expected) >= {f"a/{name}" for name in ("sequences.tsv", "viral.fasta", "divergence.json", "run.json")}
-    assert len(expected["a/sequences.tsv"].splitlines()) == 7
+    names = ("a.sequences.tsv", "a.viral.fasta", "divergence/a.divergence.json", "a.run.json")
+    assert set(expected) >= {f"a/{name}" for name in names}
+    assert len(expected["a/a.sequences.tsv"].splitlines()) == 7
 
 
 @pytest.mark.parametrize("prefix", ["", "part of mine"])
@@ -99,7 +100,7 @@ def test_as_a_module(
     (folder / "mine.yaml").write_text(yaml.safe_dump({"virnucflow": SETTINGS}))
     run(cwd=folder)
     assert reproducible(folder / prefix / "results") == expected
-    assert expected["a/sequences.tsv"] in (folder / "summary.txt").read_bytes()
+    assert expected["a/a.sequences.tsv"] in (folder / "summary.txt").read_bytes()
     assert "Nothing to be done" in run("-n", cwd=folder)
     if prefix:
         assert not {"work", "results", "logs"} & {path.name for path in folder.iterdir()}

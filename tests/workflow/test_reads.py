@@ -10,12 +10,11 @@ import pytest
 from Bio.Seq import reverse_complement
 from helpers import EXAMPLE, REPOSITORY, planned_jobs, snakemake, write_fasta
 
+from virnucflow.files.result_files import CHUNKS_TSV, FASTA, HIGHESTSCORE_CSV, PREDICTIONS_TXT, SEQUENCES_TSV, result_of
 from virnucflow.sequences.fasta import read_fasta
 
 LITE = REPOSITORY / "resources" / "models" / "lite"
-TABLES = [
-    "prediction_results.txt", "prediction_results_highestscore.csv", "sequences.tsv", "chunks.tsv", "viral.fasta",
-]  # fmt: skip
+TABLES = [PREDICTIONS_TXT, HIGHESTSCORE_CSV, SEQUENCES_TSV, CHUNKS_TSV, FASTA["viral"]]
 # Chunks are kept, so that no sample is split again for the others of its batch.
 SETTINGS = {"model_pack": str(LITE), "chunk_length": 300, "gate": {"frames": 0}, "keep": "all"}
 
@@ -56,16 +55,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("sample", ["paired", "bam"])
 def test_reads_give_the_tables_that_their_fasta_gives(sample: str, folder: Path) -> None:
     for table in TABLES:
-        assert (folder / "results" / sample / table).read_bytes() == (folder / "results/fasta" / table).read_bytes()
+        of_reads, of_fasta = (result_of(folder / "results" / name, table) for name in (sample, "fasta"))
+        assert of_reads.read_bytes() == of_fasta.read_bytes()
     assert len((folder / "results" / sample / "prediction_results.txt").read_text().splitlines()) > 5
 
 
 @pytest.mark.long
 def test_pairs_are_called_where_there_are_pairs(folder: Path) -> None:
-    assert not (folder / "results/fasta/pairs.tsv").exists()
-    pairs = pd.read_csv(folder / "results/paired/pairs.tsv", sep="\t", dtype=str, keep_default_na=False)
+    assert not (folder / "results/fasta/fasta.pairs.tsv").exists()
+    pairs = pd.read_csv(folder / "results/paired/paired.pairs.tsv", sep="\t", dtype=str, keep_default_na=False)
     sequences = pd.read_csv(
-        folder / "results/paired/sequences.tsv", sep="\t", dtype=str, keep_default_na=False, index_col=0
+        folder / "results/paired/paired.sequences.tsv", sep="\t", dtype=str, keep_default_na=False, index_col=0
     )
     for mate in (1, 2):
         of_mate = sequences.loc[pairs["pair"] + f"/{mate}"]
@@ -73,12 +73,14 @@ def test_pairs_are_called_where_there_are_pairs(folder: Path) -> None:
             assert list(pairs[f"{column}_{mate}"]) == list(of_mate[column])
     agreeing = pairs[(pairs["call_1"] == pairs["call_2"])]
     assert len(pairs) == 16 and (agreeing["call"] == agreeing["call_1"]).all()
-    assert (folder / "results/bam/pairs.tsv").read_bytes() == (folder / "results/paired/pairs.tsv").read_bytes()
+    assert (folder / "results/bam/bam.pairs.tsv").read_bytes() == (
+        folder / "results/paired/paired.pairs.tsv"
+    ).read_bytes()
 
 
 @pytest.mark.long
 def test_run_json_has_what_was_left_out(folder: Path) -> None:
-    [bam] = json.loads((folder / "results/bam/run.json").read_text())["inputs"]
+    [bam] = json.loads((folder / "results/bam/bam.run.json").read_text())["inputs"]
     assert bam["left_out"] == {"secondary": 16}
 
 

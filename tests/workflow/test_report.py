@@ -35,7 +35,8 @@ def test_snakemake_reports_results_and_figures(finished: Path) -> None:
     with zipfile.ZipFile(finished / "report.zip") as archive:
         names = sorted(Path(name).name for name in archive.namelist() if "/data/" in name)
         text = archive.read("report/report.html").decode()
-    assert names == ["divergence.svg", "report.html", "sequences.tsv", "sequences.tsv", "summary.tsv"]
+    of_samples = ["mixed.divergence.svg", "mixed.sequences.tsv", "v1.sequences.tsv"]
+    assert names == sorted([*of_samples, "report.html", "summary.tsv"])
     for caption in (
         "One row for each sample",
         "All samples on one page",

@@ -13,7 +13,7 @@ ODD_NAMES = [
     "--dup=rename", "-x.fa", "asm_{k127}.fa", "{sample}.fa", "{{x}}.fa", "{input.fasta}.fa", "<results>.fa",
     "a'b\"c.fa", "a $HOME `b`.fa", "run#1.fa", "größe ü.fa", " leading.fa", "*.fa", "a,b;c&d.fa", "back\\slash.fa", "-",
 ]  # fmt: skip
-TABLES = ["sequences.tsv", "chunks.tsv", "prediction_results.txt", "viral.fasta"]
+TABLES = ["odd.sequences.tsv", "odd.chunks.tsv", "prediction_results.txt", "odd.viral.fasta"]
 
 
 def prepare(folder: Path, names: list[str], labels: str) -> Path:
@@ -47,7 +47,7 @@ def test_files_and_packs_of_any_name_give_what_they_give_by_another(
     snakemake(plain, model_pack=str(pack_directory))
     for table in TABLES:
         assert (odd / "results/odd" / table).read_bytes() == (plain / "results/odd" / table).read_bytes(), table
-    assert len((odd / "results/odd/sequences.tsv").read_text().splitlines()) == 1 + len(ODD_NAMES)
+    assert len((odd / "results/odd/odd.sequences.tsv").read_text().splitlines()) == 1 + len(ODD_NAMES)
 
 
 def test_a_changed_file_that_snakemake_cannot_name_is_noticed(odd: Path) -> None:

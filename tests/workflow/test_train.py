@@ -119,7 +119,7 @@ def test_the_workflow_runs_with_the_trained_pack(folder: Path) -> None:
     """The pack that is in use is no longer a target, and the encoders' embeddings are those it was trained on."""
     said = snakemake(folder, model_pack="models/trained", shards=2)
     assert "Results of v" in said
-    summary = pd.read_csv(folder / "results" / "v" / "sequences.tsv", sep="\t")
+    summary = pd.read_csv(folder / "results" / "v" / "v.sequences.tsv", sep="\t")
     assert summary["best_score"].nunique() > 20
     assert (summary["score"].notna() == summary["call"].notna()).all() and summary["score"].nunique() > 10
     trained = read_model_pack(folder / "models" / "trained", 500)
@@ -149,7 +149,7 @@ def test_a_pack_for_every_chunk_is_trained_on_whole_frames_encoders(folder: Path
     jobs = planned_jobs(snakemake(folder, "-n", model_pack="models/every chunk", **alone))
     assert "predict" in jobs and not {job for job in jobs if job.startswith("embed")}
     snakemake(folder, model_pack="models/every chunk", **alone)
-    chunks = pd.concat(pd.read_csv(folder / "results" / sample / "chunks.tsv", sep="\t") for sample in "vh")
+    chunks = pd.concat(pd.read_csv(folder / "results" / sample / f"{sample}.chunks.tsv", sep="\t") for sample in "vh")
     assert (chunks["kind"].value_counts()[["whole", "longest"]] > 20).all()
     # TTAA, over and over, has no stretch of 30 codons, and the last chunk of a sequence may be too short for one.
     unscored = chunks[chunks["kind"].isna()]

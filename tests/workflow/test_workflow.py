@@ -25,7 +25,7 @@ WITH_PACK = {"shards": 3, "model_pack": "mine"}  # a pack that no rule builds
 
 
 def test_no_sequence_is_lost(base: Path) -> None:
-    table = pd.read_csv(base / "results" / "mixed" / "sequences.tsv", sep="\t", keep_default_na=False).set_index(
+    table = pd.read_csv(base / "results" / "mixed" / "mixed.sequences.tsv", sep="\t", keep_default_na=False).set_index(
         "sequence_id"
     )
     assert list(table.index) == [*(f"lambda_{i}" for i in range(15)), *ODD, "coli_1", "coli_2"]
@@ -34,10 +34,10 @@ def test_no_sequence_is_lost(base: Path) -> None:
     assert table.loc["short", "status"] == "no_frame"
     assert set(table.loc[["aF1", "x_chunk_1", "coli_1"], "status"]) == {"ok"}
     assert set(table["call"]) == {"virus", "others", ""}, "the test's sequences show too little"
-    chunks = pd.read_csv(base / "results" / "mixed" / "chunks.tsv", sep="\t", keep_default_na=False)
+    chunks = pd.read_csv(base / "results" / "mixed" / "mixed.chunks.tsv", sep="\t", keep_default_na=False)
     assert chunks.groupby("sequence_id").size().to_dict() == {k: v for k, v in table["chunks"].items() if v}
     assert chunks["frames"].sum() == table["frames"].sum() == len(scores(base))
-    viral = [record.name for record in read_fasta(base / "results" / "mixed" / "viral.fasta")]
+    viral = [record.name for record in read_fasta(base / "results" / "mixed" / "mixed.viral.fasta")]
     assert viral == list(table.index[table["call"] == "virus"])
 
 
@@ -46,14 +46,14 @@ def test_both_attentions_run_from_one_set_of_rules(base: Path) -> None:
         ("mixed", "flash", ["sdpa", "sdpa"]),
         ("v1", "standard", ["softmax", "fair-esm"]),
     ):
-        run = json.loads((base / "results" / sample / "run.json").read_text())
+        run = json.loads((base / "results" / sample / f"{sample}.run.json").read_text())
         assert (run["model"], run["trained"], run["attention"]) == ("untrained", False, attention)
         assert [run[encoder][0]["kernel"] for encoder in ("dnabert_s", "esm2")] == kernels
 
 
 def test_run_json_says_what_made_the_results(base: Path) -> None:
     """Of the sample `mixed`: two files, one of them compressed; by Snakemake's notes when its first job began."""
-    run = json.loads((base / "results" / "mixed" / "run.json").read_text())
+    run = json.loads((base / "results" / "mixed" / "mixed.run.json").read_text())
     expected = []
     for name in ("phage.fa", "coli.fa.gz"):
         content = (base / name).read_bytes()
@@ -64,7 +64,7 @@ def test_run_json_says_what_made_the_results(base: Path) -> None:
     assert "gate" not in run["settings"], "there is no gate"
     pack = json.loads((base / "models" / "untrained" / "pack.json").read_text())["sha256"]
     assert run["pack_sha256"] == {name: hash for name, hash in pack.items() if name != "reference.safetensors"}
-    table = pd.read_csv(base / "results" / "mixed" / "sequences.tsv", sep="\t", keep_default_na=False)
+    table = pd.read_csv(base / "results" / "mixed" / "mixed.sequences.tsv", sep="\t", keep_default_na=False)
     counts = run["counts"]
     assert (counts["sequences"], counts["chunks"], counts["frames"]) == (
         len(table), table["chunks"].sum(), table["frames"].sum()
@@ -73,7 +73,7 @@ def test_run_json_says_what_made_the_results(base: Path) -> None:
     assert {k: v for k, v in counts["status"].items() if v} == table["status"].value_counts().to_dict()
     assert run["versions"]["snakemake"] == version("snakemake") and run["container"] is None
     split = datetime.fromtimestamp((base / "work" / "mixed" / "sequences.parquet").stat().st_mtime, UTC)
-    written = datetime.fromtimestamp((base / "results" / "mixed" / "run.json").stat().st_mtime, UTC)
+    written = datetime.fromtimestamp((base / "results" / "mixed" / "mixed.run.json").stat().st_mtime, UTC)
     began, ended = (datetime.fromisoformat(run[key]) for key in ("started", "ended"))
     assert timedelta(0) <= split - began < timedelta(minutes=5)
     assert timedelta(0) <= written - ended < timedelta(minutes=1)
@@ -134,7 +134,7 @@ def test_a_commit_is_noted_and_no_reason_to_compute_again(tmp_path: Path, pack_d
     write_fasta(folder / "a.fa", {"a": "GCCGCAGCTGCG" * 10})
     (folder / "samples.tsv").write_text("sample\tfasta\na\ta.fa\n")
     again()
-    made = json.loads((folder / "results" / "a" / "run.json").read_text())
+    made = json.loads((folder / "results" / "a" / "a.run.json").read_text())
     assert made["workflow"] == {"version": __version__, "commit": first, "changed": False}
     (checkout / "config" / "README.md").write_text("Another manual\n")
     git("commit", "--quiet", "--all", "--message", "two")
@@ -142,7 +142,7 @@ def test_a_commit_is_noted_and_no_reason_to_compute_again(tmp_path: Path, pack_d
     (checkout / "config" / "README.md").write_text("An edited manual\n")
     assert planned_jobs(again("-n")) == {}
     again("--forcerun", "write_results")
-    anew = json.loads((folder / "results" / "a" / "run.json").read_text())
+    anew = json.loads((folder / "results" / "a" / "a.run.json").read_text())
     assert anew["workflow"] == {"version": __version__, "commit": git("rev-parse", "HEAD").strip(), "changed": True}
     assert anew["started"] == made["started"]
     different = {key for key in made if made[key] != anew[key]}
@@ -202,7 +202,7 @@ def test_changed_input_is_computed_again(copy: Path) -> None:
     assert reruns(copy) == one_sample
     snakemake(copy, shards=3)
     assert set(scores(copy, "v1")["Sequence_ID"].str[:4]) == {"v1_c"}
-    assert (pd.read_csv(copy / "results" / "v1" / "sequences.tsv", sep="\t")["length"] == 600).all()
+    assert (pd.read_csv(copy / "results" / "v1" / "v1.sequences.tsv", sep="\t")["length"] == 600).all()
 
 
 def test_older_file_in_the_place_of_the_input_is_noticed(copy: Path) -> None:
@@ -261,7 +261,7 @@ def test_a_copied_pack_computes_nothing_again_and_a_renamed_one_no_embedding(pac
     expected = {"concat_features": 6, "predict": 6, "write_results": 2, "summarize": 1}
     assert reruns(packed, shards=3, model_pack="other") == expected
     snakemake(packed, shards=3, model_pack="other")
-    assert json.loads((packed / "results" / "mixed" / "run.json").read_text())["model"] == "other"
+    assert json.loads((packed / "results" / "mixed" / "mixed.run.json").read_text())["model"] == "other"
 
 
 @pytest.mark.long
@@ -319,9 +319,9 @@ def test_no_frame_in_the_whole_file(tmp_path: Path) -> None:
     assert "no frame without a stop codon" in (tmp_path / "logs" / "write_results" / "stops.log").read_text()
     results = tmp_path / "results"
     assert (results / "stops" / "prediction_results.txt").read_text() == "Sequence_ID\tPrediction\tscore1\tscore2\n"
-    lines = (results / "stops" / "sequences.tsv").read_text().splitlines()[1:]
+    lines = (results / "stops" / "stops.sequences.tsv").read_text().splitlines()[1:]
     assert [line.split("\t")[7] for line in lines] == ["no_frame", "empty"]
-    assert len((results / "nothing" / "sequences.tsv").read_text().splitlines()) == 1
+    assert len((results / "nothing" / "nothing.sequences.tsv").read_text().splitlines()) == 1
 
 
 def test_bad_input_stops_with_its_line_and_leaves_nothing(tmp_path: Path) -> None:
@@ -338,7 +338,7 @@ def test_duplicates_renamed(tmp_path: Path) -> None:
     (tmp_path / "d.fa").write_text(">d one\nGCCGCAGCTGCG\n>d two\nGCCGCAGCTGCGGCC\n")
     (tmp_path / "samples.tsv").write_text("sample\tfasta\nd\td.fa\n")
     snakemake(tmp_path, duplicate_ids="rename")
-    lines = (tmp_path / "results" / "d" / "sequences.tsv").read_text().splitlines()[1:]
+    lines = (tmp_path / "results" / "d" / "d.sequences.tsv").read_text().splitlines()[1:]
     assert [line.split("\t")[:2] for line in lines] == [["d", "12"], ["d_2", "15"]]
     assert "'d' is renamed to 'd_2'" in (tmp_path / "logs" / "split_fasta" / "d.log").read_text()
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from virnucflow.cli import one_line
+from virnucflow.files.result_files import RUN_JSON, result_of
 from virnucflow.overview.remarks import remarks_on_run
 
 MOST_FAILURES = 20  # that are described one by one
@@ -47,7 +48,7 @@ def closing_words(
         words.append(one_line(f"Failed as well: {names}; their logs are in logs/"))
     if waiting := [sample for sample in unfinished if sample not in {failure.sample for failure in failures}]:
         words.append(one_line(f"Not finished: {', '.join(waiting)}"))
-    if older := [sample for sample in unfinished if (results / sample / "run.json").exists()]:
+    if older := [sample for sample in unfinished if result_of(results / sample, RUN_JSON).exists()]:
         words.append(one_line(f"Of an earlier run, and not of this one: what {results}/ has of {', '.join(older)}"))
     if full := full_disk([line for end in ends for line in end]):
         words.append(full)
@@ -58,11 +59,12 @@ def closing_words(
 
 def remarks(folder: Path) -> str:
     """What to beware of in a sample's results, in brackets; nothing when all is well."""
+    path = result_of(folder, RUN_JSON)
     try:
-        run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        run = json.loads(path.read_text(encoding="utf-8"))
         notes = remarks_on_run(run)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        notes = [f"run.json cannot be read: {type(error).__name__}; delete it and run again"]
+        notes = [f"{path.name} cannot be read: {type(error).__name__}; delete it and run again"]
     return "".join(f" ({one_line(note)})" for note in notes)
 
 

@@ -18,6 +18,7 @@ from planning.paths import hint
 from planning.samples import InputFile, Sample
 from planning.settings import UNTRAINED
 from planning.shards import embeddings_of_run, shards_of_run
+from virnucflow.files.result_files import RESULTS, RUN_JSON
 from virnucflow.packs.check import check_pack
 from virnucflow.packs.encoders import ENCODERS
 from virnucflow.packs.pack_files import CLASSIFIER
@@ -180,9 +181,9 @@ def missing_records(samples: Iterable[str], folder: Path = Path()) -> list[str]:
     records = folder / ".snakemake"
     kept = (path for name in ("metadata", "incomplete") for path in (records / name).glob("*"))
     outputs = (
-        folder / path
+        folder / path.format(sample=sample)
         for sample in samples
-        for path in (f"results/{sample}/run.json", f"work/{sample}/sequences.parquet")
+        for path in (f"{RESULTS}/{RUN_JSON}", "work/{sample}/sequences.parquet")
     )
     there = next(filter(Path.exists, outputs), None)
     if not there or (records / "metadata.db").exists() or any(True for _ in kept):

@@ -54,10 +54,10 @@ rule compare_attention:
         labels=get_labels,
         pack=built_pack_file("pack.json"),
     output:
-        divergence="results/{sample}/divergence.json",
-        compared_frames="results/{sample}/divergence.tsv",
+        divergence=f"{RESULTS}/{DIVERGENCE_JSON}",
+        compared_frames=f"{RESULTS}/{DIVERGENCE_TSV}",
         figures=report(
-            "results/{sample}/divergence.svg",
+            f"{RESULTS}/{DIVERGENCE_SVG}",
             caption="../report/divergence.rst",
             category="Samples",
             labels={"sample": "{sample}", "result": "both attentions"},
@@ -98,9 +98,9 @@ rule compare_attention:
 # A checkpoint for gate: on_failure: fallback alone, where its decision says which attention's scores are published.
 checkpoint divergence_gate:
     input:
-        divergence="results/{sample}/divergence.json",
+        divergence=f"{RESULTS}/{DIVERGENCE_JSON}",
     output:
-        gate="results/{sample}/gate.json",
+        gate=f"{RESULTS}/{GATE_JSON}",
     log:
         "logs/divergence_gate/{sample}.log",
     retries: 0
@@ -152,9 +152,9 @@ use rule compare_attention as compare_runs with:
         labels=get_labels,
         pack=built_pack_file("pack.json"),
     output:
-        divergence="results/{sample}/comparison.json",
-        compared_frames="results/{sample}/comparison.tsv",
-        figures="results/{sample}/comparison.svg",
+        divergence=f"{RESULTS}/{COMPARISON_JSON}",
+        compared_frames=f"{RESULTS}/{COMPARISON_TSV}",
+        figures=f"{RESULTS}/{COMPARISON_SVG}",
     log:
         "logs/compare_runs/{sample}.log",
     params:

@@ -14,6 +14,24 @@ from planning.settings import UNTRAINED, options
 from planning.shards import bases_to_embed, bases_to_read, number_of_shards, shard_names
 from planning.sources import files_of_run, stamps
 from virnucflow.files.kinds import FILES, LONGEST, WHOLE
+from virnucflow.files.result_files import (
+    CHUNKS_TSV,
+    COMPARISON_JSON,
+    COMPARISON_SVG,
+    COMPARISON_TSV,
+    DIVERGENCE_JSON,
+    DIVERGENCE_SVG,
+    DIVERGENCE_TSV,
+    FASTA,
+    GATE_JSON,
+    HIGHESTSCORE_CSV,
+    PAIRS_TSV,
+    PREDICTIONS_TXT,
+    RESULTS,
+    RUN_JSON,
+    SEQUENCES_TSV,
+    result_of,
+)
 from virnucflow.files.shards import as_ranges
 from virnucflow.packs.encoders import ENCODERS, ESM2
 from virnucflow.packs.pack_files import CLASSIFIER, ENCODER_FILES
@@ -268,7 +286,7 @@ def get_scores(wildcards):
 
 
 def get_gate(wildcards):
-    return "results/{sample}/gate.json" if is_gated(wildcards.sample) else []
+    return f"{RESULTS}/{GATE_JSON}" if is_gated(wildcards.sample) else []
 
 
 def get_also_written(wildcards, output):
@@ -278,8 +296,8 @@ def get_also_written(wildcards, output):
 
 def get_not_written(wildcards, output):
     """Those that it might ask for, and does not."""
-    folder = os.path.dirname(output.viral_fasta)
-    return [os.path.join(folder, f"{name}.fasta.gz") for name in FILES[1:] if name not in config["also_write"]]
+    folder = Path(output.viral_fasta).parent
+    return [str(result_of(folder, FASTA[name])) for name in FILES[1:] if name not in config["also_write"]]
 
 
 def get_embed_options(scope, encoder):

@@ -53,18 +53,18 @@ rule write_results:
         sequences="work/{sample}/sequences.parquet",
         files=get_files,
     output:
-        **{name: f"results/{{sample}}/{name}.fasta.gz" for name in config["also_write"]},
-        predictions="results/{sample}/prediction_results.txt",
-        consensus="results/{sample}/prediction_results_highestscore.csv",
+        **{name: f"{RESULTS}/{FASTA[name]}" for name in config["also_write"]},
+        predictions=f"{RESULTS}/{PREDICTIONS_TXT}",
+        consensus=f"{RESULTS}/{HIGHESTSCORE_CSV}",
         summary=report(
-            "results/{sample}/sequences.tsv",
+            f"{RESULTS}/{SEQUENCES_TSV}",
             caption="../report/sequences.rst",
             category="Samples",
             labels={"sample": "{sample}", "result": "sequences"},
         ),
-        chunk_summary="results/{sample}/chunks.tsv",
-        viral_fasta="results/{sample}/viral.fasta",
-        provenance="results/{sample}/run.json",
+        chunk_summary=f"{RESULTS}/{CHUNKS_TSV}",
+        viral_fasta=f"{RESULTS}/{FASTA['viral']}",
+        provenance=f"{RESULTS}/{RUN_JSON}",
     log:
         "logs/write_results/{sample}.log",
     retries: 0
@@ -110,11 +110,11 @@ rule write_results:
 rule call_pairs:
     input:
         sequences="work/{sample}/sequences.parquet",
-        summary="results/{sample}/sequences.tsv",
-        chunk_summary="results/{sample}/chunks.tsv",
-        provenance="results/{sample}/run.json",
+        summary=f"{RESULTS}/{SEQUENCES_TSV}",
+        chunk_summary=f"{RESULTS}/{CHUNKS_TSV}",
+        provenance=f"{RESULTS}/{RUN_JSON}",
     output:
-        pairs="results/{sample}/pairs.tsv",
+        pairs=f"{RESULTS}/{PAIRS_TSV}",
     log:
         "logs/call_pairs/{sample}.log",
     retries: 0
@@ -137,12 +137,8 @@ rule call_pairs:
 # Over all samples, from what is published alone.
 rule summarize:
     input:
-        expand(
-            "results/{sample}/{name}",
-            sample=SAMPLES,
-            name=["sequences.tsv", "chunks.tsv", "prediction_results.txt", "run.json"],
-        ),
-        expand("results/{sample}/divergence.tsv", sample=list(filter(is_gated, SAMPLES))),
+        expand([f"{RESULTS}/{name}" for name in (SEQUENCES_TSV, CHUNKS_TSV, PREDICTIONS_TXT, RUN_JSON)], sample=SAMPLES),
+        expand(f"{RESULTS}/{DIVERGENCE_TSV}", sample=list(filter(is_gated, SAMPLES))),
     output:
         summary=report(
             "results/summary.tsv",

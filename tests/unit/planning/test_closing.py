@@ -21,7 +21,7 @@ def publish(sample: str, **differing: object) -> None:
     run = {"model": "lite", "trained": True, "divergence": None, "settings": {"rna": "as_dna"}}
     run["counts"] = {"sequences": 3, "frames": 7, "rna_sequences": 0, "status": {"ok": 2}}
     Path("results", sample).mkdir(parents=True)
-    Path("results", sample, "run.json").write_text(json.dumps(run | differing))
+    Path("results", sample, f"{sample}.run.json").write_text(json.dumps(run | differing))
 
 
 def failed(sample: str | None, text: str | None, rule: str = "predict") -> Failure:
@@ -122,6 +122,6 @@ def test_what_to_beware_of(run: dict[str, object], said: str) -> None:
 @pytest.mark.parametrize("text", ["", "[]", "{}", "null", '{"trained": true, "divergence": 3}', "[" * 100000, "\xff"])
 def test_damaged_run_json_is_told_in_one_line(text: str) -> None:
     publish("a")
-    Path("results/a/run.json").write_text(text, encoding="latin-1")
+    Path("results/a/a.run.json").write_text(text, encoding="latin-1")
     words = closing_words(["a"], [], [])
-    assert words.startswith("Results of a: results/a/ (run.json cannot be read: ") and len(words.splitlines()) == 1
+    assert words.startswith("Results of a: results/a/ (a.run.json cannot be read: ") and len(words.splitlines()) == 1

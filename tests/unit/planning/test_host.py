@@ -16,7 +16,7 @@ from planning.sources import Needs
     ("arguments", "expected"),
     [
         ("-n", Needs.CLASSIFIER), ("train", Needs.SAMPLES), ("--dag", Needs.CLASSIFIER),
-        ("a/run.json", Needs.CLASSIFIER), ("results/my_train", Needs.CLASSIFIER),
+        ("results/a/a.run.json", Needs.CLASSIFIER), ("results/my_train", Needs.CLASSIFIER),
         ("fetch_models --config model_pack=x", Needs.CATALOGUE), ("virnucflow_fetch_models", Needs.CATALOGUE),
         ("fetch_models all", Needs.CLASSIFIER), ("check_models -c 2", Needs.PACK), ("--report x.html", Needs.NOTHING),
         ("--unlock", Needs.NOTHING), ("-l", Needs.NOTHING), ("--no-such-option", Needs.CLASSIFIER),

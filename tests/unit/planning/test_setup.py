@@ -34,11 +34,11 @@ def test_options_of_a_run_elsewhere_with_a_pack_that_a_rule_builds() -> None:
 
 
 def test_what_is_in_work_already_counts_once() -> None:
-    for name in ("work/a/chunks/00001.fa", "work/a/x.parquet", "results/a/run.json"):
+    for name in ("work/a/chunks/00001.fa", "work/a/x.parquet", "results/a/a.run.json"):
         Path(name).parent.mkdir(parents=True, exist_ok=True)
         Path(name).write_bytes(b"12345")
     sizes = {
-        name: bytes_in_work(name) for name in ("work/a/chunks", "work/a/x.parquet", "work/b", "results/a/run.json")
+        name: bytes_in_work(name) for name in ("work/a/chunks", "work/a/x.parquet", "work/b", "results/a/a.run.json")
     }
     assert list(sizes.values()) == [5, 5, 0, 0]
     options = setup_options(CONFIG | {"model_pack": "a"}, 0, [*sizes, "work/a/chunks"], (), [], None)

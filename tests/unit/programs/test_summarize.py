@@ -11,6 +11,7 @@ import pytest
 from helpers import REPOSITORY, error_line, run_program
 from report_page import Page, assert_numbers_are_known, known_numbers, read
 
+from virnucflow.files.result_files import CHUNKS_TSV, DIVERGENCE_TSV, RUN_JSON, SEQUENCES_TSV, result_of
 from virnucflow.files.tables import write_tsv
 from virnucflow.overview import page
 from virnucflow.overview.page import MOST_SAMPLES_DRAWN, MOST_SEQUENCES, MOST_SEQUENCES_DRAWN
@@ -69,8 +70,8 @@ def publish(
     of_sequences += ["viral_fraction", "score", "lower", "evidence"]  # the last two are not read
     folder = folder / sample
     folder.mkdir(parents=True)
-    write_tsv(pd.DataFrame(rows, columns=of_sequences), folder / "sequences.tsv")
-    write_tsv(pd.DataFrame(chunks, columns=of_chunks), folder / "chunks.tsv")
+    write_tsv(pd.DataFrame(rows, columns=of_sequences), result_of(folder, SEQUENCES_TSV))
+    write_tsv(pd.DataFrame(chunks, columns=of_chunks), result_of(folder, CHUNKS_TSV))
     columns = ["Sequence_ID", "Prediction", "score1", "score2"]
     write_tsv(pd.DataFrame(frames, columns=columns), folder / "prediction_results.txt")
     reference = np.array([frame[3] for frame in frames])
@@ -79,7 +80,8 @@ def publish(
     compared = {"score_virus_fast": fast, "prediction_fast": labels[0]}
     compared |= {"score_virus_reference": reference, "prediction_reference": labels[1]}
     if gated:
-        write_tsv(pd.DataFrame(compared), folder / "divergence.tsv")
+        (folder / "divergence").mkdir()
+        write_tsv(pd.DataFrame(compared), result_of(folder, DIVERGENCE_TSV))
     same = float((labels[0] == labels[1]).mean()) if frames else None
     statuses = Counter(row[7] for row in rows)
     number = {"frames": len(frames), "run_frames": len(frames) + 3 if frames else 0}
@@ -110,7 +112,7 @@ def publish(
         "workflow": {"version": "0.1.0", "commit": "b" * 40, "changed": False},
         "versions": {"python": "3.11.7", "snakemake": "9.27.1", "torch": "2.13.0"},
     }
-    (folder / "run.json").write_text(json.dumps(run))
+    result_of(folder, RUN_JSON).write_text(json.dumps(run))
 
 
 def summarize(folder: Path, *samples: str, code: int = 0) -> str:
@@ -130,7 +132,7 @@ def test_every_number_of_the_page_is_in_the_tables(results: Path) -> None:
     summarize(results, *SAMPLES)
     page_ = assert_numbers_are_known(results, SAMPLES)
     assert [row[0] for row in page_.rows["table-samples"]] == ["sample", *SAMPLES]
-    viral = [row for row in read(results / "viral" / "sequences.tsv") if row["call"] == "virus"]
+    viral = [row for row in read(results / "viral" / "viral.sequences.tsv") if row["call"] == "virus"]
     surest = sorted(viral, key=lambda row: (-float(row["score"]), -int(row["scored_chunks"])))
     assert [row[0] for row in page_.rows["table-viral"]] == ["sequence", *(row["sequence_id"] for row in surest)]
     assert page_.warnings == [
@@ -167,7 +169,7 @@ def test_summary_has_a_row_for_each_sample(results: Path) -> None:
         "",
     )
     assert viral["virus"] == "3" and viral["uncalled"] == "1" and viral["virus_by_one_chunk"] == "1"
-    gate = json.loads((results / "viral" / "run.json").read_text())["divergence"]["frame_agreement"]
+    gate = json.loads((results / "viral" / "viral.run.json").read_text())["divergence"]["frame_agreement"]
     assert [float(viral[f"agreement{name}"]) for name in ("", "_lower", "_upper")] == list(gate.values())
     assert viral["gate"] == "validate" and viral["device"] == "NVIDIA H200, cpu" and viral["model"] == "lite"
     assert viral["warnings"].endswith("; sequences with U, read as T: 2")
@@ -219,9 +221,9 @@ def test_colours_stand_out_light_and_dark_and_in_print() -> None:
 def test_names_are_text_and_nothing_else(tmp_path: Path) -> None:
     name = "<script>alert(1)</script>\x1b[31m$\\alpha$"
     publish(tmp_path, "odd", {name: [0.9, 0.8]})
-    run = json.loads((tmp_path / "odd" / "run.json").read_text())
+    run = json.loads((tmp_path / "odd" / "odd.run.json").read_text())
     run["esm2"][0]["device"] = "\ud800<img src=x>"
-    (tmp_path / "odd" / "run.json").write_text(json.dumps(run))
+    (tmp_path / "odd" / "odd.run.json").write_text(json.dumps(run))
     summarize(tmp_path, "odd")
     text = (tmp_path / "report.html").read_text()
     assert "<script>alert" not in text and "<img" not in text and "\x1b" not in text
@@ -254,7 +256,7 @@ def test_without_a_score_of_whole_sequences_the_best_one_is_shown_as_what_it_is(
 
 
 def test_tables_that_are_not_of_one_run_are_refused(results: Path) -> None:
-    path = results / "viral" / "sequences.tsv"
+    path = results / "viral" / "viral.sequences.tsv"
     text = path.read_text()
     for damaged, said in (
         (text.rpartition("NA\t")[0], "its tables and run.json are not of one run"),
@@ -267,12 +269,12 @@ def test_tables_that_are_not_of_one_run_are_refused(results: Path) -> None:
         line = error_line(summarize(results, *SAMPLES, code=2))
         assert said in line and str(results / "viral") in line
     path.write_text(text)
-    run = (results / "viral" / "run.json").read_text()
-    (results / "viral" / "run.json").write_text(run.replace('"sample": "viral"', '"sample": "other"'))
+    run = (results / "viral" / "viral.run.json").read_text()
+    (results / "viral" / "viral.run.json").write_text(run.replace('"sample": "viral"', '"sample": "other"'))
     assert "is of sample 'other'" in error_line(summarize(results, *SAMPLES, code=2))
     for given, damaged in (('"rna": "as_dna"', '"tna": 1'), ('"accept": 0.99', '"accept": {"a": [[[1]]]}'), ("}", "")):
-        (results / "viral" / "run.json").write_text(run.replace(given, damaged))
-        assert "viral/run.json: " in error_line(summarize(results, *SAMPLES, code=2))
+        (results / "viral" / "viral.run.json").write_text(run.replace(given, damaged))
+        assert "viral/viral.run.json: " in error_line(summarize(results, *SAMPLES, code=2))
     assert not (results / "summary.tsv").exists() and not (results / "report.html").exists()
 
 

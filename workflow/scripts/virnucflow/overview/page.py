@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from virnucflow.cli import InputError, one_line, reading
 from virnucflow.files.foreign import read_yaml
+from virnucflow.files.result_files import CHUNKS_TSV, DIVERGENCE_TSV, FASTA, RUN_JSON, SEQUENCES_TSV, result_of
 from virnucflow.overview.figures import draw_agreement, draw_lengths, draw_scores, draw_sequence
 from virnucflow.overview.results import ADVICE, COMPARED, read_chunks_of, read_frames_of, read_table
 from virnucflow.overview.tally import Tally, joined_dots, ranked
@@ -25,6 +26,13 @@ MOST_SEQUENCES_DRAWN = 12
 MOST_SAMPLES_DRAWN = 24  # scores
 MOST_GATES_DRAWN = 6
 MOST_INPUTS = 100  # files
+FILES_OF_SAMPLE = {
+    "sequences": SEQUENCES_TSV,
+    "chunks": CHUNKS_TSV,
+    "viral": FASTA["viral"],
+    "run": RUN_JSON,
+    "compared_frames": DIVERGENCE_TSV,
+}  # that it names
 NO_VALUE = "\N{EN DASH}"
 
 
@@ -94,6 +102,7 @@ def content(tallies: Sequence[Tally], measure: str, citation: Path) -> dict[str,
         "inputs": [(one.name, file) for one in tallies for file in one.run["inputs"]][:MOST_INPUTS],
         "number_of_inputs": sum(len(one.run["inputs"]) for one in tallies),
         "citations": citations(citation),
+        "files": {name: result_of(Path("results/SAMPLE"), file) for name, file in FILES_OF_SAMPLE.items()},
     }
 
 
@@ -141,7 +150,7 @@ def along(row: Mapping[str, Any], chunks: pd.DataFrame, frames: pd.DataFrame, fo
     """What is along a sequence."""
     of_chunks = chunks[chunks["sequence_id"] == row["sequence_id"]]
     if len(of_chunks) != row["chunks"]:
-        raise InputError(f"{folder}: chunks.tsv has not the chunks of {row['sequence_id']!r}; {ADVICE}")
+        raise InputError(f"{result_of(folder, CHUNKS_TSV)}: has not the chunks of {row['sequence_id']!r}; {ADVICE}")
     of_frames = frames[frames["sequence_id"] == row["sequence_id"]]
     of_frames = of_frames.merge(of_chunks[["chunk", "start", "end"]], on="chunk")
     return {
@@ -166,7 +175,7 @@ def agreement(one: Tally) -> Mapping[str, Any]:
 
 def draw_gate(one: Tally) -> dict[str, Any]:
     """A compared sample's frames, as a figure and in figures."""
-    frames = read_table(one.folder / "divergence.tsv", COMPARED)
+    frames = read_table(result_of(one.folder, DIVERGENCE_TSV), COMPARED)
     fast, reference = frames["score_virus_fast"], frames["score_virus_reference"]
     varied = len(frames) > 1 and fast.std() > 0 and reference.std() > 0
     return {

@@ -11,6 +11,7 @@ import pyarrow.csv
 
 from virnucflow.cli import InputError, reading
 from virnucflow.files.json_files import read_published_json
+from virnucflow.files.result_files import CHUNKS_TSV, PREDICTIONS_TXT, RUN_JSON, result_of
 from virnucflow.sequences.chunks import chunk_identities
 
 BLOCK = 1 << 24  # bytes of a table that are held at a time
@@ -135,7 +136,7 @@ class Run(TypedDict):
 
 def read_run(folder: Path) -> Run:
     """The run.json of a sample, whose folder has its name. InputError when it is another sample's."""
-    path = folder / "run.json"
+    path = result_of(folder, RUN_JSON)
     run = read_published_json(path, Run, ADVICE)
     if run["sample"] != folder.name:
         raise InputError(f"{path}: is of sample {run['sample']!r}; {ADVICE}")
@@ -194,13 +195,13 @@ def _empty(columns: dict[str, pa.DataType]) -> pd.DataFrame:
 
 def read_chunks_of(folder: Path, sequence_ids: set[str]) -> pd.DataFrame:
     """The chunks of some sequences, with all of CHUNKS."""
-    parts = (part[part["sequence_id"].isin(sequence_ids)] for part in read_parts(folder / "chunks.tsv", CHUNKS))
+    parts = (part[part["sequence_id"].isin(sequence_ids)] for part in read_parts(result_of(folder, CHUNKS_TSV), CHUNKS))
     return pd.concat([_empty(CHUNKS), *parts])
 
 
 def read_frames_of(folder: Path, sequence_ids: set[str]) -> pd.DataFrame:
     """The whole frames of some sequences: sequence_id, chunk, frame, score, prediction."""
-    path, parts = folder / "prediction_results.txt", []
+    path, parts = result_of(folder, PREDICTIONS_TXT), []
     for part in read_parts(path, FRAMES):
         with reading(path, "v1's table of frames", ADVICE):
             sequence_ids_of_part, chunks = chunk_identities(pa.array(part["Sequence_ID"].str[:-2], pa.string()))

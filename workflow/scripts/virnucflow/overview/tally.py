@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from virnucflow.cli import InputError
+from virnucflow.files.result_files import CHUNKS_TSV, SEQUENCES_TSV, result_of
 from virnucflow.overview.figures import BINS
 from virnucflow.overview.remarks import remarks_on_chunks, remarks_on_run
 from virnucflow.overview.results import ADVICE, CALLS, CHUNKS, SEQUENCES, Run, read_parts, read_run
@@ -115,9 +116,9 @@ def joined_dots(dots: pd.DataFrame) -> pd.DataFrame:
 def tally(folder: Path, measure: str, most: int) -> Tally:
     """Count a sample's results. InputError when they are not of one run."""
     counted = Tally(folder, measure, read_run(folder))
-    for part in read_parts(folder / "sequences.tsv", SEQUENCES):
+    for part in read_parts(result_of(folder, SEQUENCES_TSV), SEQUENCES):
         counted.add_sequences(part, most)
-    for part in read_parts(folder / "chunks.tsv", {name: CHUNKS[name] for name in ("kind", "call")}):
+    for part in read_parts(result_of(folder, CHUNKS_TSV), {name: CHUNKS[name] for name in ("kind", "call")}):
         counted.add_chunks(part)
     said = counted.run["counts"]
     found = {"sequences": counted.sequences, "chunks": counted.chunks, "virus": counted.calls["virus"]}
