@@ -186,7 +186,7 @@ def test_files_that_are_asked_for_are_there_and_no_others(copy: Path) -> None:
         snakemake(copy, shards=3, also_write=names)
         for sample in ("mixed", "v1"):
             written = {path.name for path in (copy / "results" / sample).glob("*.gz")}
-            assert written == {f"{name}.fasta.gz" for name in names}
+            assert written == {f"{sample}.{name}.fasta.gz" for name in names}
 
 
 @pytest.mark.long
