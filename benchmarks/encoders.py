@@ -1,7 +1,7 @@
 """Both encoders on one GPU: v1's way, Hugging Face's and every kernel and precision of the flash path, in one run.
 
 Weights are random. Tokens are residues with <cls> and <eos>, without padding. The yardstick for ESM-2 is the rate of
-its matrix products alone, in fp16, one after another as the model runs them. Prints two tables in Markdown.
+its matrix products alone, in fp16, one after another as the model runs them. Prints two tables in Markdown, row by row.
 """
 
 import argparse
@@ -81,6 +81,20 @@ def matrix_products(model: esm2.FlashModel, tokens: int) -> Callable[[], None]:
     return run
 
 
+def fp8_products(model: esm2.FlashModel, tokens: int) -> Callable[[], None]:
+    """The same of a model in fp8, of rows that are scaled already."""
+    x, hidden = (torch.randn(tokens, times * model.width, device=GPU).to(esm2_packed.FP8) for times in (1, 4))
+    scales = torch.ones(tokens, 1, device=GPU)
+
+    def run() -> None:
+        for layer in model.layers:
+            for linear in (layer.attention.qkv, layer.attention.out, layer.mlp.fc1):
+                linear(x, scales)
+            layer.mlp.fc2(hidden, scales)
+
+    return run
+
+
 def hugging_face(shape: Esm2Shape) -> Embed:
     """`EsmModel` with scaled_dot_product_attention, in batches of equal length, so that it pads nothing."""
     from transformers import EsmConfig, EsmModel
@@ -108,16 +122,25 @@ def benchmark_esm2(shape: Esm2Shape, batches: int, number: int) -> float:
     proteins = random_proteins(batches)
     few = proteins[:number]
     flop = 2 * 12 * shape.num_layers * shape.embed_dim**2  # a token, in the matrix products
-    rows = []
+    products = BUDGET / seconds(matrix_products(flash, BUDGET))
+    reference = esm2.embed_standard(standard, few, V1_BUDGET)
+    print(f"\nESM-2 of {shape}, {count_tokens(proteins)} tokens in {len(proteins)} proteins\n")
+    print("| | tokens/s | TFLOP/s | of the products' rate | memory, GB | least cosine to fp32 |")
+    print("| --- | --: | --: | --: | --: | --: |")
+
+    def show(label: str, rate: float, memory: str = "", result: torch.Tensor | None = None) -> None:
+        cosine = "" if result is None else f"{F.cosine_similarity(result.double(), reference.double()).min():.7f}"
+        figures = f"{rate:,.0f} | {rate * flop / 1e12:.0f} | {rate / products:.1%}"
+        print(f"| {label} | {figures} | {memory} | {cosine} |", flush=True)
 
     def measure(label: str, embed: Embed, some: list[str], compare: bool = True) -> float:
         torch.cuda.reset_peak_memory_stats()
         rate = count_tokens(some) / seconds(lambda: embed(some))
-        rows.append((label, rate, torch.cuda.max_memory_allocated() / 1e9, embed(few) if compare else None))
+        memory = f"{torch.cuda.max_memory_allocated() / 1e9:.1f}"
+        show(label, rate, memory, embed(few) if compare else None)
         return rate
 
-    products = BUDGET / seconds(matrix_products(flash, BUDGET))
-    reference = esm2.embed_standard(standard, few, V1_BUDGET)
+    show("matrix products alone, fp16", products)
     measure("fair-esm fp32 (v1)", lambda some: esm2.embed_standard(standard, some, V1_BUDGET), few)
     standard.half()
     for size in (V1_BUDGET, 16384):
@@ -126,30 +149,17 @@ def benchmark_esm2(shape: Esm2Shape, batches: int, number: int) -> float:
     embed = standard = None
     if find_spec("transformers"):
         measure("Hugging Face fp16, sdpa, nothing padded", hugging_face(shape), proteins, compare=False)
-    measure("flash fp16, sdpa", lambda some: esm2.embed_flash(flash, some, BUDGET), proteins)
     packed = esm2_packed.packed_model(flash, fp8=False)
-    kernels = ["varlen", *(["flash_attn"] if find_spec("flash_attn") else []), "triton"]
+    kernels = ["sdpa", "varlen", *(["flash_attn"] if find_spec("flash_attn") else []), "triton"]
     for kernel in kernels:
         label = f"flash fp16, {kernel}" + (" (the default)" if kernel == "triton" else "")
         embed = partial(esm2_packed.embed_esm2, packed, kernel, token_budget=BUDGET)
         default = measure(label, embed, proteins)
     if torch.cuda.get_device_capability() >= (8, 9):
         packed = esm2_packed.packed_model(copy.deepcopy(flash), fp8=True)
+        show("matrix products alone, fp8", BUDGET / seconds(fp8_products(packed.encoder, BUDGET)))
         measure("flash fp8, triton", lambda some: esm2_packed.embed_esm2(packed, "triton", some, BUDGET), proteins)
-    again = BUDGET / seconds(matrix_products(flash, BUDGET))
-
-    print(f"\nESM-2 of {shape}, {count_tokens(proteins)} tokens in {len(proteins)} proteins\n")
-    print("| | tokens/s | TFLOP/s | of the products' rate | memory, GB | least cosine to fp32 |")
-    print("| --- | --: | --: | --: | --: | --: |")
-    yardstick = (products + again) / 2
-    print(f"| matrix products alone, fp16 | {yardstick:,.0f} | {yardstick * flop / 1e12:.0f} | 100.0% | | |")
-    for label, rate, memory, result in rows:
-        cosine = "" if result is None else f"{F.cosine_similarity(result.double(), reference.double()).min():.7f}"
-        figures = f"{rate:,.0f} | {rate * flop / 1e12:.0f} | {rate / yardstick:.1%} | {memory:.1f}"
-        print(f"| {label} | {figures} | {cosine} |")
-    print(
-        f"\nThe products took {BUDGET / products:.4f} s a batch at the beginning and {BUDGET / again:.4f} s at the end."
-    )
+    show("matrix products alone, fp16, once more", BUDGET / seconds(matrix_products(flash, BUDGET)))
     return default
 
 
@@ -165,21 +175,23 @@ def benchmark_dnabert_s(layers: int, width: int, heads: int, number: int, esm2_r
         standard = dnabert_s.DnabertS(shape).eval()
     reference = dnabert_s.embed_standard(standard, tokenizer, few)
     one_by_one = len(few) / seconds(lambda: dnabert_s.embed_standard(standard, tokenizer, few))
-    rows = [("one by one, fp32 (v1)", one_by_one, None)]
+    tokens = sum(len(encoding.ids) for encoding in tokenizer.encode_batch_fast(few)) / len(few)
+    esm2_seconds = count_tokens(proteins) / len(proteins) / esm2_rate
+    print(f"\nDNABERT-S of {shape}, {len(frames)} frames of {tokens:.0f} tokens\n")
+    print("| | frames/s | of ESM-2's time | least cosine to fp32 |\n| --- | --: | --: | --: |")
+
+    def show(label: str, rate: float, cosine: str = "") -> None:
+        print(f"| {label} | {rate:,.0f} | {1 / rate / esm2_seconds:.1%} | {cosine} |", flush=True)
+
+    show("one by one, fp32 (v1)", one_by_one)
     half = standard.half()
     embedders = {"sdpa": partial(dnabert_s.embed_flash, half, tokenizer, token_budget=BUDGET)}
     for kernel in (*(["flash_attn"] if find_spec("flash_attn") else []), "triton"):
         embedders[kernel] = partial(dnabert_s_packed.embed_dnabert_s, half, kernel, tokenizer, token_budget=BUDGET)
     for kernel, embed in embedders.items():
         label = f"flash fp16, {kernel}" + (" (the default)" if kernel == "triton" else "")
-        rows.append((label, len(frames) / seconds(lambda e=embed: e(frames)), embed(few)))
-    tokens = sum(len(encoding.ids) for encoding in tokenizer.encode_batch_fast(few)) / len(few)
-    esm2_seconds = count_tokens(proteins) / len(proteins) / esm2_rate
-    print(f"\nDNABERT-S of {shape}, {len(frames)} frames of {tokens:.0f} tokens\n")
-    print("| | frames/s | of ESM-2's time | least cosine to fp32 |\n| --- | --: | --: | --: |")
-    for label, rate, result in rows:
-        cosine = "" if result is None else f"{F.cosine_similarity(result.double(), reference.double()).min():.7f}"
-        print(f"| {label} | {rate:,.0f} | {1 / rate / esm2_seconds:.1%} | {cosine} |")
+        rate = len(frames) / seconds(lambda e=embed: e(frames))
+        show(label, rate, f"{F.cosine_similarity(embed(few).double(), reference.double()).min():.7f}")
 
 
 @torch.inference_mode()

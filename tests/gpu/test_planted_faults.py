@@ -7,6 +7,7 @@ from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from trial import LOADERS, Trial, make_trial, one_lost_one_doubled, other_names_after_a_resume, second_batch_too_large
@@ -30,8 +31,8 @@ def mean_of(first: int, last: int) -> Callable:
     """The mean over each sequence's rows without the first `first` and the last `last`."""
 
     def plant(_: Callable) -> Callable:
-        def wrong(x: torch.Tensor, cu_seqlens: torch.Tensor, ends: int) -> torch.Tensor:
-            edges = cu_seqlens.tolist()
+        def wrong(x: torch.Tensor, batch: packed.Batch, ends: int) -> torch.Tensor:
+            edges = batch.cu_seqlens.tolist()
             rows = [x[start + first : max(end - last, start + first + 1)] for start, end in pairwise(edges)]
             return torch.stack([part.float().mean(0) for part in rows])
 
@@ -80,7 +81,8 @@ def padded_with_cls(attend: Callable) -> Callable:
             part[:length] = qkv[start:end]
             alone = torch.tensor([0, batch.max_length], dtype=torch.int32, device=qkv.device)
             result = out.new_zeros(batch.max_length, out.shape[1])
-            attend(kernel, part, batch._replace(cu_seqlens=alone), heads, result)
+            one = batch._replace(cu_seqlens=alone, lengths=np.array([batch.max_length]))
+            attend(kernel, part, one, heads, result)
             out[start:end] = result[:length]
 
     return wrong
@@ -89,7 +91,7 @@ def padded_with_cls(attend: Callable) -> Callable:
 def across_sequences(attend: Callable) -> Callable:
     def wrong(kernel: str, qkv: torch.Tensor, batch: packed.Batch, heads: object, out: torch.Tensor) -> None:
         whole = batch.cu_seqlens[[0, -1]].contiguous()
-        attend(kernel, qkv, batch._replace(cu_seqlens=whole, max_length=int(whole[1])), heads, out)
+        attend(kernel, qkv, batch._replace(cu_seqlens=whole, lengths=np.array([int(whole[1])])), heads, out)
 
     return wrong
 

@@ -1,6 +1,7 @@
 """The attention kernels of the flash path, and which of them can run here."""
 
 from importlib.util import find_spec
+from types import ModuleType
 
 import torch
 
@@ -13,7 +14,7 @@ HEAD_DIMS = (16, 32, 64, 128)  # what the packed kernels know
 def choose_kernel(asked: str, head_dim: int, dtype: torch.dtype, device: torch.device) -> str:
     """The attention kernel to use: `auto` takes the fastest that is there, any other name is taken or refused.
 
-    All but `sdpa` work on packed batches, on a GPU, in half precision.
+    All but `sdpa` need a GPU and half precision.
     """
     lacking = []
     if device.type != "cuda" or torch.cuda.get_device_capability(device) < (8, 0):
@@ -33,3 +34,14 @@ def choose_kernel(asked: str, head_dim: int, dtype: torch.dtype, device: torch.d
     if asked != "sdpa" and lacking:
         raise InputError(f"--attention-kernel {asked}: needs {'; '.join(lacking)}; or choose auto or sdpa")
     return asked
+
+
+def kernels_beside(attention_kernel: str) -> ModuleType:
+    """What computes between the matrix products of packed batches: Triton's kernels, or beside `sdpa` PyTorch's own."""
+    if attention_kernel == "sdpa":
+        from virnucflow.encoders import torch_kernels
+
+        return torch_kernels
+    from virnucflow.encoders import triton_kernels  # PyTorch has Triton for GPUs alone
+
+    return triton_kernels

@@ -64,13 +64,13 @@ def packed_forward(model: DnabertS, kernel: str, batch: Batch, slopes: torch.Ten
         kernels.gated_gelu(gated, hidden)
         x.addmm_(hidden, mlp.out.weight.t())
         kernels.layer_norm(x, mlp.out.bias, mlp.norm, x)
-    return kernels.sequence_mean(x, batch.cu_seqlens, ends=0)
+    return kernels.sequence_mean(x, batch, ends=0)
 
 
 def attend(kernel: str, qkv: torch.Tensor, batch: Batch, slopes: torch.Tensor, out: torch.Tensor) -> None:
     """Attention with ALiBi within each sequence of (rows, 3 * width) projections, by the kernel of that name."""
     if kernel == "triton":
-        kernels.attention(qkv, batch.cu_seqlens, batch.max_length, len(slopes), out, slopes)
+        kernels.attention(qkv, batch, len(slopes), out, slopes)
         return
     from flash_attn import flash_attn_varlen_func
 

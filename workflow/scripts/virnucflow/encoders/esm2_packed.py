@@ -1,4 +1,4 @@
-"""ESM-2's flash path on a GPU: packed batches, fused kernels between the matrix products, fp8 where it is asked for.
+"""ESM-2's flash path on a GPU: packed batches, few kernels between the matrix products, fp8 where it is asked for.
 
 Biases are never added to the residual stream: what they add up to is a vector a layer, its `shift`, that the next norm
 adds.
@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.functional import ScalingType
 
-from virnucflow.encoders import triton_kernels as kernels
+from virnucflow.encoders.attention_kernels import kernels_beside
 from virnucflow.encoders.esm2 import ALPHABET, TOKEN, FlashModel, rotary_table
 from virnucflow.encoders.packed import Batch, Forward, embed_packed
 from virnucflow.encoders.parts import KEEP_NOTHING, Progress
@@ -103,7 +103,9 @@ def embed_esm2(
         buffers = Buffers.make(encoder, rows)
         return lambda batch: half_forward(model, kernel, batch, cos, sin, buffers)
 
-    return embed_packed(proteins, tokenize, make_forward, encoder.width, token_budget, encoder.device, progress)
+    return embed_packed(
+        proteins, tokenize, make_forward, encoder.width, token_budget, encoder.device, progress, kernel == "sdpa"
+    )
 
 
 def tokenize(proteins: list[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -132,23 +134,23 @@ def half_forward(
 ) -> torch.Tensor:
     """(sequences, width) float32: the mean of each sequence's last layer over its residues."""
     normed, qkv, attended, hidden = buffers
-    encoder, shifts = model.encoder, model.shifts
+    encoder, shifts, kernels = model.encoder, model.shifts, kernels_beside(kernel)
     x = encoder.letters(batch.tokens)  # (rows, width)
     for index, layer in enumerate(encoder.layers):
         attention, mlp = layer.attention, layer.mlp
         if index == 0:
             torch.index_select(encoder.first_qkv, 0, batch.tokens, out=qkv)
+            kernels.bias_rotary_(qkv, attention.qkv.bias, cos, sin, batch.positions, encoder.heads)
         else:
-            kernels.layer_norm(x, shifts[2 * index], attention.norm, normed)
-            torch.mm(normed, attention.qkv.weight.t(), out=qkv)
-        kernels.bias_rotary_(qkv, attention.qkv.bias, cos, sin, batch.positions, encoder.heads)
+            y = kernels.layer_norm(x, shifts[2 * index], attention.norm, normed)
+            kernels.linear_rotary(y, attention.qkv, cos, sin, batch.positions, encoder.heads, qkv)
         attend(kernel, qkv, batch, encoder.heads, attended)
         x.addmm_(attended, attention.out.weight.t())
-        kernels.layer_norm(x, shifts[2 * index + 1], mlp.norm, normed)
-        kernels.linear_gelu(normed, mlp.fc1, hidden)
+        y = kernels.layer_norm(x, shifts[2 * index + 1], mlp.norm, normed)
+        kernels.linear_gelu(y, mlp.fc1, hidden)
         x.addmm_(hidden, mlp.fc2.weight.t())
-    kernels.layer_norm(x, shifts[-1], encoder.norm, normed)
-    return kernels.sequence_mean(normed, batch.cu_seqlens, ends=1)
+    y = kernels.layer_norm(x, shifts[-1], encoder.norm, normed)
+    return cast(torch.Tensor, kernels.sequence_mean(y, batch, ends=1))
 
 
 class Fp8Buffers(NamedTuple):
@@ -178,7 +180,7 @@ def fp8_forward(
 ) -> torch.Tensor:
     """As `half_forward`, with both operands of every product but the first in fp8, scaled row by row."""
     normed, quantized, wide, scales, attended = buffers
-    encoder, shifts = model.encoder, model.shifts
+    encoder, shifts, kernels = model.encoder, model.shifts, kernels_beside(kernel)
     x = encoder.letters(batch.tokens)  # (rows, width)
     added = None
     for index, layer in enumerate(encoder.layers):
@@ -197,13 +199,13 @@ def fp8_forward(
         kernels.quantize(hidden, wide, scales, bias=mlp.fc1.bias)
         added = mlp.fc2(wide, scales)
     kernels.layer_norm(x, shifts[-1], encoder.norm, normed, added=added)
-    return kernels.sequence_mean(normed, batch.cu_seqlens, ends=1)
+    return cast(torch.Tensor, kernels.sequence_mean(normed, batch, ends=1))
 
 
 def attend(kernel: str, qkv: torch.Tensor, batch: Batch, heads: int, out: torch.Tensor) -> None:
     """Attention within each sequence of (rows, 3 * width) projections, by the kernel of that name."""
-    if kernel == "triton":
-        kernels.attention(qkv, batch.cu_seqlens, batch.max_length, heads, out)
+    if kernel in ("triton", "sdpa"):
+        kernels_beside(kernel).attention(qkv, batch, heads, out)
         return
     q, k, v = (part.view(len(qkv), heads, -1) for part in qkv.chunk(3, dim=1))
     edges, longest = (batch.cu_seqlens, batch.cu_seqlens), (batch.max_length, batch.max_length)

@@ -7,7 +7,7 @@ import torch
 
 from virnucflow.cli import InputError
 from virnucflow.devices.precision import DTYPES
-from virnucflow.encoders import dnabert_s, esm2
+from virnucflow.encoders import dnabert_s, esm2, esm2_packed
 from virnucflow.encoders.attention_kernels import choose_kernel
 from virnucflow.encoders.parts import KEEP_NOTHING, Progress
 from virnucflow.packs.encoders import DNABERT_S, ESM2
@@ -35,12 +35,10 @@ def load_esm2(
         return partial(esm2.embed_standard, standard, token_budget=token_budget), esm2.STANDARD_KERNEL
     kernel = choose_kernel(kernel, pack.esm2.embed_dim // pack.esm2.attention_heads, dtype, device)
     flash = esm2.flash_model(standard, dtype, device)
-    if kernel == "sdpa":
-        if precision == "fp8":
-            raise InputError("--attention-kernel sdpa: has no fp8; choose auto, or --precision fp16")
+    if kernel == "sdpa" and precision == "fp8":
+        raise InputError("--attention-kernel sdpa: has no fp8; choose auto, or --precision fp16")
+    if device.type == "cpu":
         return partial(esm2.embed_flash, flash, token_budget=token_budget), kernel
-    from virnucflow.encoders import esm2_packed  # needs Triton, which PyTorch has for GPUs alone
-
     packed = esm2_packed.packed_model(flash, precision == "fp8")
     return partial(esm2_packed.embed_esm2, packed, kernel, token_budget=token_budget), kernel
 

@@ -29,7 +29,20 @@ class Batch(NamedTuple):
     tokens: torch.Tensor
     positions: torch.Tensor
     cu_seqlens: torch.Tensor
-    max_length: int
+    lengths: np.ndarray  # of the sequences, on the CPU
+
+    @property
+    def max_length(self) -> int:
+        """The length of the longest sequence."""
+        return int(self.lengths.max())
+
+    def runs(self) -> Iterator[tuple[slice, int]]:
+        """The rows of each run of sequences of one length, and that length. Sequences in order of length make few."""
+        edges = np.flatnonzero(np.diff(self.lengths)) + 1
+        start = 0
+        for run in np.split(self.lengths, edges):
+            yield slice(start, start + int(run.sum())), int(run[0])
+            start += int(run.sum())
 
 
 Forward = Callable[[Batch], torch.Tensor]  # to the (sequences, width) float32 embeddings
@@ -43,20 +56,24 @@ def embed_packed(
     token_budget: int,
     device: torch.device,
     progress: Progress,
+    by_length: bool = False,
 ) -> torch.Tensor:
     """(N, width) float32 on the CPU. A sequence has at most two tokens more than letters.
 
-    `make_forward` gives the function for batches of a number of rows. Out of memory halves that number, and goes on
-    with the sequences that have no embedding yet.
+    `make_forward` gives the function for batches of a number of rows; with `by_length` shorter sequences come first.
+    Out of memory halves that number, and goes on with the sequences that have no embedding yet.
     """
     result = torch.empty(len(sequences), width)
-    longest = max(map(len, sequences), default=0) + 2
+    lengths = np.array([len(sequence) for sequence in sequences], dtype=np.int64)
+    order = np.argsort(lengths, kind="stable") if by_length else np.arange(len(sequences))
+    longest = int(lengths.max(initial=0)) + 2
     rows = -(-max(token_budget, longest) // ROW_MULTIPLE) * ROW_MULTIPLE
-    done = progress.begin(result, np.arange(len(sequences)))
+    done = progress.begin(result, order)
     while done < len(sequences):
         try:
-            for embeddings in _embeddings(sequences[done:], tokenize, make_forward(rows), rows, device):
-                result[done : done + len(embeddings)] = embeddings
+            left = [sequences[row] for row in order[done:]]
+            for embeddings in _embeddings(left, tokenize, make_forward(rows), rows, device):
+                result[order[done : done + len(embeddings)]] = embeddings
                 done += len(embeddings)
                 progress.reached(done)
         except torch.OutOfMemoryError:
@@ -127,4 +144,4 @@ def pack(tokens: np.ndarray, lengths: np.ndarray, rows: int, device: torch.devic
     cu_seqlens = np.concatenate([[0], ends]).astype(np.int32)
     arrays = [torch.from_numpy(array).pin_memory() for array in (padded, positions, cu_seqlens)]
     on_gpu = [array.to(device, non_blocking=True) for array in arrays]
-    return Batch(on_gpu[0], on_gpu[1], on_gpu[2], max_length=int(lengths.max()))
+    return Batch(on_gpu[0], on_gpu[1], on_gpu[2], lengths)

@@ -1,13 +1,15 @@
 """What lies between the encoders' matrix products on a GPU, fused: Triton kernels bound by memory, float32 inside.
 
-Tensors are packed: (tokens, width), the sequences one behind the other, `cu_seqlens` (sequences + 1) int32 the row
-where each begins. Every kernel computes a row, or a sequence, from itself alone: its neighbours cannot change it.
+Tensors are packed: (tokens, width), the sequences one behind the other, as a batch's `cu_seqlens` say. Every kernel
+computes a row, or a sequence, from itself alone: its neighbours cannot change it.
 """
 
 import torch
 import triton
 import triton.language as tl
 from triton.tools.tensor_descriptor import TensorDescriptor
+
+from virnucflow.encoders.packed import Batch
 
 LOG2E = tl.constexpr(1.4426950408889634)
 FP8_MAX = tl.constexpr(448.0)  # of float8_e4m3fn
@@ -58,8 +60,8 @@ def layer_norm(
     out: torch.Tensor,
     added: torch.Tensor | None = None,
     scales: torch.Tensor | None = None,
-) -> None:
-    """Layer norm of `x` plus the vector `shift` into `out`, which may be `x`.
+) -> torch.Tensor:
+    """Layer norm of `x` plus the vector `shift` into `out`, which may be `x`, and which it gives.
 
     `added`, of the shape of `x`, is first added to `x` in place. With `scales` (tokens, 1) float32, `out` is
     float8_e4m3fn, and a row of it times its scale the norm.
@@ -70,6 +72,7 @@ def layer_norm(
     _layer_norm[(tokens // NORM_ROWS,)](
         x, added, shift, norm.weight, norm.bias, out, scales, norm.eps, width, NORM_ROWS, columns, **flags, num_warps=4
     )
+    return out
 
 
 @triton.jit
@@ -241,6 +244,21 @@ def bias_rotary_(
     _bias_rotary[(tokens, 2)](qkv, bias, cos, sin, positions, width, width // heads // 2, heads, more, num_warps=4)
 
 
+def linear_rotary(
+    x: torch.Tensor,
+    linear: torch.nn.Linear,
+    cos: torch.Tensor,
+    sin: torch.Tensor,
+    positions: torch.Tensor,
+    heads: int,
+    out: torch.Tensor,
+) -> None:
+    """Queries, keys and values of (tokens, width) `x` into (tokens, 3 * width) `out`: queries and keys with their bias
+    and rotated as by `bias_rotary_`, values without bias."""
+    torch.mm(x, linear.weight.t(), out=out)
+    bias_rotary_(out, linear.bias, cos, sin, positions, heads)
+
+
 @triton.jit
 def _attention(
     qkv,
@@ -286,23 +304,17 @@ def _attention(
 
 
 def attention(
-    qkv: torch.Tensor,
-    cu_seqlens: torch.Tensor,
-    max_length: int,
-    heads: int,
-    out: torch.Tensor,
-    slopes: torch.Tensor | None = None,
+    qkv: torch.Tensor, batch: Batch, heads: int, out: torch.Tensor, slopes: torch.Tensor | None = None
 ) -> None:
     """softmax(q k^T / sqrt(head_dim) - slope |i - j|) v within each sequence (Dao et al. 2022, algorithm 1).
 
     `slopes` (heads) float32 are ALiBi's (Press et al. 2022).
     """
     width = out.shape[1]
-    grid = (heads, triton.cdiv(max_length, BLOCK), len(cu_seqlens) - 1)
+    grid = (heads, triton.cdiv(batch.max_length, BLOCK), len(batch.lengths))
     scale = (width // heads) ** -0.5
-    _attention[grid](
-        qkv, slopes, cu_seqlens, out, scale, width, width // heads, BLOCK, slopes is not None, num_warps=4, num_stages=3
-    )
+    edges, head_dim, alibi = batch.cu_seqlens, width // heads, slopes is not None
+    _attention[grid](qkv, slopes, edges, out, scale, width, head_dim, BLOCK, alibi, num_warps=4, num_stages=3)
 
 
 @triton.jit
@@ -317,10 +329,10 @@ def _sequence_mean(x, cu_seqlens, out, width, ENDS: tl.constexpr, COLUMNS: tl.co
     tl.store(out + tl.program_id(0).to(tl.int64) * width + columns, total / (last - first), mask=inside)
 
 
-def sequence_mean(x: torch.Tensor, cu_seqlens: torch.Tensor, ends: int) -> torch.Tensor:
+def sequence_mean(x: torch.Tensor, batch: Batch, ends: int) -> torch.Tensor:
     """(sequences, width) float32: the mean of each sequence's rows without its first and last `ends`."""
-    out = torch.empty(len(cu_seqlens) - 1, x.shape[1], device=x.device)
+    out = torch.empty(len(batch.lengths), x.shape[1], device=x.device)
     columns = min(256, triton.next_power_of_2(x.shape[1]))
     grid = (len(out), triton.cdiv(x.shape[1], columns))
-    _sequence_mean[grid](x, cu_seqlens, out, x.shape[1], ends, columns, num_warps=2)
+    _sequence_mean[grid](x, batch.cu_seqlens, out, x.shape[1], ends, columns, num_warps=2)
     return out
