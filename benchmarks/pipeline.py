@@ -37,14 +37,26 @@ WARM_UP, TIMED = 2000, 20_000  # proteins of the bare rate, of the length that n
 RESIDUES = 166
 
 
+def asked(run: str) -> tuple[int, int]:
+    """GPUs and frames of the gate of one run."""
+    gpus, frames = run.split(":")
+    return int(gpus), int(frames)
+
+
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_shapes(parser)
-    parser.add_argument("--gpus", type=int, nargs="+", default=[1, 2], help="numbers of GPUs, one run each")
+    parser.add_argument(
+        "--runs",
+        type=asked,
+        nargs="+",
+        default=[(1, 0), (2, 0), (2, 1000)],
+        metavar="GPUS:FRAMES",
+        help="the GPUs of each run and the frames of its gate; default: 1:0 2:0 2:1000",
+    )
     parser.add_argument("--fragments", type=int, default=200_000, help="sequences of 500 bases")
     parser.add_argument("--per-gpu", action="store_true", help="as many for each GPU, instead of in all")
     parser.add_argument("--shards", type=int, help="default: as many as there are GPUs")
-    parser.add_argument("--gate", type=int, nargs="+", default=[0], help="frames of the gate, one run each; default: 0")
     parser.add_argument("--bare", type=Path, help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -164,23 +176,21 @@ def main() -> None:
 def measure_all(arguments: argparse.Namespace) -> None:
     """Measure all runs that are asked for, and print the tables."""
     machine = [gpu.uuid for gpu in visible_gpus()]
-    if max(arguments.gpus) > max(1, len(machine)):
-        sys.exit(f"--gpus {max(arguments.gpus)}: this machine has {len(machine)}")
+    if (most := max(gpus for gpus, _ in arguments.runs)) > max(1, len(machine)):
+        sys.exit(f"--runs {most}: this machine has {len(machine)} GPUs")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         pack = folder / "pack"
         build_pack(pack, arguments)
-        first = measure(folder / "first", machine[:1], pack, 100, 1, min(arguments.gate))
+        first = measure(folder / "first", machine[:1], pack, 100, 1, 0)
         print(f"100 fragments, kernels compiled: {first.seconds:.1f} s", flush=True)
         rate = bare_rate(pack)
         runs = []
-        for number in arguments.gpus:
-            for gate in arguments.gate:
-                fragments = arguments.fragments * (number if arguments.per_gpu else 1)
-                shards = arguments.shards or number
-                run = measure(folder / f"{number}-{gate}", machine[:number], pack, fragments, shards, gate)
-                print(f"{number} GPUs, gate {gate}: {run.seconds:.1f} s", flush=True)
-                runs.append(run)
+        for number, gate in arguments.runs:
+            fragments = arguments.fragments * (number if arguments.per_gpu else 1)
+            shards = arguments.shards or number
+            runs.append(measure(folder / f"{number}-{gate}", machine[:number], pack, fragments, shards, gate))
+            print(f"{number} GPUs, gate {gate}: {runs[-1].seconds:.1f} s", flush=True)
     print_runs(runs, rate)
     print_rules(runs)
 
