@@ -70,8 +70,9 @@ def test_fused_product_is_the_product_and_its_gelu() -> None:
         assert ((out.float() - expected).abs() <= 1e-3 * expected.abs() + 2e-4).all()
 
 
-def test_bf16_agrees_with_standard(wide_pack: ModelPack, proteins: list[str]) -> None:
-    half = embed(wide_pack, proteins, "triton", precision="bf16")
+@pytest.mark.parametrize("kernel", ["triton", "sdpa"])
+def test_bf16_agrees_with_standard(kernel: str, wide_pack: ModelPack, proteins: list[str]) -> None:
+    half = embed(wide_pack, proteins, kernel, precision="bf16")
     assert F.cosine_similarity(half.double(), standard(wide_pack, proteins).double(), dim=1).min() >= 0.999
 
 
@@ -96,6 +97,11 @@ def test_interrupted_three_times_gives_the_same_bytes(kernel: str, wide_pack: Mo
     assert torch.equal(result, encoder(frames))
 
 
+def test_fp32_agrees_with_standard(wide_pack: ModelPack, proteins: list[str]) -> None:
+    whole = embed(wide_pack, proteins, "sdpa", precision="fp32")
+    torch.testing.assert_close(whole, standard(wide_pack, proteins), rtol=1e-3, atol=1e-3)
+
+
 def test_sequences_longer_than_the_budget_and_no_sequences(wide_pack: ModelPack) -> None:
     long = "ACDEFGHIKL" * 100
     assert F.cosine_similarity(embed(wide_pack, [long], "triton", 64), standard(wide_pack, [long])).min() >= 0.9999
@@ -114,11 +120,11 @@ def test_out_of_memory_halves_the_batch_and_goes_on(wide_pack: ModelPack, monkey
     frames, seen = many(200), []
     real = esm2_packed.half_forward
 
-    def scarce(model, kernel, batch, cos, sin, buffers):
+    def scarce(model, batch, cos, sin, buffers):
         seen.append((len(batch.tokens), len(batch.cu_seqlens) - 1))
         if len(batch.tokens) > 8192 or len(seen) == 4:
             raise torch.OutOfMemoryError("no")
-        return real(model, kernel, batch, cos, sin, buffers)
+        return real(model, batch, cos, sin, buffers)
 
     monkeypatch.setattr(esm2_packed, "half_forward", scarce)
     result = embed(wide_pack, frames, "triton", 16384)

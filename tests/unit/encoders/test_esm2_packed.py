@@ -41,8 +41,8 @@ def embed(pack: ModelPack, proteins: list[str], rows: int = 512) -> torch.Tensor
     embed_standard = load_esm2(pack, "standard", "auto", "fp32", CPU, 2048)[0]
     encoder = flash_model(embed_standard.args[0], torch.float32, CPU)
     cos, sin = (table[:, : table.shape[1] // 2] for table in rotary_table(encoder.inv_freq, 200))
-    model = packed_model(encoder, fp8=False)
-    return half_forward(model, "sdpa", batch_of(proteins, rows), cos, sin, Buffers.make(encoder, rows))
+    model = packed_model(encoder, "sdpa", fp8=False)
+    return half_forward(model, batch_of(proteins, rows), cos, sin, Buffers.make(encoder, rows))
 
 
 def test_agrees_with_standard(pack: ModelPack, few: list[str]) -> None:

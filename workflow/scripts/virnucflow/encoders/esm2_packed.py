@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.functional import ScalingType
 
+from virnucflow.encoders import torch_kernels
 from virnucflow.encoders.attention_kernels import kernels_beside
 from virnucflow.encoders.esm2 import ALPHABET, TOKEN, FlashModel, rotary_table
 from virnucflow.encoders.packed import Batch, Forward, embed_packed
@@ -48,20 +49,25 @@ class Fp8Linear(nn.Module):
 
 
 class PackedModel(NamedTuple):
-    """The flash path's encoder, with its products in fp8 or not, and what its biases add up to before each norm."""
+    """The flash path's encoder, prepared for an attention kernel, what its biases add up to before each norm, and
+    whether its products are in fp8."""
 
     encoder: FlashModel
+    kernel: str
     shifts: list[torch.Tensor]
     fp8: bool
 
 
 @torch.inference_mode()
-def packed_model(encoder: FlashModel, fp8: bool) -> PackedModel:
-    """Prepare the flash path's encoder, in half precision, for packed batches; `fp8` replaces its linear layers."""
+def packed_model(encoder: FlashModel, kernel: str, fp8: bool) -> PackedModel:
+    """Prepare the flash path's encoder, in place, for packed batches and an attention kernel; `fp8` replaces its linear
+    layers."""
     shifts = residual_shifts(encoder)
+    if kernel == "sdpa":
+        torch_kernels.pair_up_(encoder)
     if fp8:
         quantize_weights(encoder)
-    return PackedModel(encoder, shifts, fp8)
+    return PackedModel(encoder, kernel, shifts, fp8)
 
 
 def quantize_weights(encoder: FlashModel) -> None:
@@ -89,7 +95,7 @@ def residual_shifts(encoder: FlashModel) -> list[torch.Tensor]:
 
 
 def embed_esm2(
-    model: PackedModel, kernel: str, proteins: list[str], token_budget: int, progress: Progress = KEEP_NOTHING
+    model: PackedModel, proteins: list[str], token_budget: int, progress: Progress = KEEP_NOTHING
 ) -> torch.Tensor:
     """(proteins, width) float32 embeddings on the CPU."""
     encoder = model.encoder
@@ -99,12 +105,12 @@ def embed_esm2(
     def make_forward(rows: int) -> Forward:
         if model.fp8:
             fp8_buffers = Fp8Buffers.make(encoder, rows)
-            return lambda batch: fp8_forward(model, kernel, batch, cos, sin, fp8_buffers)
+            return lambda batch: fp8_forward(model, batch, cos, sin, fp8_buffers)
         buffers = Buffers.make(encoder, rows)
-        return lambda batch: half_forward(model, kernel, batch, cos, sin, buffers)
+        return lambda batch: half_forward(model, batch, cos, sin, buffers)
 
     return embed_packed(
-        proteins, tokenize, make_forward, encoder.width, token_budget, encoder.device, progress, kernel == "sdpa"
+        proteins, tokenize, make_forward, encoder.width, token_budget, encoder.device, progress, model.kernel == "sdpa"
     )
 
 
@@ -130,11 +136,11 @@ class Buffers(NamedTuple):
 
 
 def half_forward(
-    model: PackedModel, kernel: str, batch: Batch, cos: torch.Tensor, sin: torch.Tensor, buffers: Buffers
+    model: PackedModel, batch: Batch, cos: torch.Tensor, sin: torch.Tensor, buffers: Buffers
 ) -> torch.Tensor:
     """(sequences, width) float32: the mean of each sequence's last layer over its residues."""
     normed, qkv, attended, hidden = buffers
-    encoder, shifts, kernels = model.encoder, model.shifts, kernels_beside(kernel)
+    encoder, shifts, kernels = model.encoder, model.shifts, kernels_beside(model.kernel)
     x = encoder.letters(batch.tokens)  # (rows, width)
     for index, layer in enumerate(encoder.layers):
         attention, mlp = layer.attention, layer.mlp
@@ -144,7 +150,7 @@ def half_forward(
         else:
             y = kernels.layer_norm(x, shifts[2 * index], attention.norm, normed)
             kernels.linear_rotary(y, attention.qkv, cos, sin, batch.positions, encoder.heads, qkv)
-        attend(kernel, qkv, batch, encoder.heads, attended)
+        attend(model.kernel, qkv, batch, encoder.heads, attended)
         x.addmm_(attended, attention.out.weight.t())
         y = kernels.layer_norm(x, shifts[2 * index + 1], mlp.norm, normed)
         kernels.linear_gelu(y, mlp.fc1, hidden)
@@ -176,11 +182,11 @@ class Fp8Buffers(NamedTuple):
 
 
 def fp8_forward(
-    model: PackedModel, kernel: str, batch: Batch, cos: torch.Tensor, sin: torch.Tensor, buffers: Fp8Buffers
+    model: PackedModel, batch: Batch, cos: torch.Tensor, sin: torch.Tensor, buffers: Fp8Buffers
 ) -> torch.Tensor:
     """As `half_forward`, with both operands of every product but the first in fp8, scaled row by row."""
     normed, quantized, wide, scales, attended = buffers
-    encoder, shifts, kernels = model.encoder, model.shifts, kernels_beside(kernel)
+    encoder, shifts, kernels = model.encoder, model.shifts, kernels_beside(model.kernel)
     x = encoder.letters(batch.tokens)  # (rows, width)
     added = None
     for index, layer in enumerate(encoder.layers):
@@ -191,7 +197,7 @@ def fp8_forward(
             kernels.layer_norm(x, shifts[2 * index], attention.norm, quantized, added=added, scales=scales)
             qkv = attention.qkv(quantized, scales)
         kernels.bias_rotary_(qkv, attention.qkv.bias, cos, sin, batch.positions, encoder.heads)
-        attend(kernel, qkv, batch, encoder.heads, attended)
+        attend(model.kernel, qkv, batch, encoder.heads, attended)
         kernels.quantize(attended, quantized, scales)
         added = attention.out(quantized, scales)
         kernels.layer_norm(x, shifts[2 * index + 1], mlp.norm, quantized, added=added, scales=scales)

@@ -39,8 +39,8 @@ def load_esm2(
         raise InputError("--attention-kernel sdpa: has no fp8; choose auto, or --precision fp16")
     if device.type == "cpu":
         return partial(esm2.embed_flash, flash, token_budget=token_budget), kernel
-    packed = esm2_packed.packed_model(flash, precision == "fp8")
-    return partial(esm2_packed.embed_esm2, packed, kernel, token_budget=token_budget), kernel
+    packed = esm2_packed.packed_model(flash, kernel, precision == "fp8")
+    return partial(esm2_packed.embed_esm2, packed, token_budget=token_budget), kernel
 
 
 def load_dnabert_s(

@@ -1,17 +1,33 @@
 """What lies between ESM-2's matrix products by PyTorch's own kernels, for GPUs without Triton and for float32.
 
-Tensors and functions are those of triton_kernels.py. Every product takes its bias along, what can be is written in
-place, and attention and mean take sequences of one length together, so that nothing is padded.
+Tensors and functions are those of triton_kernels.py, for a model that `pair_up_` has prepared. Every product takes its
+bias along, what can be is written in place, and attention and mean take sequences of one length together, so that
+nothing is padded.
 """
 
 import torch
 import torch.nn.functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from virnucflow.encoders.esm2 import FlashModel
 from virnucflow.encoders.packed import Batch
 
 # Not cuDNN's, which makes a plan for each new shape, and that takes longer than the attention.
 BACKENDS = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
+
+
+def pair_up_(encoder: FlashModel) -> None:
+    """Put the two dimensions of queries and keys that are rotated together beside each other, in place.
+
+    So a pair is one complex number, and a rotation one multiplication. The products of queries and keys stay as they
+    are.
+    """
+    order = torch.arange(3 * encoder.width, device=encoder.device).view(3, encoder.heads, 2, -1)
+    order = torch.cat([order[:2].transpose(2, 3).flatten(), order[2].flatten()])
+    encoder.first_qkv = encoder.first_qkv[:, order]
+    for layer in encoder.layers:
+        for tensor in (layer.attention.qkv.weight, layer.attention.qkv.bias):
+            tensor.copy_(tensor[order])
 
 
 def layer_norm(x: torch.Tensor, shift: torch.Tensor, norm: torch.nn.LayerNorm, out: torch.Tensor) -> torch.Tensor:
@@ -57,11 +73,13 @@ def bias_rotary_(
 
 def _rotary_(qkv: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, positions: torch.Tensor, heads: int) -> None:
     both = 2 * (qkv.shape[1] // 3)
-    first, second = qkv[:, :both].view(len(qkv), 2 * heads, 2, -1).unbind(2)  # (tokens, 2 * heads, head_dim / 2)
-    c, s = (table.to(qkv.dtype)[positions][:, None] for table in (cos, sin))
-    turned = first * s
-    first.mul_(c).addcmul_(second, s, value=-1)
-    torch.addcmul(turned, second, c, out=second)
+    pairs = qkv[:, :both].unflatten(1, (2 * heads, -1, 2))  # (tokens, 2 * heads, head_dim / 2, 2)
+    dtype = torch.float32 if qkv.dtype == torch.bfloat16 else qkv.dtype  # bfloat16 has no complex numbers
+    turns = torch.stack([cos, sin], dim=-1).to(dtype)[positions]  # (tokens, head_dim / 2, 2)
+    exact = pairs.to(dtype)
+    torch.view_as_complex(exact).mul_(torch.view_as_complex(turns)[:, None])
+    if exact is not pairs:
+        pairs.copy_(exact)
 
 
 def attention(qkv: torch.Tensor, batch: Batch, heads: int, out: torch.Tensor) -> None:
