@@ -1,7 +1,7 @@
 """ESM-2's flash path on a GPU: packed batches, few kernels between the matrix products, fp8 where it is asked for.
 
-Biases are never added to the residual stream: what they add up to is a vector a layer, its `shift`, that the next norm
-adds.
+Triton's kernels never add biases to the residual stream: what they add up to is a vector for each norm, its `shift`,
+which that norm adds.
 """
 
 from typing import NamedTuple, cast
@@ -49,12 +49,12 @@ class Fp8Linear(nn.Module):
 
 
 class PackedModel(NamedTuple):
-    """The flash path's encoder, prepared for an attention kernel, what its biases add up to before each norm, and
+    """The flash path's encoder, prepared for an attention kernel, what is still to be added before each norm, and
     whether its products are in fp8."""
 
     encoder: FlashModel
     kernel: str
-    shifts: list[torch.Tensor]
+    shifts: list[torch.Tensor] | list[None]
     fp8: bool
 
 
@@ -62,9 +62,11 @@ class PackedModel(NamedTuple):
 def packed_model(encoder: FlashModel, kernel: str, fp8: bool) -> PackedModel:
     """Prepare the flash path's encoder, in place, for packed batches and an attention kernel; `fp8` replaces its linear
     layers."""
-    shifts = residual_shifts(encoder)
+    shifts: list[torch.Tensor] | list[None] = [None] * (2 * len(encoder.layers) + 1)
     if kernel == "sdpa":
         torch_kernels.pair_up_(encoder)
+    else:
+        shifts = residual_shifts(encoder)
     if fp8:
         quantize_weights(encoder)
     return PackedModel(encoder, kernel, shifts, fp8)
@@ -151,10 +153,10 @@ def half_forward(
             y = kernels.layer_norm(x, shifts[2 * index], attention.norm, normed)
             kernels.linear_rotary(y, attention.qkv, cos, sin, batch.positions, encoder.heads, qkv)
         attend(model.kernel, qkv, batch, encoder.heads, attended)
-        x.addmm_(attended, attention.out.weight.t())
+        kernels.add_linear_(x, attended, attention.out, normed)
         y = kernels.layer_norm(x, shifts[2 * index + 1], mlp.norm, normed)
         kernels.linear_gelu(y, mlp.fc1, hidden)
-        x.addmm_(hidden, mlp.fc2.weight.t())
+        kernels.add_linear_(x, hidden, mlp.fc2, normed)
     y = kernels.layer_norm(x, shifts[-1], encoder.norm, normed)
     return cast(torch.Tensor, kernels.sequence_mean(y, batch, ends=1))
 

@@ -30,10 +30,16 @@ def pair_up_(encoder: FlashModel) -> None:
             tensor.copy_(tensor[order])
 
 
-def layer_norm(x: torch.Tensor, shift: torch.Tensor, norm: torch.nn.LayerNorm, out: torch.Tensor) -> torch.Tensor:
-    """Layer norm of `x` plus the vector `shift`; `out` is written over meanwhile."""
-    torch.add(x, shift.to(x.dtype), out=out)
-    return F.layer_norm(out, norm.normalized_shape, norm.weight, norm.bias, norm.eps)
+def layer_norm(x: torch.Tensor, shift: None, norm: torch.nn.LayerNorm, out: torch.Tensor) -> torch.Tensor:
+    """Layer norm of `x`, to which every bias has been added. It can write over no tensor, so `out` is left as it is."""
+    return F.layer_norm(x, norm.normalized_shape, norm.weight, norm.bias, norm.eps)
+
+
+def add_linear_(x: torch.Tensor, y: torch.Tensor, linear: torch.nn.Linear, buffer: torch.Tensor) -> None:
+    """Add what the linear layer gives of (tokens, depth) `y` to (tokens, width) `x`; `buffer` of its shape is written
+    over."""
+    torch.addmm(linear.bias, y, linear.weight.t(), out=buffer)
+    x.add_(buffer)
 
 
 def linear_gelu(x: torch.Tensor, linear: torch.nn.Linear, out: torch.Tensor) -> None:
@@ -51,23 +57,19 @@ def linear_rotary(
     heads: int,
     out: torch.Tensor,
 ) -> None:
-    """Queries, keys and values of (tokens, width) `x` into (tokens, 3 * width) `out`: queries and keys with their bias
-    and rotated, values without bias."""
-    bias = linear.bias.clone()
-    bias[2 * x.shape[1] :] = 0
-    torch.addmm(bias, x, linear.weight.t(), out=out)
+    """Queries, keys and values of (tokens, width) `x` into (tokens, 3 * width) `out`, queries and keys rotated."""
+    torch.addmm(linear.bias, x, linear.weight.t(), out=out)
     _rotary_(out, cos, sin, positions, heads)
 
 
 def bias_rotary_(
     qkv: torch.Tensor, bias: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, positions: torch.Tensor, heads: int
 ) -> None:
-    """Add the bias to the queries and keys of (tokens, 3 * width) `qkv` and rotate them, in place.
+    """Add the bias to (tokens, 3 * width) `qkv` and rotate queries and keys, in place.
 
     `positions` (tokens) int32 counts from the beginning of each sequence; `cos` and `sin` are (length, head_dim / 2).
     """
-    both = 2 * (qkv.shape[1] // 3)
-    qkv[:, :both] += bias[:both]
+    qkv += bias
     _rotary_(qkv, cos, sin, positions, heads)
 
 

@@ -75,6 +75,11 @@ def layer_norm(
     return out
 
 
+def add_linear_(x: torch.Tensor, y: torch.Tensor, linear: torch.nn.Linear, buffer: torch.Tensor) -> None:
+    """Add the linear layer's product with (tokens, depth) `y` to (tokens, width) `x`, without bias or `buffer`."""
+    x.addmm_(y, linear.weight.t())
+
+
 @triton.jit
 def _gelu(x):
     # Half of erf(x / sqrt(2)) as x times an even polynomial, fitted on |x| <= 4.5 with the value 1/2 at the end. GELU
