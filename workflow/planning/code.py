@@ -76,12 +76,17 @@ def _form(part: object) -> str:
         return f"[{' '.join(map(_form, part))}]"
     if not isinstance(part, ast.AST):
         return repr(part)
-    if isinstance(part, DOCUMENTED) and ast.get_docstring(part, clean=False) is not None:
-        part.body = part.body[1:] or [ast.Pass()]
+    if isinstance(part, DOCUMENTED):
+        part.body = [statement for statement in part.body if not _is_text(statement)] or [ast.Pass()]
     if isinstance(part, ast.JoinedStr):  # Python 3.12.1 ends some with an empty text
         part.values = [value for value in part.values if getattr(value, "value", None) != ""]
     fields = (f"{name}={_form(value)}" for name, value in ast.iter_fields(part) if value not in (None, []))
     return f"({' '.join([type(part).__name__, *fields])})"
+
+
+def _is_text(statement: ast.stmt) -> bool:
+    """Whether a statement is a text alone, as the docstrings of modules, functions, classes and their fields are."""
+    return isinstance(statement, ast.Expr) and isinstance(getattr(statement.value, "value", None), str)
 
 
 def _parse(path: Path) -> ast.Module:

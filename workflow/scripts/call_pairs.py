@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from virnucflow.cli import InputError, argument_parser, log, reading, run, staged
 from virnucflow.files.json_files import read_published_json
+from virnucflow.files.results import Pairs, columns_of
 from virnucflow.files.tables import TSV, read_sequences, write_tsv
 from virnucflow.packs.pack import Calibration, SequenceScaling
 from virnucflow.scoring.calls import call_pairs, logit_of, probability, scale_sequences
@@ -91,7 +92,7 @@ def join_mates(summary: pd.DataFrame, scaling: SequenceScaling | None) -> pd.Dat
     counted, logits = pairs["scored_chunks"].to_numpy(int), pairs["logits"].to_numpy(float)
     table["call"] = call_pairs(counted, pairs["viral_chunks"].to_numpy(int), logits)
     table["score"] = probability(scale_sequences(counted, logits, scaling))
-    return table.reset_index()
+    return table.reset_index()[columns_of(Pairs)]
 
 
 def main() -> None:

@@ -15,6 +15,7 @@ import pandas as pd
 
 from virnucflow.cli import InputError, argument_parser, log, run, staged
 from virnucflow.files.json_files import write_json
+from virnucflow.files.results import ComparedFrames, columns_of
 from virnucflow.files.shards import Files
 from virnucflow.files.tables import LABELS, SAMPLE, SCORES, VIRUS, read_parquet, read_provenance, write_tsv
 from virnucflow.gate.comparison import compare, compare_with_truth, distances, in_words
@@ -169,7 +170,7 @@ def main() -> None:
         findings["truth"] = compare_with_truth(frames, truth) | {"reliability": bins.to_dict("records")}
     outputs = (arguments.divergence, arguments.compared_frames, arguments.figures)
     with staged(*outputs) as (divergence_file, frames_file, figures_file):
-        write_tsv(frames, frames_file)
+        write_tsv(frames[columns_of(ComparedFrames)], frames_file)
         save_figures(frames, bins, in_words(findings), figures_file)
         write_json(findings, divergence_file)
     log.info(in_words(findings))

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from virnucflow.cli import argument_parser, log, one_line, run, staged
+from virnucflow.files.results import Summary, columns_of
 from virnucflow.files.tables import write_tsv
 from virnucflow.overview.page import MOST_SEQUENCES, write_page
 from virnucflow.overview.results import read_run
@@ -36,7 +37,7 @@ def measure_of(folders: Sequence[Path]) -> str:
 
 def summary(tallies: Sequence[Tally]) -> pd.DataFrame:
     """One row per sample."""
-    return pd.DataFrame([row(one) for one in tallies])
+    return pd.DataFrame([row(one) for one in tallies], columns=columns_of(Summary))
 
 
 def row(one: Tally) -> dict[str, object]:

@@ -26,6 +26,7 @@ import pyarrow.compute as pc
 from virnucflow.cli import Failure, InputError, argument_parser, log, run, staged
 from virnucflow.files.json_files import publish_json, read_json
 from virnucflow.files.kinds import FILES, WHOLE
+from virnucflow.files.results import Chunks, Consensus, Predictions, columns_of
 from virnucflow.files.shards import Files
 from virnucflow.files.sorted_lines import SortedLines
 from virnucflow.files.tables import SCORES, read_parquet, read_provenance, read_sequences, write_tsv
@@ -41,8 +42,7 @@ from virnucflow.sequences.inputs import Input, add_inputs
 from virnucflow.sequences.records import read_subsample, records_of
 from virnucflow.sequences.subsample import Subsample
 
-V1_COLUMNS = {"name": "Sequence_ID", "prediction": "Prediction", "score_others": "score1", "score_virus": "score2"}
-CHUNK_COLUMNS = ["sequence_id", "chunk", "start", "end", "frames", "kind", "best_score", "call", "status"]
+V1_COLUMNS = dict(zip(("name", "prediction", "score_others", "score_virus"), columns_of(Predictions), strict=True))
 ROWS = 1 << 16  # that are written at a time
 FASTA = {f"{name}_fasta": name for name in FILES}  # outputs with sequences, and which
 OUTPUTS = ("predictions", "consensus", "summary", "chunk_summary", *FASTA, "provenance")
@@ -192,7 +192,7 @@ def summarize_chunks(
         "call": np.where(status == "ok", np.where(scored["viral"].eq(True), "virus", "others"), ""),
         "status": status,
     }
-    return pd.DataFrame(columns)
+    return pd.DataFrame(columns, columns=columns_of(Chunks))
 
 
 def write_files(
@@ -235,7 +235,7 @@ def write_shards(arguments: argparse.Namespace, made: list[Made], run: Run, to: 
     consensus = SortedLines(to["consensus"].parent)
     write_tsv(pd.DataFrame(columns=list(V1_COLUMNS.values())), to["predictions"])
     if "chunk_summary" in to:
-        write_tsv(pd.DataFrame(columns=CHUNK_COLUMNS), to["chunk_summary"])
+        write_tsv(pd.DataFrame(columns=columns_of(Chunks)), to["chunk_summary"])
     end = 0
     for path, provenance in zip(arguments.scores, made, strict=True):
         first, end = end, end + provenance["chunks"]
@@ -260,7 +260,7 @@ def write_shards(arguments: argparse.Namespace, made: list[Made], run: Run, to: 
             counts.loc[rows, name] += of_shard[name]
         counts.loc[rows, "best_score"] = np.fmax(counts.loc[rows, "best_score"], of_shard["best_score"])
     with to["consensus"].open("w", encoding="utf-8", newline="\n") as file:
-        file.write("Modified_ID\tIs_Virus\n")
+        file.write("\t".join(columns_of(Consensus)) + "\n")
         file.writelines(f"{line}\n" for line in consensus)
     return counts
 

@@ -24,9 +24,9 @@ def project(tmp_path: Path) -> Path:
         "program.py": "def main():\n    from library.inner import first\n    return first.value\n",
         "library/__init__.py": "",
         "library/unused.py": "value = 3\n",
-        "library/inner/__init__.py": '"""Of the inner."""\n',
         "library/inner/first.py": '"""A docstring."""\nfrom library.inner.second import value  # a comment\n',
         "library/inner/second.py": 'def value():\n    """Another."""\n    return 1\n',
+        "library/inner/__init__.py": '"""Of the inner."""\n\n\nclass Row:\n    name: str\n    """of a field"""\n',
     }.items():
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -53,6 +53,7 @@ def test_all_files_that_are_imported_count_and_no_others(project: Path) -> None:
         ("library/inner/first.py", "A docstring", "Another docstring"),
         ("library/inner/second.py", '    """Another."""\n', ""),
         ("library/inner/second.py", "def value", "\n\n\ndef value"),
+        ("library/inner/__init__.py", "of a field", "of that field"),
         ("library/unused.py", "3", "4"),
     ],
 )
@@ -70,6 +71,7 @@ def test_what_changes_nothing(file: str, old: str, new: str, project: Path) -> N
         ("library/inner/second.py", "return 1", "return 2"),
         ("library/inner/second.py", "return 1", "return '1'"),
         ("library/inner/__init__.py", '"""Of the inner."""', "value = 1"),
+        ("library/inner/__init__.py", "name: str", "name: int"),
     ],
 )
 def test_what_changes_the_digest(file: str, old: str, new: str, project: Path) -> None:

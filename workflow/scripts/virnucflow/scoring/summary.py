@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from virnucflow.cli import log
+from virnucflow.files.results import Sequences, columns_of
 from virnucflow.packs.pack import Calibration
 from virnucflow.scoring.calls import bound_sequences, call, probability, scale_sequences, weigh_evidence
 from virnucflow.scoring.choice import Choice, choose_files, meets
@@ -67,4 +68,4 @@ def summarize_sequences(
         probability=probable,
     )
     table = table.assign(expected_fdr=expected_fdr(np.where(meets(table, choice), probable, np.nan)))
-    return table.assign(file=choose_files(table, choice))
+    return table.assign(file=choose_files(table, choice))[columns_of(Sequences)]
