@@ -121,7 +121,7 @@ def test_the_manual_says_what_jobs_of_the_published_models_ask_for() -> None:
         f"| `concat_features`, `predict` | {features / 1000:.0f} GB | 30 |",
         f"| `translate_frames` | 2 GB | {sizes.limited(sizes.translate_minutes(600 * MB, 1), 'none')} |",
     ]
-    assert "\n".join(rows) in (REPOSITORY / "config" / "README.md").read_text()
+    assert "\n".join(rows) in (REPOSITORY / "docs" / "hpc.md").read_text()
 
 
 def test_no_job_asks_for_more_time_than_the_cluster_allows() -> None:

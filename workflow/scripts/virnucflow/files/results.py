@@ -89,7 +89,7 @@ class Chunks:
 
 
 class Pairs:
-    """`{sample}/pairs.tsv`: where reads are of pairs, one row for each pair."""
+    """`{sample}/{sample}.pairs.tsv`: where reads are of pairs, one row for each pair."""
 
     pair: str
     """name of the pair, which its reads have with `/1` and `/2`"""
@@ -138,7 +138,7 @@ class Consensus:
 
 
 class ComparedFrames:
-    """`{sample}/divergence.tsv`: one row for each frame that the gate compared. Fast is what `flash` gave, reference
+    """`{sample}/divergence/{sample}.divergence.tsv`: one row for each frame that the gate compared. Fast is what `flash` gave, reference
     what `standard` gave in fp32."""
 
     name: str
