@@ -1,5 +1,6 @@
 """The workflow gives the same wherever it lies and works, by itself and as a module of another workflow."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -63,7 +64,7 @@ def workflow(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("places") / "work flows" / "vir nuc flow"
     for name in ("workflow", "config", "envs"):
         shutil.copytree(REPOSITORY / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("Snakefile", "CITATION.cff"):
+    for name in ("Snakefile", "CITATION.cff", ".gitattributes", ".git_archival.txt"):
         shutil.copy(REPOSITORY / name, folder)
     return folder
 
@@ -104,3 +105,36 @@ def test_as_a_module(
     assert "Nothing to be done" in run("-n", cwd=folder)
     if prefix:
         assert not {"work", "results", "logs"} & {path.name for path in folder.iterdir()}
+
+
+def test_as_a_module_of_a_git_source(
+    workflow: Path, expected: dict[str, bytes], tmp_path: Path, pack_directory: Path
+) -> None:
+    """Where no file of the workflow is in a folder: all are those of a commit."""
+    repository, folder = tmp_path / "repository", tmp_path / "mine"
+    shutil.copytree(workflow, repository)
+
+    def git(*arguments: str) -> str:
+        who = ("-c", "user.name=me", "-c", "user.email=me@example.org")
+        command = ["git", *who, *arguments]
+        return subprocess.run(command, cwd=repository, check=True, capture_output=True, text=True).stdout.strip()
+
+    git("init", "--quiet")
+    git("add", "--all")
+    git("commit", "--quiet", "--message", "one")
+    git("rm", "--quiet", "-r", ".")
+    folder.mkdir()
+    commit = git("rev-parse", "HEAD")
+    source = f"git+file://{repository}/workflow/Snakefile@{commit}"
+    (prepare(folder, pack_directory) / "Snakefile").write_text(MODULE.format(snakefile=source, prefix=""))
+    (folder / "mine.yaml").write_text(yaml.safe_dump({"virnucflow": SETTINGS}))
+    run(cwd=folder)
+    results = reproducible(folder / "results")
+    made = json.loads(results["a/run.json"])
+    assert made["workflow"]["commit"] == commit and made["workflow"]["changed"] is False
+    differing = {"a/run.json", "report.html"}  # which both name the commit
+    assert {name: results[name] for name in set(results) - differing} == {
+        name: expected[name] for name in set(expected) - differing
+    }
+    assert "Nothing to be done" in run("-n", cwd=folder)
+    assert [path.name for path in (folder / ".snakemake" / "virnucflow").iterdir()] == [commit]

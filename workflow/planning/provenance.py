@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import subprocess
 from collections.abc import Mapping
 from functools import cache
@@ -34,14 +35,22 @@ def settings_of_results(config: Mapping[str, Any], attention: str, is_gated: boo
 
 @cache
 def commit(checkout: Path) -> str:
-    """The commit of a checkout, with `-dirty` where files were changed since; empty when it is no checkout."""
+    """The commit of a checkout, with `-dirty` where files were changed since, or of the files of a commit that git has
+    packed (`git archive`: a release, for example); empty when it is neither."""
     if not (checkout / ".git").exists():
-        return ""
+        return packed_commit(checkout / ".git_archival.txt")
     command = ["git", "-C", str(checkout), "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return ""  # no git, or a checkout that git does not trust
+
+
+def packed_commit(archival: Path) -> str:
+    """The commit that git has written into a file while packing it; empty where it has not."""
+    text = archival.read_text(encoding="utf-8") if archival.exists() else ""
+    found = re.search(r"^node: ([0-9a-f]{40})$", text, re.MULTILINE)
+    return found[1] if found else ""
 
 
 @cache

@@ -2,11 +2,6 @@
 
 import os
 import re
-import sys
-from pathlib import Path
-
-WORKFLOW = Path(str(workflow.current_basedir)).parent
-sys.path[:0] = [str(WORKFLOW), str(WORKFLOW / "scripts")]
 
 from planning import host
 from planning.attention import forced_attention

@@ -34,6 +34,16 @@ def test_the_commit_of_a_checkout(tmp_path: Path) -> None:
     assert commit(tmp_path / "broken") == ""
 
 
+def test_the_commit_of_files_that_git_has_packed(tmp_path: Path) -> None:
+    """As in a release, or where Snakemake reads the workflow from a git source."""
+    packed = tmp_path / ".git_archival.txt"
+    packed.write_text((REPOSITORY / ".git_archival.txt").read_text())
+    assert commit(tmp_path) == ""
+    commit.cache_clear()
+    packed.write_text(packed.read_text().replace("$Format:%H$", "0123456789" * 4))
+    assert commit(tmp_path) == "0123456789" * 4
+
+
 def test_sha256_of_a_file(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"an image")
     assert sha256_of_file(tmp_path / "a") == hashlib.sha256(b"an image").hexdigest()
