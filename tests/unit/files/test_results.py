@@ -4,7 +4,7 @@ import ast
 
 from helpers import SCRIPTS
 
-from virnucflow.files import results
+from virnucflow.files import result_files, results
 
 
 def test_each_column_has_a_text() -> None:
@@ -21,3 +21,11 @@ def test_each_column_has_a_text() -> None:
 
 def test_columns_are_in_the_order_of_the_definition() -> None:
     assert results.columns_of(results.Consensus) == ["Modified_ID", "Is_Virus"]
+
+
+def test_files_are_called_as_they_are_written() -> None:
+    """The text of a table begins with its file."""
+    names = {f"{{sample}}/{name}" for name in vars(result_files).values() if isinstance(name, str)}
+    tables = [table for table in vars(results).values() if isinstance(table, type)]
+    files = {(table.__doc__ or "").split("`")[1] for table in tables}
+    assert files - names == {"summary.tsv"}

@@ -138,8 +138,8 @@ class Consensus:
 
 
 class ComparedFrames:
-    """`{sample}/divergence/{sample}.divergence.tsv`: one row for each frame that the gate compared. Fast is what `flash` gave, reference
-    what `standard` gave in fp32."""
+    """`{sample}/divergence/{sample}.divergence.tsv`: one row for each frame that the gate compared. Fast is what
+    `flash` gave, reference what `standard` gave in fp32."""
 
     name: str
     """name of the frame, as in VirNucPro v1's table"""
