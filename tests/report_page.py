@@ -14,6 +14,7 @@ from virnucflow.files.result_files import (
     CHUNKS_TSV,
     DIVERGENCE_TSV,
     PREDICTIONS_TXT,
+    REGIONS_TSV,
     RUN_JSON,
     SEQUENCES_TSV,
     result_of,
@@ -106,8 +107,8 @@ def known_numbers(folder: Path, samples: list[str]) -> dict[str, set[str]]:
     compared = 0
     for sample in samples:
         of_sample = folder / sample
-        sequences, chunks, frames = (
-            read(result_of(of_sample, name)) for name in (SEQUENCES_TSV, CHUNKS_TSV, PREDICTIONS_TXT)
+        sequences, chunks, frames, regions = (
+            read(result_of(of_sample, name)) for name in (SEQUENCES_TSV, CHUNKS_TSV, PREDICTIONS_TXT, REGIONS_TSV)
         )
         run = json.loads(result_of(of_sample, RUN_JSON).read_text())
         calls = Counter(row["call"] for row in sequences)
@@ -119,6 +120,8 @@ def known_numbers(folder: Path, samples: list[str]) -> dict[str, set[str]]:
             "frames": sum(int(row["frames"]) for row in sequences),
             "virus_by_one_chunk": sum(row["call"] == "virus" and row["scored_chunks"] == "1" for row in sequences),
             "chunks_by_longest": sum(row["kind"] == "longest" for row in chunks),
+            "regions": len(regions),
+            "regions_within": sum(is_within(row) for row in regions),
         }
         for name, number in one.items():
             totals[name] += number
@@ -135,6 +138,11 @@ def known_numbers(folder: Path, samples: list[str]) -> dict[str, set[str]]:
                 say(f"{sample}/{row['sequence_id']}.{column}", row[column])
             own = [chunk for chunk in chunks if chunk["sequence_id"] == row["sequence_id"]]
             say(f"{sample}/{row['sequence_id']}.chunks_by_longest", sum(chunk["kind"] == "longest" for chunk in own))
+            of_sequence = [region for region in regions if region["sequence_id"] == row["sequence_id"]]
+            say(f"{sample}/{row['sequence_id']}.regions", len(of_sequence))
+            for region in filter(is_within, of_sequence):
+                for column in ("start", "end", "length", "scored_chunks", "score", "lower", "upper"):
+                    say(f"{sample}/{row['sequence_id']}.region.{column}", region[column])
             names = [frame["Sequence_ID"].rpartition("_chunk_")[0] for frame in frames]
             say(f"{sample}/{row['sequence_id']}.whole_frames", names.count(row["sequence_id"]))
         gate = run["divergence"]
@@ -162,9 +170,15 @@ def known_numbers(folder: Path, samples: list[str]) -> dict[str, set[str]]:
     say("total.scored_share", totals["scored_chunks"] / totals["chunks"])
     say("drawn.lengths", totals["calls.virus"] + totals["calls.others"])
     say("shown.viral", min(MOST_SEQUENCES, totals["calls.virus"]))
+    say("shown.regions", min(MOST_SEQUENCES, totals["regions_within"]))
     known["gated"] = {str(compared)}
     known["drawn.samples"], known["drawn.gates"] = {str(MOST_SAMPLES_DRAWN)}, {str(MOST_GATES_DRAWN)}
     return known
+
+
+def is_within(region: dict[str, str]) -> bool:
+    """Whether a region is a part of its sequence, and not all of it."""
+    return (region["start"], region["end"]) != ("1", region["length"])
 
 
 def assert_numbers_are_known(folder: Path, samples: list[str]) -> Page:

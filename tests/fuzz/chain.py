@@ -17,6 +17,8 @@ from virnucflow.files.result_files import (
     CHUNKS_TSV,
     DIVERGENCE_TSV,
     PREDICTIONS_TXT,
+    REGIONS_BED,
+    REGIONS_TSV,
     RUN_JSON,
     SEQUENCES_TSV,
     result_of,
@@ -109,6 +111,7 @@ CALLS = [
         {
             "predictions": published(PREDICTIONS_TXT), "consensus": "consensus.csv",
             "summary": published(SEQUENCES_TSV), "chunk-summary": published(CHUNKS_TSV),
+            "regions": published(REGIONS_TSV), "regions-bed": published(REGIONS_BED),
             "viral-fasta": "viral.fasta", "provenance": published(RUN_JSON),
         },
         *LENGTH, "--sample", SAMPLE, "--settings", '{"rna": "as_dna"}',
@@ -117,7 +120,7 @@ CALLS = [
         "summarize", {"citation": "CITATION.cff"}, {"summary": "summary.tsv", "page": "report.html"},
         "--results", "results", "--samples", SAMPLE,
         besides=" ".join(map(published, (
-            SEQUENCES_TSV, CHUNKS_TSV, PREDICTIONS_TXT, DIVERGENCE_TSV, RUN_JSON,
+            SEQUENCES_TSV, CHUNKS_TSV, REGIONS_TSV, PREDICTIONS_TXT, DIVERGENCE_TSV, RUN_JSON,
         ))),
     ),
     call(

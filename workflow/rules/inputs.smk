@@ -27,6 +27,8 @@ from virnucflow.files.result_files import (
     HIGHESTSCORE_CSV,
     PAIRS_TSV,
     PREDICTIONS_TXT,
+    REGIONS_BED,
+    REGIONS_TSV,
     RESULTS,
     RUN_JSON,
     SEQUENCES_TSV,

@@ -63,6 +63,8 @@ rule write_results:
             labels={"sample": "{sample}", "result": "sequences"},
         ),
         chunk_summary=f"{RESULTS}/{CHUNKS_TSV}",
+        regions=f"{RESULTS}/{REGIONS_TSV}",
+        regions_bed=f"{RESULTS}/{REGIONS_BED}",
         viral_fasta=f"{RESULTS}/{FASTA['viral']}",
         provenance=f"{RESULTS}/{RUN_JSON}",
     log:
@@ -103,6 +105,7 @@ rule write_results:
         " --image {resources.image:q} --image-sha256 {resources.image_sha256:q}"
         " --predictions {output.predictions:q} --consensus {output.consensus:q}"
         " --summary {output.summary:q} --chunk-summary {output.chunk_summary:q}"
+        " --regions {output.regions:q} --regions-bed {output.regions_bed:q}"
         " --viral-fasta {output.viral_fasta:q} --provenance {output.provenance:q} 2> {log:q}"
 
 
@@ -137,7 +140,7 @@ rule call_pairs:
 # Over all samples, from what is published alone.
 rule summarize:
     input:
-        expand([f"{RESULTS}/{name}" for name in (SEQUENCES_TSV, CHUNKS_TSV, PREDICTIONS_TXT, RUN_JSON)], sample=SAMPLES),
+        expand([f"{RESULTS}/{name}" for name in (SEQUENCES_TSV, CHUNKS_TSV, REGIONS_TSV, PREDICTIONS_TXT, RUN_JSON)], sample=SAMPLES),
         expand(f"{RESULTS}/{DIVERGENCE_TSV}", sample=list(filter(is_gated, SAMPLES))),
     output:
         summary=report(

@@ -57,6 +57,7 @@ def row(one: Tally) -> dict[str, object]:
         "others": one.calls["others"],
         "uncalled": one.calls[""],
         "virus_by_one_chunk": one.virus_by_one_chunk,
+        "regions": one.regions,
         "gate": gate["decision"] if gate else "",
         "agreement": shares["estimate"],
         "agreement_lower": shares["lower"],

@@ -32,9 +32,10 @@ from virnucflow.files.sorted_lines import SortedLines
 from virnucflow.files.tables import SCORES, read_parquet, read_provenance, read_sequences, write_tsv
 from virnucflow.overview.remarks import RNA
 from virnucflow.packs.pack import Calibration
-from virnucflow.scoring.calls import call_chunks, count_chunks
+from virnucflow.scoring.calls import call_chunks, count_chunks, logit_of
 from virnucflow.scoring.choice import Choice
 from virnucflow.scoring.record import SHARED, Gate, Made, Split, left_out, provenance_of, taken_in
+from virnucflow.scoring.regions import RegionWriter
 from virnucflow.scoring.summary import find_prevalence, summarize_sequences
 from virnucflow.sequences.chunks import chunk_name, chunk_places
 from virnucflow.sequences.fasta import open_to_write, write_record
@@ -45,7 +46,8 @@ from virnucflow.sequences.subsample import Subsample
 V1_COLUMNS = dict(zip(("name", "prediction", "score_others", "score_virus"), columns_of(Predictions), strict=True))
 ROWS = 1 << 16  # that are written at a time
 FASTA = {f"{name}_fasta": name for name in FILES}  # outputs with sequences, and which
-OUTPUTS = ("predictions", "consensus", "summary", "chunk_summary", *FASTA, "provenance")
+REGIONS = ("regions", "regions_bed")
+OUTPUTS = ("predictions", "consensus", "summary", "chunk_summary", *REGIONS, *FASTA, "provenance")
 NONE, ESTIMATE = "none", "estimate"  # in the place of a share
 
 
@@ -54,7 +56,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--scores", action=Files, nargs="+", required=True, help="tables of predict.py, in shard order")
     parser.add_argument("--sequences", type=Path, required=True, help="table of split_fasta.py")
     add_inputs(parser, "The input of split_fasta.py; for outputs in FASTA.")
-    parser.add_argument("--chunk-length", type=int, help="bases of a chunk; for --chunk-summary")
+    parser.add_argument("--chunk-length", type=int, help="bases of a chunk; for --chunk-summary and --regions")
     parser.add_argument(
         "--min-residues", type=int, default=30, help="of the longest frame, for a call; 0: any, as VirNucPro v1"
     )
@@ -87,6 +89,8 @@ def parse_arguments() -> argparse.Namespace:
     outputs.add_argument("--consensus", type=Path, required=True, help="v1's table of chunks")
     outputs.add_argument("--summary", type=Path, required=True, help="table with one row per sequence, in input order")
     outputs.add_argument("--chunk-summary", type=Path, help="table with one row per chunk, in input order")
+    outputs.add_argument("--regions", type=Path, help="table with one row per viral stretch; with --regions-bed")
+    outputs.add_argument("--regions-bed", type=Path, help="the same as BED")
     outputs.add_argument("--viral-fasta", type=Path, help="the sequences published as viral")
     outputs.add_argument("--others-fasta", type=Path, help="other sequences that have a call, compressed by gzip")
     outputs.add_argument("--unscored-fasta", type=Path, help="the sequences without a call, compressed by gzip")
@@ -94,7 +98,9 @@ def parse_arguments() -> argparse.Namespace:
     arguments = parser.parse_args()
     if arguments.max_fdr and not arguments.prevalence:
         parser.error("--max-fdr needs --prevalence")
-    needs = [(output, "inputs", "fasta") for output in FASTA] + [("chunk_summary", "chunk_length", "chunk-length")]
+    needs = [(output, "inputs", "fasta") for output in FASTA]
+    needs += [(output, "chunk_length", "chunk-length") for output in ("chunk_summary", "regions")]
+    needs += list(zip(REGIONS, REGIONS[::-1], ("regions-bed", "regions"), strict=True))
     for output, needed, option in needs:
         if getattr(arguments, output) and not getattr(arguments, needed):
             parser.error(f"--{output.replace('_', '-')} needs --{option}")
@@ -195,6 +201,20 @@ def summarize_chunks(
     return pd.DataFrame(columns, columns=columns_of(Chunks))
 
 
+def scored_chunks(chunks: pd.DataFrame, run: Run, min_residues: int) -> pd.DataFrame:
+    """Those of some chunks, as read_chunks gives them, that have a call, as find_regions takes them."""
+    chunks = chunks[chunks["residues"] >= min_residues]
+    rows = chunks["sequence_id"].to_numpy()
+    columns = {
+        "sequence": rows,
+        "length": run.lengths[rows],
+        "chunks": run.chunks[rows],
+        "chunk": chunks["chunk"],
+        "logit": logit_of(chunks["best_score"]),
+    }
+    return pd.DataFrame(columns)
+
+
 def write_files(
     inputs: list[Input], subsample: Subsample | None, table: pd.DataFrame, note: str, paths: dict[str, Path]
 ) -> None:
@@ -224,8 +244,10 @@ def check_shards(paths: list[Path], made: list[Made], sequences_file: Path, sequ
         )
 
 
-def write_shards(arguments: argparse.Namespace, made: list[Made], run: Run, to: dict[str, Path]) -> pd.DataFrame:
-    """Write the tables of frames and of chunks, one shard after the other.
+def write_shards(
+    arguments: argparse.Namespace, made: list[Made], run: Run, regions: RegionWriter | None, to: dict[str, Path]
+) -> pd.DataFrame:
+    """Write the tables of frames, of chunks and of regions, one shard after the other.
 
     Gives the sums of count_chunks over all shards, one row per sequence.
     """
@@ -254,6 +276,9 @@ def write_shards(arguments: argparse.Namespace, made: list[Made], run: Run, to: 
             some = chunks[(chunks["place"] >= start) & (chunks["place"] < stop)]
             table = summarize_chunks(some, run, start, stop, arguments.chunk_length, arguments.min_residues)
             write_tsv(table, to["chunk_summary"], append=True)
+        if regions:
+            finished = int(np.searchsorted(run.ends, end, "right"))
+            regions.add(scored_chunks(chunks, run, arguments.min_residues), finished)
         of_shard = count_chunks(chunks, arguments.min_residues)
         rows = of_shard.index
         for name in sums:
@@ -298,13 +323,19 @@ def main() -> None:
         note += f" divergence={gate['decision']}"
     calibration: Calibration | None = msgspec.convert(made[0].get("calibration"), Calibration | None)
     choice = Choice(arguments.min_score, arguments.min_length, arguments.min_scored_chunks, arguments.max_fdr)
+    if arguments.regions and not (calibration and calibration.sequences):
+        log.info("model %r gives sequences no score, so that no regions are looked for in them", model)
     for option, value in (("--min-score", choice.min_score), ("--max-fdr", choice.max_fdr)):
         if value and not (calibration and calibration.sequences):
             raise InputError(f"{option} {value}: model {model!r} gives sequences no score; leave it out")
     names = [name for name in OUTPUTS if getattr(arguments, name)]
     with staged(*(getattr(arguments, name) for name in names)) as paths:
         to = dict(zip(names, paths, strict=True))
-        counts = write_shards(arguments, made, Run(sequences, arguments.sequences), to)
+        of_run, regions = Run(sequences, arguments.sequences), None
+        if "regions" in to:
+            tables = [to[name] for name in REGIONS]
+            regions = RegionWriter(*tables, of_run.ids, calibration, arguments.chunk_length)
+        counts = write_shards(arguments, made, of_run, regions, to)
         frames = int(counts["frames"].sum())
         if gate:
             check_gate(arguments.gate, gate, attention, frames)
@@ -318,7 +349,8 @@ def main() -> None:
             subsample = read_subsample(arguments.sequences)
             write_files(arguments.inputs, subsample, chosen, note, paths_of)
         if "provenance" in to:
-            publish_json(provenance_of(arguments, made, split, gate, prevalence, summary), to["provenance"])
+            number = regions.number if regions else None
+            publish_json(provenance_of(arguments, made, split, gate, prevalence, summary, number), to["provenance"])
     if not frames:
         log.warning("%s: no frame without a stop codon in any of %d sequences", arguments.sequences, len(sequences))
     if short := int((summary["status"] == "short").sum()):

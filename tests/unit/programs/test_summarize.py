@@ -11,7 +11,14 @@ import pytest
 from helpers import REPOSITORY, error_line, run_program
 from report_page import Page, assert_numbers_are_known, known_numbers, read
 
-from virnucflow.files.result_files import CHUNKS_TSV, DIVERGENCE_TSV, RUN_JSON, SEQUENCES_TSV, result_of
+from virnucflow.files.result_files import (
+    CHUNKS_TSV,
+    DIVERGENCE_TSV,
+    REGIONS_TSV,
+    RUN_JSON,
+    SEQUENCES_TSV,
+    result_of,
+)
 from virnucflow.files.tables import write_tsv
 from virnucflow.overview import page
 from virnucflow.overview.page import MOST_SAMPLES_DRAWN, MOST_SEQUENCES, MOST_SEQUENCES_DRAWN
@@ -27,16 +34,29 @@ VIRAL: dict[str, list[float | None]] = {
     "<b>&\"odd'": [0.6, None, 0.95],
     "NA": [0.1, 0.3],
     "stops": [None, None],
+    "host": [0.1, 0.2, 0.85, None, 0.99, 0.1, 0.1, 0.6, 0.1],
 }
 CELLULAR: dict[str, list[float | None]] = {f"c{i}": [i / 40, 2 + i / 50, 0.01] for i in range(15)}
 EMPTY: dict[str, list[float | None]] = {"nothing": [], "stop": [None]}
+
+
+def regions_of(length: int, chunks: list[list]) -> list[list]:
+    """A region for each run of viral chunks (start, end, call) of a sequence."""
+    regions: list[list] = []
+    for before, chunk in zip([None, *chunks], chunks, strict=False):
+        _, n, start, end, _, _, score, call, _ = chunk
+        if call == "virus" and before and before[7] == "virus":
+            regions[-1][4:7] = [end, regions[-1][5] + 1, max(score, regions[-1][6])]
+        elif call == "virus":
+            regions.append([chunk[0], length, f"region_{n}", start, end, 1, score, 0.25, 0.875])
+    return regions
 
 
 def publish(
     folder: Path, sample: str, sequences: dict[str, list[float | None]], scored: bool = True, gated: bool = True
 ) -> None:
     """The published files of a sample, as write_results.py and compare_attention.py write them."""
-    chunks, rows, frames = [], [], []
+    chunks, rows, frames, regions = [], [], [], []
     for name, scores in sequences.items():
         of_sequence = []
         for n, given in enumerate(scores, start=1):
@@ -47,13 +67,15 @@ def publish(
             if kind == "whole":
                 frames.append([f"{name}_chunk_{n}{'FR'[n % 2]}{n % 3 + 1}", call, 1 - score, score])
         chunks += of_sequence
+        length = 450 * len(scores) + 50 * bool(scores)
+        regions += regions_of(length, of_sequence) if scored else []
         counted = [row for row in of_sequence if row[7]]
         viral = sum(row[7] == "virus" for row in counted)
         call = "" if not counted else "virus" if 2 * viral >= len(counted) else "others"
         values = [viral / len(counted), np.mean([row[6] for row in counted]).round(4)] if counted else [np.nan, np.nan]
         best = max((row[6] for row in counted), default=np.nan)
         status = "ok" if counted else "no_frame" if scores else "empty"
-        row = [name, 450 * len(scores) + 50 * bool(scores), len(scores), len(counted), viral, best, call, status]
+        row = [name, length, len(scores), len(counted), viral, best, call, status]
         rows.append([*row, len(counted), values[0], values[1] if scored else np.nan, 0.25, "one_chunk"])
     of_chunks = ["sequence_id", "chunk", "start", "end", "frames", "kind", "best_score", "call", "status"]
     of_sequences = [
@@ -72,6 +94,8 @@ def publish(
     folder.mkdir(parents=True)
     write_tsv(pd.DataFrame(rows, columns=of_sequences), result_of(folder, SEQUENCES_TSV))
     write_tsv(pd.DataFrame(chunks, columns=of_chunks), result_of(folder, CHUNKS_TSV))
+    of_regions = ["sequence_id", "length", "region", "start", "end", "scored_chunks", "score", "lower", "upper"]
+    write_tsv(pd.DataFrame(regions, columns=of_regions), result_of(folder, REGIONS_TSV))
     columns = ["Sequence_ID", "Prediction", "score1", "score2"]
     write_tsv(pd.DataFrame(frames, columns=columns), folder / "prediction_results.txt")
     reference = np.array([frame[3] for frame in frames])
@@ -100,6 +124,7 @@ def publish(
             "rna_sequences": 2 if sample == "viral" else 0,
             "status": dict(statuses),
             "virus": sum(row[6] == "virus" for row in rows),
+            "regions": len(regions),
         },
         "model": "lite",
         "trained": True,
@@ -147,12 +172,29 @@ def test_along_a_sequence_every_whole_frame_has_its_dot(results: Path) -> None:
     frames = Counter(
         row["Sequence_ID"].rpartition("_chunk_")[0] for row in read(results / "viral" / "prediction_results.txt")
     )
-    drawn = [row[0] for row in page_.rows["table-viral"][1:]]
+    drawn = [*(row[0] for row in page_.rows["table-viral"][1:]), "host"]
     figures = page_.marks[-1 - len(drawn) : -1]  # before that of the gate
     dots = [
         sum(number for style, number in marks.items() if "--virus" in style or "--others" in style) for marks in figures
     ]
     assert dots == [frames[name] for name in drawn] and sum(dots) > 0
+
+
+def test_regions_within_longer_sequences_are_listed_and_drawn(results: Path) -> None:
+    summarize(results, *SAMPLES)
+    page_ = Page(results / "report.html")
+    regions = read(result_of(results / "viral", REGIONS_TSV))
+    within = [row for row in regions if row["sequence_id"] != "contig_2"]
+    columns = ("sequence_id", "start", "end", "length", "scored_chunks", "score", "lower", "upper")
+    surest = sorted(within, key=lambda row: (-float(row["score"]), -int(row["scored_chunks"])))
+    assert len(surest) > 3
+    listed = page_.rows["table-regions"][1:]
+    assert [[row[0], *row[2:]] for row in listed] == [[row[name] for name in columns] for row in surest]
+    # All of these sequences are drawn, with a region in either part of the picture.
+    assert (results / "report.html").read_text().count("opacity: 0.15") == 2 * len(regions)
+    numbers = {name: value for name, value, _ in page_.numbers}
+    assert numbers["total.regions"] == str(len(regions)) and numbers["viral/host.regions"] == "3"
+    assert [row["regions"] for row in read(results / "summary.tsv")] == [str(len(regions)), "0"]
 
 
 def test_summary_has_a_row_for_each_sample(results: Path) -> None:
@@ -249,6 +291,7 @@ def test_without_a_score_of_whole_sequences_the_best_one_is_shown_as_what_it_is(
     publish(tmp_path, "v1", VIRAL, scored=False)
     summarize(tmp_path, "v1")
     text = (tmp_path / "report.html").read_text()
+    assert "no regions are looked for" in text and "table-regions" not in text
     assert "It grows with the length" in text and ">best score</text>" in text
     rows = Page(tmp_path / "report.html").rows["table-viral"][1:]
     assert [row[0] for row in rows] == ["<b>&\"odd'", "contig_2", "contig_1"]  # by share, scored chunks
@@ -283,6 +326,7 @@ def test_the_page_says_what_it_leaves_out(tmp_path: Path, monkeypatch: pytest.Mo
         ("SAMPLES", 2),
         ("SEQUENCES", 4),
         ("SEQUENCES_DRAWN", 1),
+        ("AROUND_DRAWN", 1),
         ("SAMPLES_DRAWN", 1),
         ("GATES_DRAWN", 1),
     ):
@@ -291,10 +335,10 @@ def test_the_page_says_what_it_leaves_out(tmp_path: Path, monkeypatch: pytest.Mo
         publish(tmp_path, f"s{i}", VIRAL)
     summarize(tmp_path, "s0", "s1", "s2")
     read_page = Page(tmp_path / "report.html")
-    assert [len(rows) for rows in read_page.rows.values()] == [3, 5, 4, 4]  # samples, viral, gate, inputs
+    assert [len(rows) for rows in read_page.rows.values()] == [3, 5, 5, 4, 4]  # samples, viral, regions, gate, inputs
     said = {name: value for name, value, _ in read_page.numbers}
     shown = [said[name] for name in ("shown.samples", "shown.viral", "drawn.samples", "drawn.gates")]
-    assert shown == ["2", "4", "1", "1"] and len(read_page.marks) == 4
+    assert shown == ["2", "4", "1", "1"] and len(read_page.marks) == 5
     assert len(read(tmp_path / "summary.tsv")) == 3
 
 

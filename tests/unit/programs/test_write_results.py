@@ -94,7 +94,8 @@ def write_inputs(folder: Path, provenance: dict | None = None, split: dict | Non
 
 
 def outputs(folder: Path) -> list[object]:
-    names = ["predictions", "consensus", "summary", "chunk-summary", "viral-fasta", "provenance"]
+    names = ["predictions", "consensus", "summary", "chunk-summary", "regions", "regions-bed", "viral-fasta"]
+    names.append("provenance")
     return [word for name in names for word in (f"--{name}", folder / "out" / name)]
 
 
@@ -212,6 +213,59 @@ def test_the_interval_of_a_score_is_of_its_chunks_and_of_what_to_expect_of_them(
     of_four = tuple(of_logit(slope * (mean + sign * margin) + shift) for sign in (-1, 1))
     of_one = tuple(of_logit(2 * (logit(0.7) + sign * 2.776445 * 0.5) + 0.5) for sign in (-1, 1))  # of 4
     assert columns(table, "lower", "upper") == [of_four, of_one]
+
+
+SPREAD = {"deviation": 0.5, "degrees": 4.0, "neighbours": 0.2}
+# A virus between others, of which two shards have a half each, and one from end to end, without a score at either.
+PLANTED = {"host": [0.01] * 9 + [0.99] * 8 + [0.01] * 7, "virus": [None, *[0.9] * 6, None], "none": [0.2, None, 0.3]}
+
+
+def run_planted(folder: Path, calibration: dict | None, *options: object) -> tuple[list[dict[str, str]], str]:
+    """The rows of the table of regions, and what was said, of PLANTED."""
+    made = MADE | {"calibration": calibration}
+    best = [(name, n, p) for name, scores in PLANTED.items() for n, p in enumerate(scores, start=1)]
+    parts = [best[:13], best[13:]]
+    rows: list[list[Row]] = [[(name, n, "F1", p) for name, n, p in part if p is not None] for part in parts]
+    shards = [
+        write_scores(folder / f"{n}.parquet", some, made | {"chunks": len(part)})
+        for n, (some, part) in enumerate(zip(rows, parts, strict=True))
+    ]
+    listed = [(name, 499 * len(scores), len(scores)) for name, scores in PLANTED.items()]
+    records = {name: "ACGT" * (length // 4) + "A" * (length % 4) for name, length, _ in listed}
+    fasta = write_fasta(folder / "in.fa", records)
+    inputs = ["--scores", *shards, "--sequences", write_sequences(folder / "sequences.parquet", listed, records)]
+    needed = ["--fasta", fasta, "--chunk-length", 500, *outputs(folder)]
+    said = run_program("write_results", *inputs, *needed, *options)
+    header, *found = read(folder / "out" / "regions")
+    counts = json.loads((folder / "out" / "provenance").read_text())["counts"]
+    assert counts["regions"] == len(found) == len(read(folder / "out" / "regions-bed"))
+    return [dict(zip(header, row, strict=True)) for row in found], said
+
+
+def test_regions_are_those_of_whole_sequences_whatever_their_shards(tmp_path: Path) -> None:
+    calibration = CALIBRATION | {"sequences": SCALING | {"spread": SPREAD}}
+    (inside, whole), _ = run_planted(tmp_path, calibration)
+    of_chunks = {(row[0], row[1]): row for row in read(tmp_path / "out" / "chunk-summary")}
+    assert (inside["sequence_id"], inside["scored_chunks"]) == ("host", "8")
+    assert (inside["start"], inside["end"]) == (of_chunks["host", "10"][2], of_chunks["host", "17"][3])
+    assert (inside["earliest_start"], inside["latest_start"]) == (of_chunks["host", "9"][2], of_chunks["host", "10"][3])
+    assert (inside["earliest_end"], inside["latest_end"]) == (of_chunks["host", "17"][2], of_chunks["host", "18"][3])
+    # Of a virus from end to end the region has the score and the interval of the sequence.
+    names = ("sequence_id", "length", "scored_chunks", "score", "lower", "upper")
+    assert tuple(whole[name] for name in names) in columns(tmp_path / "out" / "summary", *names)
+    assert (whole["start"], whole["end"], whole["chunks"]) == ("1", str(8 * 499), "8")
+
+
+def test_chunks_that_are_short_are_missing_in_regions(tmp_path: Path) -> None:
+    assert run_planted(tmp_path, CALIBRATION | {"sequences": SCALING}, "--min-residues", 101)[0] == []
+
+
+@pytest.mark.parametrize("calibration", [None, CALIBRATION])
+def test_a_pack_without_a_score_of_sequences_has_no_regions_and_says_so(
+    calibration: dict | None, tmp_path: Path
+) -> None:
+    rows, said = run_planted(tmp_path, calibration)
+    assert rows == [] and "model 'm' gives sequences no score, so that no regions are looked for" in said
 
 
 def test_every_chunk_is_there_in_order(tmp_path: Path) -> None:
@@ -436,6 +490,8 @@ def test_outputs_that_need_more_input_say_so(tmp_path: Path) -> None:
     inputs = write_inputs(tmp_path)[:5]
     needed = ["--predictions", tmp_path / "p", "--consensus", tmp_path / "c", "--summary", tmp_path / "s"]
     assert "--viral-fasta needs --fasta" in run_program("write_results", *inputs, *needed, "--viral-fasta", "v", code=2)
+    for options in (["--regions", "r"], ["--regions-bed", "b"]):
+        assert "--regions" in error_line(run_program("write_results", *inputs, *needed, *options, code=2))
     assert not (tmp_path / "p").exists()
 
 
@@ -576,6 +632,7 @@ def test_run_json_says_what_made_the_results(tmp_path: Path) -> None:
             "files": {"viral": 2, "others": 2, "unscored": 2},
             "left_out": 0,
             "taken_in": 0,
+            "regions": 0,
         },
         "prevalence": None,
         "calibration": None,

@@ -92,15 +92,19 @@ def draw_lengths(dots: pd.DataFrame, measure: str) -> str:
 
 
 @matplotlib.rc_context(STYLE)
-def draw_sequence(chunks: pd.DataFrame, frames: pd.DataFrame) -> str:
-    """The scores along a sequence: above of each chunk and its frames, below which frames there are.
+def draw_sequence(chunks: pd.DataFrame, frames: pd.DataFrame, regions: pd.DataFrame) -> str:
+    """The scores along a sequence: above of each chunk and its frames, below which frames there are; regions shaded.
 
-    `chunks` has start, end, kind, best_score and call, `frames` has start, end, frame, score and prediction.
+    `chunks` has start, end, kind, best_score and call, `frames` has start, end, frame, score and prediction, `regions`
+    has start and end.
     """
     figure = Figure(figsize=(7.6, 2.7))
     scores, lanes = figure.subplots(2, 1, sharex=True, height_ratios=[3, 2])
     figure.subplots_adjust(left=0.07, right=0.985, bottom=0.17, top=0.96, hspace=0.12)
     scores.axhline(0.5, color=LINE, linewidth=0.8)
+    for start, end in zip(regions["start"] / 1000, regions["end"] / 1000, strict=True):
+        for axes in (scores, lanes):
+            axes.axvspan(start, end, color=VIRUS, alpha=0.15, linewidth=0)
     for call, colour in COLOURS.items():
         for kind, width in (("whole", 3.0), ("longest", 1.2)):
             some = chunks[(chunks["call"] == call) & (chunks["kind"] == kind)]

@@ -12,10 +12,26 @@ from markupsafe import Markup
 
 from virnucflow.cli import InputError, one_line, reading
 from virnucflow.files.foreign import read_yaml
-from virnucflow.files.result_files import CHUNKS_TSV, DIVERGENCE_TSV, FASTA, RUN_JSON, SEQUENCES_TSV, result_of
+from virnucflow.files.result_files import (
+    CHUNKS_TSV,
+    DIVERGENCE_TSV,
+    FASTA,
+    REGIONS_BED,
+    REGIONS_TSV,
+    RUN_JSON,
+    SEQUENCES_TSV,
+    result_of,
+)
 from virnucflow.overview.figures import draw_agreement, draw_lengths, draw_scores, draw_sequence
-from virnucflow.overview.results import ADVICE, COMPARED, read_chunks_of, read_frames_of, read_table
-from virnucflow.overview.tally import Tally, joined_dots, ranked
+from virnucflow.overview.results import (
+    ADVICE,
+    COMPARED,
+    read_chunks_of,
+    read_frames_of,
+    read_regions_of,
+    read_table,
+)
+from virnucflow.overview.tally import Tally, joined_dots, ranked, ranked_regions
 from virnucflow.packs.encoders import ENCODERS
 
 TEMPLATE = Path(__file__).with_name("page.html")
@@ -23,12 +39,15 @@ TEMPLATE = Path(__file__).with_name("page.html")
 MOST_SAMPLES = 1000  # rows
 MOST_SEQUENCES = 200  # rows
 MOST_SEQUENCES_DRAWN = 12
+MOST_AROUND_DRAWN = 6  # sequences that are not called virus and have a region
 MOST_SAMPLES_DRAWN = 24  # scores
 MOST_GATES_DRAWN = 6
 MOST_INPUTS = 100  # files
 FILES_OF_SAMPLE = {
     "sequences": SEQUENCES_TSV,
     "chunks": CHUNKS_TSV,
+    "regions": REGIONS_TSV,
+    "regions_bed": REGIONS_BED,
     "viral": FASTA["viral"],
     "run": RUN_JSON,
     "compared_frames": DIVERGENCE_TSV,
@@ -80,6 +99,8 @@ def printable(value: object) -> object:
 def content(tallies: Sequence[Tally], measure: str, citation: Path) -> dict[str, Any]:
     """All that the template takes."""
     top = ranked(pd.concat([pd.DataFrame(), *(one.top for one in tallies)]), measure).head(MOST_SEQUENCES)
+    within = ranked_regions(pd.concat([pd.DataFrame(), *(one.within for one in tallies)])).head(MOST_SEQUENCES)
+    along_them = pd.concat([top.head(MOST_SEQUENCES_DRAWN), around(within, tallies)])
     drawn = sorted(tallies, key=lambda one: -one.calls["virus"])[:MOST_SAMPLES_DRAWN]
     gated = sorted((one for one in tallies if compared(one)), key=lambda one: agreement(one)["estimate"])
     dots = joined_dots(pd.concat([pd.DataFrame(), *(one.dots for one in tallies)]))
@@ -95,7 +116,8 @@ def content(tallies: Sequence[Tally], measure: str, citation: Path) -> dict[str,
         "lengths": Markup(draw_lengths(bubbles(dots), measure)) if len(dots) else None,
         "sequences_in_lengths": int(dots["number"].sum()) if len(dots) else 0,
         "top": top.to_dict("records"),
-        "drawn_sequences": drawn_sequences(top.head(MOST_SEQUENCES_DRAWN), {one.name: one.folder for one in tallies}),
+        "within": within.to_dict("records"),
+        "drawn_sequences": drawn_sequences(along_them, {one.name: one.folder for one in tallies}),
         "gated": gated,
         "drawn_gates": [draw_gate(one) for one in gated[:MOST_GATES_DRAWN]],
         "methods": methods(tallies),
@@ -109,6 +131,7 @@ def content(tallies: Sequence[Tally], measure: str, citation: Path) -> dict[str,
 def totals(tallies: Sequence[Tally]) -> dict[str, Any]:
     """The sums over all samples."""
     names = ("sequences", "bases", "chunks", "frames", "scored_chunks", "chunks_by_longest", "virus_by_one_chunk")
+    names += ("regions", "regions_within")
     sums: dict[str, Any] = {name: sum(getattr(one, name) for one in tallies) for name in names}
     for name in ("calls", "uncalled", "of_chunks"):
         sums[name] = added(getattr(one, name) for one in tallies)
@@ -131,32 +154,46 @@ def bubbles(dots: pd.DataFrame) -> pd.DataFrame:
     return dots[["call", "number"]].assign(**places)
 
 
+def around(within: pd.DataFrame, tallies: Sequence[Tally]) -> pd.DataFrame:
+    """The sequences that are drawn for regions within them, and are not called virus: those of the surest regions."""
+    others = pd.concat([pd.DataFrame(), *(one.around for one in tallies)])
+    if others.empty:
+        return others
+    places = ["sample", "sequence_id"]
+    return within[places].drop_duplicates().merge(others, on=places).head(MOST_AROUND_DRAWN)
+
+
 def drawn_sequences(top: pd.DataFrame, folders: Mapping[str, Path]) -> list[dict[str, Any]]:
     """The rows of some sequences, each with its chunks and frames and a figure of them."""
     if top.empty:
         return []
-    chunks, frames = {}, {}
+    chunks, frames, regions = {}, {}, {}
     for sample, rows in top.groupby("sample", sort=False):
         sequence_ids = set(rows["sequence_id"])
         chunks[sample] = read_chunks_of(folders[sample], sequence_ids)
         frames[sample] = read_frames_of(folders[sample], sequence_ids)
+        regions[sample] = read_regions_of(folders[sample], sequence_ids)
     return [
-        row | along(row, chunks[row["sample"]], frames[row["sample"]], folders[row["sample"]])
+        row | along(row, *(tables[row["sample"]] for tables in (chunks, frames, regions, folders)))
         for row in top.to_dict("records")
     ]
 
 
-def along(row: Mapping[str, Any], chunks: pd.DataFrame, frames: pd.DataFrame, folder: Path) -> dict[str, Any]:
+def along(
+    row: Mapping[str, Any], chunks: pd.DataFrame, frames: pd.DataFrame, regions: pd.DataFrame, folder: Path
+) -> dict[str, Any]:
     """What is along a sequence."""
     of_chunks = chunks[chunks["sequence_id"] == row["sequence_id"]]
     if len(of_chunks) != row["chunks"]:
         raise InputError(f"{result_of(folder, CHUNKS_TSV)}: has not the chunks of {row['sequence_id']!r}; {ADVICE}")
     of_frames = frames[frames["sequence_id"] == row["sequence_id"]]
     of_frames = of_frames.merge(of_chunks[["chunk", "start", "end"]], on="chunk")
+    of_regions = regions[regions["sequence_id"] == row["sequence_id"]]
     return {
         "whole_frames": len(of_frames),
+        "regions": len(of_regions),
         "chunks_by_longest": int((of_chunks["kind"] == "longest").sum()),
-        "figure": Markup(draw_sequence(of_chunks, of_frames)),
+        "figure": Markup(draw_sequence(of_chunks, of_frames, of_regions)),
     }
 
 

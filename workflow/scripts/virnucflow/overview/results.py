@@ -11,7 +11,7 @@ import pyarrow.csv
 
 from virnucflow.cli import InputError, reading
 from virnucflow.files.json_files import read_published_json
-from virnucflow.files.result_files import CHUNKS_TSV, PREDICTIONS_TXT, RUN_JSON, result_of
+from virnucflow.files.result_files import CHUNKS_TSV, PREDICTIONS_TXT, REGIONS_TSV, RUN_JSON, result_of
 from virnucflow.sequences.chunks import chunk_identities
 
 BLOCK = 1 << 24  # bytes of a table that are held at a time
@@ -41,6 +41,16 @@ CHUNKS = {
     "call": pa.string(),
     "status": pa.string(),
 }
+REGIONS = {
+    "sequence_id": pa.string(),
+    "length": pa.int64(),
+    "start": pa.int64(),
+    "end": pa.int64(),
+    "scored_chunks": pa.int64(),
+    "score": pa.float64(),
+    "lower": pa.float64(),
+    "upper": pa.float64(),
+}
 FRAMES = {"Sequence_ID": pa.string(), "Prediction": pa.string(), "score2": pa.float64()}
 COMPARED = {
     "score_virus_fast": pa.float64(),
@@ -56,7 +66,10 @@ LABELS = dict.fromkeys(("Prediction", "prediction_fast", "prediction_reference")
     "call": CALLS,
     "kind": ("whole", "longest", ""),
 }
-SHARES = ("best_score", "viral_fraction", "score", "score2", "score_virus_fast", "score_virus_reference")
+SHARES = (
+    *("best_score", "viral_fraction", "score", "lower", "upper", "score2"),
+    *("score_virus_fast", "score_virus_reference"),
+)
 MOST = 1 << 40  # bases, chunks or frames
 
 Number = Annotated[int, msgspec.Meta(ge=0, le=MOST)]
@@ -77,6 +90,7 @@ class Counts(TypedDict):
     rna_sequences: Number | None
     status: dict[str, Number]
     virus: Number
+    regions: Number
 
 
 class Agreement(TypedDict):
@@ -195,8 +209,17 @@ def _empty(columns: dict[str, pa.DataType]) -> pd.DataFrame:
 
 def read_chunks_of(folder: Path, sequence_ids: set[str]) -> pd.DataFrame:
     """The chunks of some sequences, with all of CHUNKS."""
-    parts = (part[part["sequence_id"].isin(sequence_ids)] for part in read_parts(result_of(folder, CHUNKS_TSV), CHUNKS))
-    return pd.concat([_empty(CHUNKS), *parts])
+    return _read_rows_of(result_of(folder, CHUNKS_TSV), CHUNKS, sequence_ids)
+
+
+def read_regions_of(folder: Path, sequence_ids: set[str]) -> pd.DataFrame:
+    """The regions of some sequences, with all of REGIONS."""
+    return _read_rows_of(result_of(folder, REGIONS_TSV), REGIONS, sequence_ids)
+
+
+def _read_rows_of(path: Path, columns: dict[str, pa.DataType], sequence_ids: set[str]) -> pd.DataFrame:
+    parts = (part[part["sequence_id"].isin(sequence_ids)] for part in read_parts(path, columns))
+    return pd.concat([_empty(columns), *parts])
 
 
 def read_frames_of(folder: Path, sequence_ids: set[str]) -> pd.DataFrame:

@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 
 from virnucflow.cli import InputError
-from virnucflow.files.result_files import CHUNKS_TSV, SEQUENCES_TSV, result_of
+from virnucflow.files.result_files import CHUNKS_TSV, REGIONS_TSV, SEQUENCES_TSV, result_of
 from virnucflow.overview.figures import BINS
 from virnucflow.overview.remarks import remarks_on_chunks, remarks_on_run
-from virnucflow.overview.results import ADVICE, CALLS, CHUNKS, SEQUENCES, Run, read_parts, read_run
+from virnucflow.overview.results import ADVICE, CALLS, CHUNKS, REGIONS, SEQUENCES, Run, read_parts, read_run
 from virnucflow.packs.encoders import ENCODERS
 
 FRACTIONS = 20  # of a tenfold length: sequences of about one length are within one of them
@@ -29,6 +29,8 @@ class Tally:
     frames: int = 0
     scored_chunks: int = 0
     virus_by_one_chunk: int = 0
+    regions: int = 0
+    regions_within: int = 0  # sequences that are longer
     calls: dict[str, int] = field(default_factory=lambda: dict.fromkeys(CALLS, 0))
     uncalled: dict[str, int] = field(default_factory=dict)  # by status
     of_chunks: dict[str, int] = field(default_factory=lambda: dict.fromkeys(CALLS, 0))
@@ -36,6 +38,8 @@ class Tally:
     histogram: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(0, range(BINS), CALLS[:2]))
     dots: pd.DataFrame = field(default_factory=pd.DataFrame)
     top: pd.DataFrame = field(default_factory=pd.DataFrame)
+    within: pd.DataFrame = field(default_factory=pd.DataFrame)  # the regions
+    around: pd.DataFrame = field(default_factory=pd.DataFrame)  # these, the sequences not called virus
 
     @property
     def name(self) -> str:
@@ -73,11 +77,21 @@ class Tally:
         virus = part[part["call"] == "virus"]
         self.virus_by_one_chunk += int((virus["scored_chunks"] == 1).sum())
         self.top = ranked(pd.concat([self.top, virus.assign(sample=self.name)]), self.measure).head(most)
+        if len(self.within):
+            others = part[(part["call"] != "virus") & part["sequence_id"].isin(set(self.within["sequence_id"]))]
+            self.around = pd.concat([self.around, others.assign(sample=self.name)])
         called = part.assign(score=part[self.measure])[(part["call"] != "") & part[self.measure].notna()]
         bins = np.minimum((called["score"] * BINS).astype(int), BINS - 1)
         counted = pd.crosstab(bins, called["call"]).reindex(index=range(BINS), columns=CALLS[:2], fill_value=0)
         self.histogram = self.histogram + counted
         self.dots = joined_dots(pd.concat([self.dots, dots_of(called)]))
+
+    def add_regions(self, part: pd.DataFrame, most: int) -> None:
+        """Count rows of `regions.tsv`, and keep the `most` that rank first of those within longer sequences."""
+        within = part[(part["start"] > 1) | (part["end"] < part["length"])].assign(sample=self.name)
+        self.regions += len(part)
+        self.regions_within += len(within)
+        self.within = ranked_regions(pd.concat([self.within, within])).head(most)
 
     def add_chunks(self, part: pd.DataFrame) -> None:
         """Count rows of `chunks.tsv`."""
@@ -95,6 +109,12 @@ def ranked(sequences: pd.DataFrame, measure: str) -> pd.DataFrame:
     """Sequences called virus, the surest first: by their score, where there is none by the share of viral chunks."""
     by = ["score", "scored_chunks"] if measure == "score" else ["viral_fraction", "scored_chunks", "best_score"]
     return sequences.sort_values(by, ascending=False, kind="stable") if len(sequences) else sequences
+
+
+def ranked_regions(regions: pd.DataFrame) -> pd.DataFrame:
+    """Regions, the surest first."""
+    by = ["score", "scored_chunks"]
+    return regions.sort_values(by, ascending=False, kind="stable") if len(regions) else regions
 
 
 def dots_of(called: pd.DataFrame) -> pd.DataFrame:
@@ -116,12 +136,15 @@ def joined_dots(dots: pd.DataFrame) -> pd.DataFrame:
 def tally(folder: Path, measure: str, most: int) -> Tally:
     """Count a sample's results. InputError when they are not of one run."""
     counted = Tally(folder, measure, read_run(folder))
+    for part in read_parts(result_of(folder, REGIONS_TSV), REGIONS):
+        counted.add_regions(part, most)
     for part in read_parts(result_of(folder, SEQUENCES_TSV), SEQUENCES):
         counted.add_sequences(part, most)
     for part in read_parts(result_of(folder, CHUNKS_TSV), {name: CHUNKS[name] for name in ("kind", "call")}):
         counted.add_chunks(part)
     said = counted.run["counts"]
     found = {"sequences": counted.sequences, "chunks": counted.chunks, "virus": counted.calls["virus"]}
+    found["regions"] = counted.regions
     if any(said[name] != number for name, number in found.items()) or sum(counted.of_chunks.values()) != counted.chunks:  # type: ignore[literal-required]
         raise InputError(f"{folder}: its tables and run.json are not of one run; {ADVICE}")
     return counted

@@ -117,8 +117,9 @@ def provenance_of(
     gate: Gate | None,
     prevalence: Prevalence | None,
     summary: pd.DataFrame,
+    regions: int | None,
 ) -> dict[str, Any]:
-    """What run.json says."""
+    """What run.json says; `regions` is None where they were not looked for."""
     status = summary["status"].value_counts()
     commit, dirty, _ = (arguments.commit or "").partition("-dirty")
     return {
@@ -138,6 +139,7 @@ def provenance_of(
             "files": {name: int((summary["file"] == name).sum()) for name in FILES},
             "left_out": left_out(summary),
             "taken_in": taken_in(summary),
+            "regions": regions,
         },
         "prevalence": prevalence._asdict() if prevalence else None,
         **{key: made[0].get(key) for key in SHARED},
