@@ -140,7 +140,10 @@ rule call_pairs:
 # Over all samples, from what is published alone.
 rule summarize:
     input:
-        expand([f"{RESULTS}/{name}" for name in (SEQUENCES_TSV, CHUNKS_TSV, REGIONS_TSV, PREDICTIONS_TXT, RUN_JSON)], sample=SAMPLES),
+        expand(
+            [f"{RESULTS}/{name}" for name in (SEQUENCES_TSV, CHUNKS_TSV, REGIONS_TSV, PREDICTIONS_TXT, RUN_JSON)],
+            sample=SAMPLES,
+        ),
         expand(f"{RESULTS}/{DIVERGENCE_TSV}", sample=list(filter(is_gated, SAMPLES))),
     output:
         summary=report(

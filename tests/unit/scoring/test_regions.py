@@ -10,7 +10,7 @@ import pytest
 
 from virnucflow.packs.pack import Calibration, Scaling, SequenceScaling, Spread
 from virnucflow.scoring.calls import bound_sequences, probability, scale_sequences
-from virnucflow.scoring.regions import ENTER, LEAVE, RegionWriter, find_regions, find_viral, weigh_chunks
+from virnucflow.scoring.regions import ENTER, LEAVE, MOST_WEIGHT, RegionWriter, find_regions, find_viral, weigh_chunks
 from virnucflow.sequences.chunks import chunk_coordinates
 
 SPREAD = Spread(1.7, 20.0, 0.15)
@@ -66,6 +66,7 @@ def test_a_sequence_read_backwards_has_the_same_regions() -> None:
 def test_a_chunk_speaks_by_its_logit_less_that_of_the_share_and_less_where_neighbours_are_alike() -> None:
     even = np.log(1 / 3)
     assert weigh_chunks(np.array([even, 0.0]), CALIBRATION) == pytest.approx([0, -even / 1.3])
+    assert list(weigh_chunks(np.array([-20.0, 20.0]), CALIBRATION)) == [-MOST_WEIGHT, MOST_WEIGHT]
     strangers = Calibration(0.25, Scaling(1.0, 0.0), None, SequenceScaling(1.2, 1.1, 0.25, 1.4, 40))
     assert weigh_chunks(np.array([0.0]), strangers) == pytest.approx([-even])
 
@@ -106,7 +107,7 @@ def test_chunks_without_a_score_are_missing_and_leave_the_ends_open() -> None:
 
 
 @pytest.mark.parametrize(
-    "logits", [[OTHERS] * 40, [OTHERS] * 20 + [VIRUS] + [OTHERS] * 20, [-2.0] * 100, [None] * 3, [], [-0.5]]
+    "logits", [[OTHERS] * 40, [OTHERS] * 20 + [16.0] * 2 + [OTHERS] * 20, [-2.0] * 100, [None] * 3, [], [-0.5]]
 )
 def test_what_tells_too_little_is_no_region(logits: list[float | None]) -> None:
     assert regions_of(logits).empty

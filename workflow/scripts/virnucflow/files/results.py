@@ -88,6 +88,41 @@ class Chunks:
     """as in the table of sequences, by this chunk's own longest frame: `no_frame`, `short` or `ok`"""
 
 
+class Regions:
+    """`{sample}/{sample}.regions.tsv`: one row for each viral stretch of a sequence. A virus from end to end is one
+    region, from its first base to its last; a virus inside a longer sequence is one that ends where it does, to about a
+    chunk."""
+
+    sequence_id: str
+    """the sequence that it is of"""
+    length: int
+    """bases of the sequence"""
+    region: str
+    """its name, the same in the BED file"""
+    start: int
+    """its first base in the sequence, from 1"""
+    end: int
+    """its last base"""
+    chunks: int
+    """chunks that it has"""
+    scored_chunks: int
+    """how many of them have a call"""
+    score: float
+    """that of a sequence with these chunks"""
+    lower: float
+    """lower end of its 95 % interval"""
+    upper: float
+    """its upper end"""
+    earliest_start: int
+    """the first base at which it may begin, as far as whole chunks can say"""
+    latest_start: int
+    """the last base at which it may begin"""
+    earliest_end: int
+    """the first base at which it may end"""
+    latest_end: int
+    """the last base at which it may end"""
+
+
 class Pairs:
     """`{sample}/{sample}.pairs.tsv`: where reads are of pairs, one row for each pair."""
 
@@ -208,6 +243,8 @@ class Summary:
     """sequences without a call"""
     virus_by_one_chunk: int
     """of those called virus, the ones that have a single chunk with a call"""
+    regions: int
+    """viral stretches of sequences"""
     gate: str
     """the gate's decision; empty without a gate"""
     agreement: float
