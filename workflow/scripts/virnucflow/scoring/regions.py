@@ -26,15 +26,16 @@ from virnucflow.scoring.calls import bound_sequences, probability, scale_sequenc
 from virnucflow.sequences.chunks import chunk_places
 
 # What it costs a path to become viral at a chunk, and to become it no more: minus the logarithms of how probable either
-# is. A sequence begins as virus for the difference, as the middle of a longer one would. So 5 % of all chunks are viral,
-# in stretches of 55 in the mean. On held-back sequences costs from 6 and 3 to 8 and 4 do alike (docs/validation.md).
+# is. A sequence begins as virus for the difference, as the middle of a longer one would. So 5 % of all chunks are
+# viral, in stretches of 55 in the mean. On held-back sequences costs from 6 and 3 to 8 and 4 do alike
+# (docs/validation.md).
 ENTER, LEAVE = 7.0, 4.0
 MOST_WEIGHT = 5.0  # as if one chunk in 150 were scored as the other kind: no region inside has fewer than three chunks
 COLUMNS = columns_of(Regions)
 
 
 def weigh_chunks(logits: np.ndarray, calibration: Calibration) -> np.ndarray:
-    """How much each chunk (chunks) speaks for virus, in nats, by its calibrated logit; none for more than MOST_WEIGHT."""
+    """How much each chunk (chunks) speaks for virus, in nats, by its calibrated logit; at most MOST_WEIGHT."""
     spread = calibration.sequences.spread if calibration.sequences else None
     design = 1 + 2 * spread.neighbours if spread else 1.0
     return np.clip((logits - logit(calibration.prevalence)) / design, -MOST_WEIGHT, MOST_WEIGHT)
