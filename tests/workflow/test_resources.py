@@ -1,16 +1,20 @@
 """What jobs ask the scheduler for, as it is planned before anything is computed."""
 
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 from collections import defaultdict
 from pathlib import Path
 
 import pytest
+import yaml
 from helpers import REPOSITORY, snakemake, write_fasta
 
 OF_A_SHARD = {"translate_frames", "embed_dnabert_s", "embed_esm2", "concat_features", "predict"}
+PROFILE = yaml.safe_load((REPOSITORY / "profiles" / "slurm" / "config.yaml").read_text())
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +62,23 @@ def test_the_frames_of_the_gate_ask_for_little(folder: Path) -> None:
     jobs = planned(folder, gate={"frames": 100})
     of_sample = [job for job in jobs if job["wildcards"].get("shard") == "sampled" and job["rule"].startswith("embed")]
     assert len(of_sample) == 4 and all(int(job["runtime"]) <= 21 for job in of_sample)
+    assert {job["rule"] for job in of_sample} == {"embed_esm2_sampled", "embed_dnabert_s_sampled"}
+
+
+def test_all_jobs_of_a_rule_that_is_submitted_as_arrays_ask_for_the_same(folder: Path) -> None:
+    """An array asks for all its tasks what its first one asks for."""
+    assert set(PROFILE["slurm-array-jobs"].split(", ")) == OF_A_SHARD
+    rows = ("fast\tfast.fa\tflash", "reference\treference.fa\tstandard", "small\tsmall.fa\t")
+    for name in ("fast", "reference"):  # so large, in sparse files, that the reference takes longer
+        shutil.copy(folder / "large.fa", folder / f"{name}.fa")
+        os.truncate(folder / f"{name}.fa", 40 << 30)
+    (folder / "mixed.tsv").write_text("\n".join(["sample\tfasta\tattention", *rows, ""]))
+    asked = defaultdict(set)
+    for job in planned(folder, samples="mixed.tsv", gate={"frames": 100}, device="auto"):
+        if job["rule"] in OF_A_SHARD:
+            asked[job["rule"]].add((job["mem_mb"], job["runtime"]))
+    assert set(asked) == OF_A_SHARD and all(len(different) == 1 for different in asked.values()), asked
+    assert max(int(minutes) for _, minutes in asked["embed_esm2"]) > 25
 
 
 def test_no_job_asks_for_more_than_max_runtime(folder: Path) -> None:

@@ -27,15 +27,23 @@ class Member(NamedTuple):
 
 @dataclass(frozen=True)
 class Scope:
-    """What one job of a rule computes: the shard that the job's wildcards name, or the shards of a batch."""
+    """What one job of a rule computes: the shard that the job's wildcards name, or the shards of a batch.
 
-    label: str = ""  # of a batch
+    The gate's frames have rules of their own in either case, since jobs of one rule ask for the same.
+    """
+
+    label: str = ""  # of a batch, and of the gate's frames
     attention: str = ""  # of a batch
     members: tuple[Member, ...] = ()
 
     def rule(self, name: str) -> str:
         """The name of a rule with this scope."""
-        return f"{name}_{self.label}" if self.members else name
+        return f"{name}_{self.label}" if self.label else name
+
+    @property
+    def shard(self) -> str:
+        """A regular expression of the shards' names."""
+        return SAMPLED if self.label.endswith(SAMPLED) else r"\d{5}"
 
     def files(self, pattern: str) -> str | list[str]:
         """The files of a pattern with wildcards for sample, attention and shard: itself, or all files of a batch."""
@@ -59,13 +67,12 @@ class Scope:
     def beginnings(self, pattern: str) -> str:
         """A regular expression of the files of a pattern from the sample on, which it has first among wildcards."""
         before, after = pattern.partition("{sample}")[2].replace("{attention}", self.attention).split("{shard}")
-        shard = SAMPLED if self.members[0].shards == (SAMPLED,) else r"\d+"
-        return f"(?:{one_of(member.name for member in self.members)}){re.escape(before)}{shard}{re.escape(after)}"
+        return f"(?:{one_of(member.name for member in self.members)}){re.escape(before)}{self.shard}{re.escape(after)}"
 
     def sampled(self) -> "Scope":
         """The same samples' frames on which both attentions are compared, by the reference."""
         members = tuple(member._replace(shards=(SAMPLED,)) for member in self.members)
-        return Scope(f"{self.label}_{SAMPLED}", "standard", members)
+        return Scope(f"{self.label}_{SAMPLED}".removeprefix("_"), "standard", members)
 
 
 EACH = Scope()

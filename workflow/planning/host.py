@@ -147,14 +147,14 @@ def make_ordinary(checkpoint: RuleProxy) -> None:
 
 
 def ask_alike(workflow: Workflow, labels: Iterable[str]) -> None:
-    """Have rules of batches, whose names end in these labels, ask for what the user sets for the rule itself.
+    """Have rules of batches and of the gate's frames, by their names' ends, ask for what is set for the rule itself.
 
     That is what --set-resources and --set-threads give, a partition or a model of GPU for example.
     """
     settings = workflow.resource_settings
     endings = {f"_{label}" for label in labels}
     for rule in workflow.rules:
-        if ending := next(filter(rule.name.endswith, endings), None):
+        if ending := max(filter(rule.name.endswith, endings), key=len, default=None):
             name = rule.name.removesuffix(ending)
             rule.resources.update(settings._parsed_overwrite_resources.get(name, {}))
             if (threads := settings._parsed_overwrite_threads.get(name)) is not None:
@@ -190,6 +190,25 @@ def commands_of_executor(workflow: Workflow) -> list[str]:
     if workflow.executor_plugin.name != "slurm":
         return []
     return ["sbatch", "scancel", workflow.executor_settings.status_command or "sacct|squeue"]
+
+
+def lost_in_arrays(workflow: Workflow, jobs: int) -> str | None:
+    """What to do where the executor for SLURM would lose some of so many jobs; None where it does not.
+
+    Where more jobs of an array's rule are ready than Snakemake hands over, the plugin waits for the others and forgets
+    those that it has, and the run never ends (its issue 473). So Snakemake must be free to hand over all of them.
+    """
+    if workflow.executor_plugin.name != "slurm" or not workflow.executor_settings.array_jobs:
+        return None
+    rate = workflow.scheduling_settings.max_jobs_per_timespan
+    limits = [limit for limit in (workflow.nodes, rate and rate.max_jobs) if limit is not None]
+    if "gpu" not in workflow.global_resources and jobs <= min(limits, default=jobs):
+        return None
+    return (
+        f"this run has {jobs:,} jobs, and job arrays lose some where not all may be submitted at once; give"
+        f" --jobs {jobs} --max-jobs-per-timespan {jobs}/1s and no --resources gpu=N,"
+        " or go without arrays: --slurm-array-jobs ''"
+    )
 
 
 def failures(workflow: Workflow, earlier_logs: Mapping[str, int | None]) -> Iterator[Failure]:

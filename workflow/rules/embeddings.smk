@@ -21,6 +21,7 @@ for encoder, scope in product(ENCODERS.values(), EMBEDDED_SCOPES):
             f"{scope.log(f'embed_{encoder.name}', '{sample}/{attention}-{request}/{shard}')}.benchmark.tsv"
         wildcard_constraints:
             sample=outside_of_batches(scope, lambda scope: embeddings_of(scope, encoder.name)),
+            shard=scope.shard,
         # The longer jobs first, so that several GPUs end at about the same time.
         priority: int(encoder == ESM2)
         conda:
@@ -66,6 +67,7 @@ for scope in EMBEDDED_SCOPES:
             f"{scope.log('concat_features', '{sample}/{attention}/{shard}')}.log",
         wildcard_constraints:
             sample=outside_of_batches(scope, "work/{sample}/features/{attention}/{shard}.safetensors"),
+            shard=scope.shard,
         conda:
             "../../envs/programs.yaml"
         threads: 1

@@ -36,6 +36,12 @@ def check_image():
         raise host.Refused(*problems)
 
 
+def check_arrays():
+    """Stop before a job is submitted where some would get lost."""
+    if lost := host.lost_in_arrays(workflow, sum(not job.is_local for job in workflow.dag.needrun_jobs())):
+        raise host.Refused(lost)
+
+
 def note_logs():
     LOGS.update((log, host.time_of_change(log)) for job in workflow.dag.needrun_jobs() for log in job.log)
 
@@ -55,6 +61,7 @@ def say_closing_words():
 
 onstart:
     check_image()
+    check_arrays()
     check_setup()
     note_logs()
     # For a run that Snakemake breaks off without calling onerror, because it cannot write its own files for example.

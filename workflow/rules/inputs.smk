@@ -87,7 +87,7 @@ BATCHES = make_batches(
 )
 GATED_BATCHES = [batch for batch in BATCHES if is_gated(batch.members[0].name)]
 SCOPES = [EACH, *BATCHES]
-EMBEDDED_SCOPES = [*SCOPES, *(batch.sampled() for batch in GATED_BATCHES)]
+EMBEDDED_SCOPES = [*SCOPES, *(scope.sampled() for scope in [EACH, *GATED_BATCHES])]
 
 
 # The samples that no batch has.

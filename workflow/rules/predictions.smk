@@ -17,6 +17,7 @@ for scope in EMBEDDED_SCOPES:
             f"{scope.log('predict', '{sample}/{attention}/{shard}')}.log",
         wildcard_constraints:
             sample=outside_of_batches(scope, "work/{sample}/scores/{attention}/{shard}.parquet"),
+            shard=scope.shard,
         conda:
             "../../envs/programs.yaml"
         threads: 1

@@ -72,12 +72,21 @@ def frames_to_embed(scope, encoder, wildcards, input):
     return list(map(max, estimated, there))
 
 
+def embed_speed(scope, encoder, wildcards):
+    """The speed of the slowest job of the rule in this run, as samples may differ in their attention."""
+    ways = {asked(scope, encoder, wildcards)}
+    if scope is EACH:
+        shard = wildcards.shard
+        chosen = {attention(sample) for sample in SAMPLES if sample not in IN_BATCHES}
+        ways |= {(each, name_request(ENCODERS[encoder], each, shard, SCORED_FRAMES, config)) for each in chosen}
+    return min(sizes.speed_of(config["device"], each, request.split("-")[0], embed_threads()) for each, request in ways)
+
+
 def embed_runtime(scope, encoder):
     def minutes(wildcards, input, attempt):
         frames = sum(frames_to_embed(scope, encoder, wildcards, input))
         tokens = frames * (config["chunk_length"] / sizes.LETTERS_PER_TOKEN[encoder] + 2)
-        attention, request = asked(scope, encoder, wildcards)
-        speed = sizes.speed_of(config["device"], attention, request.split("-")[0], embed_threads())
+        speed = embed_speed(scope, encoder, wildcards)
         values = sizes.matrix_values(PACK)[encoder]
         return sizes.limited(sizes.embed_minutes(values, tokens, speed, attempt), config["max_runtime"])
 

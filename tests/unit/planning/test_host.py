@@ -83,3 +83,29 @@ def test_programs_run_with_an_interpreter(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("PATH", "/usr/bin")
     host.programs_run_with("/venv/bin/python")
     assert os.environ["PATH"] == "/venv/bin:/usr/bin"
+
+
+def submitting(
+    arrays: str | None = "embed_esm2", nodes: int = 100, rate: int | None = 100, **limits: int
+) -> SimpleNamespace:
+    per_second = rate and SimpleNamespace(max_jobs=rate)
+    return SimpleNamespace(
+        executor_plugin=SimpleNamespace(name="slurm"),
+        executor_settings=SimpleNamespace(array_jobs=arrays),
+        scheduling_settings=SimpleNamespace(max_jobs_per_timespan=per_second),
+        nodes=nodes,
+        global_resources={"_nodes": nodes} | limits,
+    )
+
+
+def test_arrays_that_would_lose_jobs_are_refused() -> None:
+    assert host.lost_in_arrays(submitting(), 100) is None
+    for workflow in (submitting(nodes=99, rate=None), submitting(rate=99), submitting(gpu=8)):
+        assert "this run has 100 jobs" in host.lost_in_arrays(workflow, 100)
+    assert "give --jobs 5000 " in host.lost_in_arrays(submitting(), 5000)
+
+
+def test_without_arrays_no_job_is_lost() -> None:
+    assert host.lost_in_arrays(submitting(arrays=None, nodes=1), 100) is None
+    other = SimpleNamespace(executor_plugin=SimpleNamespace(name="local"))
+    assert host.lost_in_arrays(other, 100) is None
