@@ -10,6 +10,10 @@ trap 'rm -rf "$work"' EXIT
 apt-get update --quiet >"$work/log" || { cat "$work/log"; exit 1; }
 apt-get install --quiet --yes slurm-wlm slurm-client munge buildah mmdebstrap squashfs-tools \
     squashfuse fuse-overlayfs uidmap patchelf containernetworking-plugins >"$work/log" || { cat "$work/log"; exit 1; }
+# Ids of other users in a namespace of root's own, in which Apptainer builds with --fakeroot.
+for file in /etc/subuid /etc/subgid; do
+    grep --quiet ^root: "$file" || echo root:1:65536 >>"$file"
+done
 # Anyone may mount images, as on a machine that has the device from its start.
 chmod a+rw /dev/fuse
 command -v apptainer >/dev/null && exit
