@@ -20,7 +20,7 @@ from snakemake.common.configfile import load_configfile
 from snakemake.exceptions import WorkflowError
 from snakemake.io import WILDCARD_REGEX, local
 from snakemake.pathvars import PATHVAR_REGEX
-from snakemake.settings.types import DeploymentMethod
+from snakemake.settings.types import DeploymentMethod, Quietness
 
 from planning.closing import Failure
 from planning.messages import PlanningError
@@ -47,7 +47,12 @@ NO_RUN = (
     "delete_all_output", "delete_temp_output", "generate_unit_tests", "containerize",
 )  # fmt: skip
 # Targets that need less than a run does. In a module their names have a prefix.
-TARGETS = {"fetch_models": Needs.CATALOGUE, "check_models": Needs.PACK, "train": Needs.SAMPLES}
+TARGETS = {
+    "fetch_models": Needs.CATALOGUE,
+    "check_models": Needs.PACK,
+    "train": Needs.SAMPLES,
+    "estimate": Needs.SAMPLES,
+}
 
 
 class Refused(WorkflowError):  # type: ignore[misc]  # Snakemake has no types
@@ -159,6 +164,11 @@ def ask_alike(workflow: Workflow, labels: Iterable[str]) -> None:
             rule.resources.update(settings._parsed_overwrite_resources.get(name, {}))
             if (threads := settings._parsed_overwrite_threads.get(name)) is not None:
                 rule.resources["_cores"] = threads
+
+
+def is_quiet(workflow: Workflow) -> bool:
+    """Whether the user wants to hear of no progress: --quiet, --quiet progress, --quiet all."""
+    return bool({Quietness.PROGRESS, Quietness.ALL} & set(workflow.output_settings.quiet or ()))
 
 
 def is_contained(workflow: Workflow) -> bool:

@@ -59,11 +59,21 @@ def say_closing_words():
         print(words)
 
 
-onstart:
+def prepare():
+    """What comes before the first job. Where there is but the estimate, nothing has to be ready."""
+    jobs = list(workflow.dag.needrun_jobs())
+    if {job.rule.name for job in jobs} == {"estimate"}:
+        return
     check_image()
     check_arrays()
     check_setup()
     note_logs()
+    if not host.is_quiet(workflow):
+        watch_progress(jobs, say_estimate(jobs), LOGS)
+
+
+onstart:
+    prepare()
     # For a run that Snakemake breaks off without calling onerror, because it cannot write its own files for example.
     atexit.register(say_closing_words)
 

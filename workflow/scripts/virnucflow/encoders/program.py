@@ -22,6 +22,7 @@ from virnucflow.encoders import store
 from virnucflow.encoders.attention_kernels import KERNELS
 from virnucflow.encoders.load import LOADERS, Embed
 from virnucflow.encoders.parts import keeping_parts
+from virnucflow.encoders.report import Report
 from virnucflow.files.digests import digest_file
 from virnucflow.files.kinds import KINDS
 from virnucflow.files.shards import Files, in_step
@@ -267,9 +268,9 @@ def _embed(plan: Plan, frames: Frames, path: Path, loaded: LoadedEncoder, stored
     metadata = describe(plan, kernel, frames.names)
     batches = {"sequences_sha256": digest(frames.sequences), "token_budget": str(plan.token_budget), "code": plan.code}
     with keeping_parts(path, metadata | batches) as parts:
-        keeping = partial(run_encoder, progress=parts)
-        sequences = frames.sequences
-        embedding = embed_once(keeping, sequences) if plan.attention == "flash" else keeping(sequences)
+        sequences, once = frames.sequences, plan.attention == "flash"
+        keeping = partial(run_encoder, progress=Report(parts, plan.encoder, sequences, distinct=once))
+        embedding = embed_once(keeping, sequences) if once else keeping(sequences)
         write(embedding, metadata, frames, path)
         if stored:
             store.put(path, stored)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from backports import zstd
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 BGZF_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
 BUFFER = 1 << 20
+PIECE = 1 << 16
 # A file may ask for this much memory to be decompressed; `zstd -22` and `xz -9` ask for no more.
 MOST_WINDOW_LOG = 27
 MOST_MEMORY = 1 << MOST_WINDOW_LOG
@@ -119,7 +120,7 @@ def decompressed(path: Path, stored: Stored | None = None) -> Iterator[io.Buffer
 
     Raises InputError where a compressed file turns out to be cut or damaged, or needs too much memory.
     """
-    try:
+    with _telling(path):
         raw = _HashedFile(path) if stored else path.open("rb", buffering=0)
         with raw, io.BufferedReader(raw, BUFFER) as file, _decompress(path, file) as stream:
             yield stream
@@ -127,6 +128,49 @@ def decompressed(path: Path, stored: Stored | None = None) -> Iterator[io.Buffer
                 while file.read(BUFFER):  # what lies behind the end of the content
                     pass
                 stored.sha256, stored.bytes = raw.sha256.hexdigest(), raw.bytes
+
+
+def first_bytes(path: Path, least: int) -> tuple[bytes, int]:
+    """The first bytes of a file's content, at least so many unless it ends before, and of how many stored bytes they
+    are: of all, where the content ends with them. Raises InputError as `decompressed` does, but for a file that is cut.
+    """
+    with _telling(path), path.open("rb") as file:
+        new = _decompressor(file.read(6))
+        file.seek(0)
+        if new is None:
+            content = file.read(least)
+            return content, len(content)
+        text, decompressor, taken = bytearray(), new(), 0
+        while len(text) < least and (block := file.read(PIECE)):
+            before = len(text)
+            while block:
+                text += decompressor.decompress(block)
+                block = b""
+                if decompressor.eof:
+                    block, decompressor = decompressor.unused_data.lstrip(b"\0"), new()
+            if len(text) > before:
+                taken = file.tell()
+        return bytes(text), taken if file.read(1) else path.stat().st_size
+
+
+def _decompressor(start: bytes) -> Callable[[], Any] | None:
+    """What makes a decompressor for a file that begins with these bytes; None where it is not compressed."""
+    if start.startswith(b"\x1f\x8b"):
+        return lambda: zlib.decompressobj(wbits=31)
+    if start.startswith(b"BZh"):
+        return bz2.BZ2Decompressor
+    if start.startswith(b"\xfd7zXZ\x00"):
+        return lambda: lzma.LZMADecompressor(memlimit=MOST_MEMORY)
+    if start.startswith(b"\x28\xb5\x2f\xfd"):
+        return lambda: zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: MOST_WINDOW_LOG})
+    return None
+
+
+@contextmanager
+def _telling(path: Path) -> Iterator[None]:
+    """Within this, what a decompressor says becomes an InputError."""
+    try:
+        yield
     except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, zstd.ZstdError) as error:
         raise InputError(_describe(path, error)) from None
     except OSError as error:
