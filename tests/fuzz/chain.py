@@ -93,8 +93,8 @@ CALLS = [
     call(
         "compare_attention",
         {
-            "sample": "sample.parquet", "labels": "labels.tsv", "fast-dnabert-s": "dnabert_s.safetensors",
-            "fast-esm2": "esm2.safetensors", "fast-scores": "scores.parquet",
+            "sequences": "sequences.parquet", "sample": "sample.parquet", "labels": "labels.tsv",
+            "fast-dnabert-s": "dnabert_s.safetensors", "fast-esm2": "esm2.safetensors", "fast-scores": "scores.parquet",
             "reference-dnabert-s": "dnabert_s.safetensors", "reference-esm2": "esm2.safetensors",
             "reference-scores": "scores.parquet",
         },

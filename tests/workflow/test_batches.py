@@ -124,6 +124,28 @@ def test_a_sample_that_fails_in_a_batch_keeps_what_the_others_have_embedded(copy
     assert "5 of 6 files of embeddings are there" in log
 
 
+@pytest.mark.long
+def test_a_refused_sample_holds_up_no_other(batched: Path, copy: Path) -> None:
+    for made in ("work", "results", "logs"):
+        shutil.rmtree(copy / made)
+    good = (copy / "b.fa").read_text()
+    (copy / "b.fa").write_text(good.replace("A", "J", 1))
+    said = snakemake(copy, "--keep-going", **SETTINGS, code=1)
+    refused = "compare_attention.py: error: b.fa, line 2: "
+    assert f"Failed: b, in compare_attention. logs/compare_attention/b.log ends with:\n    {refused}" in said
+    whole = reproducible(batched / "results")
+    published = {name for name in whole if name.split("/")[0] in "ac"}
+    assert reproducible(copy / "results") == {name: whole[name] for name in published}
+    # What is mended is computed, and of the others nothing that takes a model.
+    (copy / "b.fa").write_text(good)
+    snakemake(copy, **SETTINGS)
+    for encoder in ENCODERS:
+        for label, taken in (("flash_1", "4 of 6"), ("flash_1_sampled", "2 of 3")):
+            log = (copy / "logs" / "batches" / f"embed_{encoder}_{label}.log").read_text()
+            assert f"{taken} files of embeddings are there" in log
+    assert reproducible(copy / "results") == whole
+
+
 def test_the_plan_is_made_anew_after_the_gate_only_where_it_may_change(batched: Path) -> None:
     words, asked = "DAG of jobs will be updated after completion", ("-n", "--forceall")
     assert words not in snakemake(batched, *asked, **SETTINGS)

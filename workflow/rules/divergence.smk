@@ -44,6 +44,7 @@ for scope in [EACH, *GATED_BATCHES]:
 
 rule compare_attention:
     input:
+        sequences="work/{sample}/sequences.parquet",
         sample="work/{sample}/divergence/sample.parquet",
         fast_dnabert_s=get_files_of_shards(embeddings("dnabert_s", "flash", "{shard}")),
         fast_esm2=get_files_of_shards(embeddings("esm2", "flash", "{shard}")),
@@ -86,7 +87,8 @@ rule compare_attention:
     message:
         "Compare both attentions on the sampled frames of {wildcards.sample}"
     shell:
-        "python {params.program:q} --sample {input.sample:q} --model {resources.model:q} --labels {params.labels:q}"
+        "python {params.program:q} --sequences {input.sequences:q} --sample {input.sample:q}"
+        " --model {resources.model:q} --labels {params.labels:q}"
         " --fast-dnabert-s {params.fast_dnabert_s:q} --fast-esm2 {params.fast_esm2:q}"
         " --fast-scores {params.fast_scores:q} --reference-dnabert-s {params.reference_dnabert_s:q}"
         " --reference-esm2 {params.reference_esm2:q} --reference-scores {params.reference_scores:q}"
@@ -136,6 +138,7 @@ rule validate:
 # Two settings of the fast path: this run against another one, on the frames that are sampled from this one.
 use rule compare_attention as compare_runs with:
     input:
+        sequences="work/{sample}/sequences.parquet",
         sample="work/{sample}/divergence/sample.parquet",
         fast_dnabert_s=get_files_of_shards(embeddings("dnabert_s", "flash", "{shard}")),
         fast_esm2=get_files_of_shards(embeddings("esm2", "flash", "{shard}")),

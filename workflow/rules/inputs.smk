@@ -165,6 +165,12 @@ def get_subsample(wildcards):
     return "--subsample-reads {reads} --subsample-seed {seed}".format(**config["subsample"])
 
 
+def get_refused(wildcards, output):
+    """What split_fasta does with bad input: a batch needs the files of all its samples, so the one that is refused is
+    noted, and has no results. Which samples are in batches is no reason to split one again, hence `output`."""
+    return "note" if wildcards.sample in IN_BATCHES else "stop"
+
+
 def get_labels(wildcards):
     return inputs(SAMPLES[wildcards.sample].labels)
 

@@ -147,7 +147,7 @@ def sample_memory(wildcards, input):
 
 
 def comparison_memory(wildcards, input):
-    tables = [sizes.bytes_of(path) for path in input if path.endswith(".parquet")]
+    tables = [sizes.bytes_of(path) for path in input if path.endswith(".parquet") and path != input.sequences]
     return sizes.comparison_memory(tables, labels=bool(input.labels))
 
 

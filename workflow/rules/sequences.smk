@@ -29,11 +29,12 @@ rule split_fasta:
         # Snakemake does not compare what is derived from output, so that a change of the shards is seen by their names.
         shards=lambda wildcards: shards(wildcards.sample),
         chunks=lambda wildcards, output: as_ranges(f"{output.chunks}/{shard}.fa" for shard in shards(wildcards.sample)),
+        refused=get_refused,
     message:
         "Split the sequences of {wildcards.sample} into chunks"
     shell:
         "python {params.program:q} {params.files:q} --chunk-length {params.chunk_length}"
-        " --duplicate-ids {params.duplicate_ids} --rna {params.rna} {params.subsample}"
+        " --duplicate-ids {params.duplicate_ids} --rna {params.rna} {params.subsample} --refused {params.refused}"
         " --chunks {params.chunks:q} --sequences {output.sequences:q} 2> {log:q}"
 
 

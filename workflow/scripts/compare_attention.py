@@ -1,6 +1,6 @@
 """Compare the fast path with a reference on a sample of frames: embeddings, scores and labels.
 
-Always succeeds, whatever it finds: divergence_gate.py judges. `--fast-*` and `--reference-*` take the files of shards
+Succeeds whatever it finds: divergence_gate.py judges. `--fast-*` and `--reference-*` take the files of shards
 in which the sampled frames are, among others or alone. Any two ways to compute the same frames can be compared.
 """
 
@@ -17,7 +17,16 @@ from virnucflow.cli import InputError, argument_parser, log, run, staged
 from virnucflow.files.json_files import write_json
 from virnucflow.files.results import ComparedFrames, columns_of
 from virnucflow.files.shards import Files
-from virnucflow.files.tables import LABELS, SAMPLE, SCORES, VIRUS, read_parquet, read_provenance, write_tsv
+from virnucflow.files.tables import (
+    LABELS,
+    SAMPLE,
+    SCORES,
+    VIRUS,
+    check_accepted,
+    read_parquet,
+    read_provenance,
+    write_tsv,
+)
 from virnucflow.gate.comparison import compare, compare_with_truth, distances, in_words
 from virnucflow.gate.figures import save_figures
 from virnucflow.measures.reliability import reliability
@@ -59,6 +68,9 @@ class SampleMade(TypedDict):
 def parse_arguments() -> argparse.Namespace:
     parser = argument_parser(__doc__)
     parser.add_argument("--sample", type=Path, required=True, help="table of sample_frames.py")
+    parser.add_argument(
+        "--sequences", type=Path, required=True, help="table of split_fasta.py, which refuses bad input"
+    )
     parser.add_argument("--model", type=Path, required=True, help="directory of the model pack")
     for path in ("fast", "reference"):
         for encoder in ENCODERS:
@@ -139,6 +151,7 @@ def distinct(several: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def main() -> None:
     arguments = parse_arguments()
+    check_accepted(arguments.sequences)
     pack = read_model_pack(arguments.model)
     sample = read_parquet(arguments.sample, SAMPLE).to_pandas()
     provenance = read_provenance(arguments.sample, SampleMade)

@@ -4,6 +4,9 @@ Writes the chunk list in contiguous slices of about equal bases, one to each fil
 empty), beside each the digest of its content ({file}.xxh3), and a parquet table with one row per input record, in input
 order: sequence_id, length, chunks, uracils, digest, mate. Memory is bounded: 16 bytes a record, and no record is held
 but a read.
+
+With `--refused note` bad input leaves empty files of chunks, and a table that no program takes for that of a sample
+without sequences: read_sequences() ends with what is wrong with the input.
 """
 
 import argparse
@@ -17,7 +20,7 @@ import pyarrow as pa
 
 from virnucflow.cli import InputError, argument_parser, log, run, staged
 from virnucflow.files.shards import Files
-from virnucflow.files.tables import SEQUENCES, TableWriter
+from virnucflow.files.tables import REFUSED, SEQUENCES, TableWriter, write_parquet
 from virnucflow.sequences.chunk_files import ChunkWriter, cut, digest_path
 from virnucflow.sequences.chunks import MOST_CHUNKS, chunk_name, chunk_totals
 from virnucflow.sequences.compressed import Stored
@@ -68,6 +71,9 @@ def parse_arguments() -> argparse.Namespace:
         "--subsample-reads", type=int, default=0, help="draw so many reads or pairs, where there are more; 0: take all"
     )
     parser.add_argument("--subsample-seed", type=int, default=0, help="random seed for --subsample-reads")
+    parser.add_argument(
+        "--refused", choices=["stop", "note"], default="stop", help="what to do with bad input: end with it, or note it"
+    )
     arguments = parser.parse_args()
     if not arguments.inputs:
         parser.error("no input; give --fasta, --reads, --interleaved or --paired")
@@ -229,8 +235,8 @@ def describe_file(file: Stored) -> dict[str, Any]:
     return noted | ({"left_out": dict(file.left_out)} if file.left_out else {})
 
 
-def main() -> None:
-    arguments = parse_arguments()
+def split_inputs(arguments: argparse.Namespace) -> None:
+    """Write the files of chunks and the table of sequences."""
     inputs, chunk_length = arguments.inputs, arguments.chunk_length
     digests = [digest_path(path) for path in arguments.chunks]
     number = len(digests)
@@ -262,6 +268,27 @@ def main() -> None:
             log.info("%s: left out by their flags: %s", file.path, counted)
     note = describe_uracil(table.with_uracil, arguments.rna)
     log.info("%d sequences, %d chunks in %d files%s", table.sequences, table.chunks, number, note)
+
+
+def note_refusal(arguments: argparse.Namespace, reason: str) -> None:
+    """Write empty files of chunks and a table that says why there are none."""
+    digests = [digest_path(path) for path in arguments.chunks]
+    with (
+        staged(*arguments.chunks, *digests, arguments.sequences) as (*partial, sequences),
+        ChunkWriter(partial[: len(digests)], partial[len(digests) :], 0),
+    ):
+        write_parquet(SEQUENCES.empty_table(), sequences, {REFUSED: reason})
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    try:
+        split_inputs(arguments)
+    except InputError as error:
+        if arguments.refused == "stop":
+            raise
+        note_refusal(arguments, str(error))
+        log.error("%s", error)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from helpers import REPOSITORY, call_program, error_line, tree
+from helpers import REPOSITORY, call_program, error_line, tree, write_sequences
 
 from virnucflow.files.tables import FRAMES, SCORES, digest, read_parquet, read_provenance, write_parquet
 from virnucflow.files.tensors import load_tensor, save_rows
@@ -24,6 +24,7 @@ INPUTS = {
     "predict": {"--frames": "1.frames", "--features": "1.features", "--model": "pack"},
     "sample_frames": {"--frames": "1.frames 2.frames", "--scores": "1.scores 2.scores"},
     "compare_attention": {
+        "--sequences": "sequences",
         "--sample": "sample",
         "--fast-dnabert-s": "1.dnabert_s 2.dnabert_s",
         "--fast-esm2": "1.esm2 2.esm2",
@@ -92,6 +93,7 @@ def run(pack: ModelPack, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The files of a run of two shards, with the gate, as the programs write them."""
     folder = tmp_path_factory.mktemp("run")
     shutil.copytree(pack.directory, folder / "pack")
+    write_sequences(folder / "sequences", {"s1": "GCA" * 100, "s2": "GCA" * 100})
     (folder / "labels").write_text("sequence_id\tlabel\ns1\tvirus\ns2\tothers\n")
     for shard in ("2", "1"):
         columns: dict[str, list] = {name: [] for name in FRAMES.names}

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from helpers import call_program
+from helpers import call_program, write_sequences
 
 from virnucflow.files.tables import FRAMES, SAMPLE, SCORES, digest, read_parquet, write_parquet
 from virnucflow.files.tensors import save_rows
@@ -49,7 +49,8 @@ def test_a_frame_counts_for_those_that_it_stands_for(
     names, residues = identity(4)[0], [100] * 4
     sample = [names, residues, ["long/far"] * 4, [1.0, 33.0, 33.0, 33.0]]
     write_parquet(pa.table(sample, schema=SAMPLE), tmp_path / "sample", {"run_frames": 100, "chunks": 4, "seed": 0})
-    arguments: list[object] = ["--sample", tmp_path / "sample", "--model", pack.directory]
+    sequences = write_sequences(tmp_path / "sequences", {"s": "GCA" * 100})
+    arguments: list[object] = ["--sequences", sequences, "--sample", tmp_path / "sample", "--model", pack.directory]
     for path, virus in (("fast", [0.9, 0.9, 0.1, 0.1]), ("reference", [0.1, 0.9, 0.1, 0.1])):
         made: dict = {"attention": "flash"}
         for name, width in feature_widths(pack).items():

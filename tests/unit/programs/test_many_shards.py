@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from helpers import SCRIPTS, write_fasta
+from helpers import SCRIPTS, write_fasta, write_sequences
 
 from planning.shards import MOST_SHARDS, shard_names
 from virnucflow.files.shards import as_ranges
@@ -76,7 +76,8 @@ def test_the_gate_samples_and_compares_5000_shards(folder: Path, pack: ModelPack
     outputs = ["--sampled-frames", folder / "sampled", "--sample", folder / "sample"]
     options = ["--chunk-length", 300, "--number", NUMBER]
     run(folder, "sample_frames", "--frames", *frames, "--scores", *scores, *options, *outputs)
-    arguments: list[object] = ["--sample", folder / "sample", "--model", pack.directory]
+    sequences = write_sequences(folder / "table.parquet", {f"s{i}": "GCA" * 100 for i in range(MOST_SHARDS)})
+    arguments: list[object] = ["--sequences", sequences, "--sample", folder / "sample", "--model", pack.directory]
     for path in ("fast", "reference"):
         arguments += [f"--{path}-dnabert-s", *files(folder, "dnabert_s", ".safetensors")]
         arguments += [f"--{path}-esm2", *files(folder, "esm2", ".safetensors"), f"--{path}-scores", *scores]

@@ -83,6 +83,9 @@ CLUSTERS = pa.schema([("labels", pa.string()), ("sequence_id", pa.string()), ("c
 # Keys in a parquet file's metadata: the JSON that says what made the rows, and the JSON with the digests.
 PROVENANCE, DIGESTS = b"virnucflow", b"virnucflow.digests"
 
+# What the provenance of a table of sequences has, and nothing else, where the input was refused: what is wrong with it.
+REFUSED = "refused"
+
 
 class ShardMade(TypedDict):
     """What the provenance of a shard's frames and of its scores says: how many chunks it was made of."""
@@ -192,8 +195,18 @@ def read_provenance(path: Path, kind: type = dict[str, Any]) -> Any:  # noqa: AN
     return parse_json(text, path, kind)
 
 
+def check_accepted(path: Path) -> None:
+    """Raise InputError with what is wrong with a sample's input, where its `sequences.parquet` has that for rows."""
+    if reason := read_provenance(path).get(REFUSED):
+        raise InputError(reason)
+
+
 def read_sequences(path: Path) -> pd.DataFrame:
-    """Read a `sequences.parquet` of split_fasta: the columns of SEQUENCES, one row per record, in input order."""
+    """Read a `sequences.parquet` of split_fasta: the columns of SEQUENCES, one row per record, in input order.
+
+    Raises InputError as read_parquet does, and with what is wrong with the sample's input where that was refused.
+    """
+    check_accepted(path)
     table = read_parquet(path, SEQUENCES).to_pandas()
     # Without a row, pandas fails to join names that it holds as an Arrow array, which then has no chunk.
     return table if len(table) else table.astype({"sequence_id": object})
