@@ -171,6 +171,18 @@ def is_quiet(workflow: Workflow) -> bool:
     return bool({Quietness.PROGRESS, Quietness.ALL} & set(workflow.output_settings.quiet or ()))
 
 
+def find_makers_by_name(workflow: Workflow, labels: Iterable[str]) -> None:
+    """Have rules of batches, whose names end in these labels, say by a file's name whether they make it.
+
+    Snakemake asks them for each input of each job, and would make a regular expression of each of their outputs, which
+    have no wildcards, and try one after the other.
+    """
+    endings = tuple(f"_{label}" for label in labels)
+    for rule in workflow.rules:
+        if rule.name.endswith(endings):
+            rule.is_producer = frozenset(map(str, rule.products())).__contains__
+
+
 def is_contained(workflow: Workflow) -> bool:
     """Whether programs run in a container, when there is an image."""
     return DeploymentMethod.APPTAINER in workflow.deployment_settings.deployment_method

@@ -88,6 +88,8 @@ BATCHES = make_batches(
 GATED_BATCHES = [batch for batch in BATCHES if is_gated(batch.members[0].name)]
 SCOPES = [EACH, *BATCHES]
 EMBEDDED_SCOPES = [*SCOPES, *(scope.sampled() for scope in [EACH, *GATED_BATCHES])]
+LABELS = [scope.label for scope in EMBEDDED_SCOPES if scope.label]
+BATCH_LABELS = [scope.label for scope in EMBEDDED_SCOPES if scope.members]
 
 
 # The samples that no batch has.

@@ -5,6 +5,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from snakemake.io import IOFile
+from snakemake.rules import Rule
 
 from planning import host
 from planning.closing import Failure
@@ -77,6 +79,23 @@ def test_when_a_job_began_is_what_snakemake_noted() -> None:
     records = {"a": SimpleNamespace(starttime=0.9), "b": SimpleNamespace(starttime=None), "c": None}
     workflow = SimpleNamespace(persistence=SimpleNamespace(metadata=records.get))
     assert [host.start_of_job(workflow, name) for name in "abc"] == ["1970-01-01T00:00:00Z", "", ""]
+
+
+def test_batches_know_their_files_without_a_regular_expression() -> None:
+    """As Snakemake's own rules would, which are asked with its own type of paths too."""
+    rules = [Rule(name, SimpleNamespace(modifier=None), 1, "Snakefile") for name in ("predict", "predict_flash_1")]
+    for rule in rules:
+        rule.output.extend(IOFile(f"work/{one}.x+y/scores/1.parquet") for one in "ab")
+    host.find_makers_by_name(SimpleNamespace(rules=rules), ["flash_1"])
+    own, by_name = rules
+    assert "is_producer" not in vars(own) and "is_producer" in vars(by_name)
+    for path, makes in (
+        ("work/b.x+y/scores/1.parquet", True),
+        ("work/b.xxy/scores/1.parquet", False),
+        ("work/b", False),
+    ):
+        for form in (path, IOFile(path)):
+            assert own.is_producer(form) == by_name.is_producer(form) == makes
 
 
 def test_programs_run_with_an_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
