@@ -77,5 +77,5 @@ def test_no_program_without_a_rule() -> None:
 
 def test_functions_are_in_files_of_their_own() -> None:
     for file in (REPOSITORY / "workflow" / "rules").glob("*.smk"):
-        with_functions = ("source", "inputs", "resources", "container", "hooks", "provenance", "estimate")
+        with_functions = ("source", "inputs", "resources", "container", "hooks", "provenance", "costs")
         assert file.stem in with_functions or not re.search(r"^def ", file.read_text(), re.MULTILINE)
