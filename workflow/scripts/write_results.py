@@ -333,8 +333,8 @@ def main() -> None:
         to = dict(zip(names, paths, strict=True))
         of_run, regions = Run(sequences, arguments.sequences), None
         if "regions" in to:
-            tables = [to[name] for name in REGIONS]
-            regions = RegionWriter(*tables, of_run.ids, calibration, arguments.chunk_length)
+            table, bed = (to[name] for name in REGIONS)
+            regions = RegionWriter(table, bed, of_run.ids, calibration, arguments.chunk_length)
         counts = write_shards(arguments, made, of_run, regions, to)
         frames = int(counts["frames"].sum())
         if gate:

@@ -130,8 +130,8 @@ def content(tallies: Sequence[Tally], measure: str, citation: Path) -> dict[str,
 
 def totals(tallies: Sequence[Tally]) -> dict[str, Any]:
     """The sums over all samples."""
-    names = ("sequences", "bases", "chunks", "frames", "scored_chunks", "chunks_by_longest", "virus_by_one_chunk")
-    names += ("regions", "regions_within")
+    names = ["sequences", "bases", "chunks", "frames", "scored_chunks", "chunks_by_longest", "virus_by_one_chunk"]
+    names += ["regions", "regions_within"]
     sums: dict[str, Any] = {name: sum(getattr(one, name) for one in tallies) for name in names}
     for name in ("calls", "uncalled", "of_chunks"):
         sums[name] = added(getattr(one, name) for one in tallies)
