@@ -16,9 +16,9 @@ from virnucflow.packs.encoders import ENCODERS
 # Values in the matrices of ESM-2 3B and of DNABERT-S, for which speeds were measured.
 MEASURED_VALUES = {"esm2": 36 * 12 * 2560**2, "dnabert_s": 12 * 768 * (4 * 768 + 3 * 3072)}
 
-# Tokens a second on one NVIDIA H100 (benchmarks/encoders.py). `sdpa` is fp16 on cards without the packed kernels;
+# Tokens a second on one NVIDIA H100 (benchmarks/encoders.py). `sdpa` is fp16 on cards that cannot run Triton;
 # `fp32` is `attention: standard`.
-ESM2_SPEED = {"fp16": 105_581, "fp8": 165_115, "sdpa": 55_101, "fp32": 5_908}
+ESM2_SPEED = {"fp16": 105_581, "fp8": 165_115, "sdpa": 89_646, "fp32": 5_908}
 # Of DNABERT-S: 5.2 % of the time of ESM-2 with fp16, for frames of 97 and 152 tokens; with sdpa and fp32 by the H200's
 # frames a second in docs/performance.md (9,524 and 293, where fp16 has 16,615).
 DNABERT_S_SPEED = {"fp16": 1_292_000, "fp8": 1_292_000, "sdpa": 740_600, "fp32": 22_800}
