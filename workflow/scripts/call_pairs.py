@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from virnucflow.cli import InputError, argument_parser, log, reading, run, staged
 from virnucflow.files.json_files import read_published_json
+from virnucflow.files.kinds import OK
 from virnucflow.files.results import Pairs, columns_of
 from virnucflow.files.tables import TSV, read_sequences, write_tsv
 from virnucflow.packs.pack import Calibration, SequenceScaling
@@ -64,7 +65,7 @@ def sum_logits(path: Path, sequences: pd.DataFrame) -> np.ndarray:
         row = rows[done : done + len(chunks)]
         if len(row) < len(chunks) or (ids[row] != chunks["sequence_id"].to_numpy()).any():
             raise InputError(f"{path}: not the chunks of these sequences; {ADVICE}")
-        logit = logit_of(chunks["best_score"]).where(chunks["status"] == "ok", 0.0)
+        logit = logit_of(chunks["best_score"]).where(chunks["status"] == OK, 0.0)
         logits += np.bincount(row, logit, len(sequences))
         done += len(chunks)
     if done < len(rows):

@@ -2,8 +2,9 @@
 
 A chunk is viral when the largest score_virus of its frames is at least the largest score_others, as in VirNucPro v1. A
 chunk whose longest frame has fewer residues than --min-residues is `short` and has no call. A sequence is called
-`virus` when at least half of its chunks that have a call are viral, else `others`; without any it has no call. v1's two
-tables have whole frames alone, and know nothing of --min-residues.
+`virus` when at least half of its chunks that have a call are viral, else `others`; without any it has no call. It is
+`partly` scored when some have a call and some have not. v1's two tables have whole frames alone, and know nothing of
+--min-residues.
 
 Of the sequences called `virus` those are published as viral that have all of --min-score, --min-length and
 --min-scored-chunks; every other one is among the others, or among the unscored where it has no call. With --max-fdr the
@@ -25,7 +26,7 @@ import pyarrow.compute as pc
 
 from virnucflow.cli import Failure, InputError, argument_parser, log, run, staged
 from virnucflow.files.json_files import publish_json, read_json
-from virnucflow.files.kinds import FILES, WHOLE
+from virnucflow.files.kinds import FILES, NO_FRAME, OK, SHORT, WHOLE
 from virnucflow.files.results import Chunks, Consensus, Predictions, columns_of
 from virnucflow.files.shards import Files
 from virnucflow.files.sorted_lines import SortedLines
@@ -186,7 +187,7 @@ def summarize_chunks(
     starts, ends = chunk_places(run.lengths[rows], number, chunk_length)
     scored = chunks.set_index("place").reindex(places)
     conditions = [scored["frames"].isna(), scored["residues"] < min_residues]
-    status = np.select(conditions, ["no_frame", "short"], "ok")
+    status = np.select(conditions, [NO_FRAME, SHORT], OK)
     columns = {
         "sequence_id": run.ids.take(pa.array(rows)).to_pandas(),
         "chunk": number,
@@ -195,7 +196,7 @@ def summarize_chunks(
         "frames": scored["frames"].fillna(0).to_numpy(dtype=int),
         "kind": scored["kind"].fillna("").to_numpy(),
         "best_score": scored["best_score"].to_numpy(),
-        "call": np.where(status == "ok", np.where(scored["viral"].eq(True), "virus", "others"), ""),
+        "call": np.where(status == OK, np.where(scored["viral"].eq(True), "virus", "others"), ""),
         "status": status,
     }
     return pd.DataFrame(columns, columns=columns_of(Chunks))
@@ -353,7 +354,7 @@ def main() -> None:
             publish_json(provenance_of(arguments, made, split, gate, prevalence, summary, number), to["provenance"])
     if not frames:
         log.warning("%s: no frame without a stop codon in any of %d sequences", arguments.sequences, len(sequences))
-    if short := int((summary["status"] == "short").sum()):
+    if short := int((summary["status"] == SHORT).sum()):
         log.info("%d sequences without a frame of %d residues are not called", short, arguments.min_residues)
     said = f"{(summary['call'] == 'virus').sum()} of {len(summary)} sequences called virus"
     if some := left_out(summary):

@@ -45,7 +45,7 @@ def write_inputs(folder: Path, reads: list[tuple], calibration: dict | None = No
         "sequence_id": ids,
         "best_score": np.array([max((chunk[0] for chunk in its), default=np.nan) for its in chunks], dtype=np.float32),
         "call": ["" if not its else "virus" if 2 * n >= len(its) else "others" for its, n in zip(called, viral)],
-        "status": ["ok" if its else "short" for its in called],
+        "status": [("ok" if len(its) == n else "partly") if its else "short" for its, n in zip(called, number)],
         "scored_chunks": list(map(len, called)),
         "viral_chunks": viral,
     }

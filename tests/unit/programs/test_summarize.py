@@ -74,7 +74,7 @@ def publish(
         call = "" if not counted else "virus" if 2 * viral >= len(counted) else "others"
         values = [viral / len(counted), np.mean([row[6] for row in counted]).round(4)] if counted else [np.nan, np.nan]
         best = max((row[6] for row in counted), default=np.nan)
-        status = "ok" if counted else "no_frame" if scores else "empty"
+        status = ("ok" if len(counted) == len(scores) else "partly") if counted else "no_frame" if scores else "empty"
         row = [name, length, len(scores), len(counted), viral, best, call, status]
         rows.append([*row, len(counted), values[0], values[1] if scored else np.nan, 0.25, "one_chunk"])
     of_chunks = ["sequence_id", "chunk", "start", "end", "frames", "kind", "best_score", "call", "status"]

@@ -131,12 +131,24 @@ def test_every_sequence_is_there_in_order(tmp_path: Path) -> None:
     run_program("write_results", *write_inputs(tmp_path), *outputs(tmp_path))
     assert read_sequences(tmp_path / "out" / "summary") == [
         ["first", "27", "1", "0", "0", "", "", "no_frame", "0", "", ""],
-        ["long", "1900", "4", "4", "1", "0.9", "others", "ok", "3", str(1 / 3), ""],  # 3 chunks with frames
+        ["long", "1900", "4", "4", "1", "0.9", "others", "partly", "3", str(1 / 3), ""],  # 3 chunks with frames
         ["void", "0", "0", "0", "0", "", "", "empty", "0", "", ""],
         ['odd"name"', "8", "1", "1", "0", "0.1", "others", "ok", "1", "0.0", ""],
         ["NA", "8", "1", "1", "1", "0.5", "virus", "ok", "1", "1.0", ""],  # v1: a chunk with a tie is viral
         ["x_chunk_1", "8", "1", "1", "1", "0.75", "virus", "ok", "1", "1.0", ""],
     ]
+
+
+@pytest.mark.parametrize(("scored", "status"), [(0, "no_frame"), (1, "partly"), (2, "partly"), (3, "ok")])
+def test_a_sequence_of_which_some_chunks_have_no_call_is_partly_scored(
+    scored: int, status: str, tmp_path: Path
+) -> None:
+    """Its row says which share it is; all else is by the chunks that have a call, as ever."""
+    rows: list[Row] = [("s", chunk, "F1", 0.9) for chunk in range(1, scored + 1)]
+    (row,), chunks, viral, _ = run_short(tmp_path, rows, 1400, 3)
+    assert (row[2], row[8], row[7]) == ("3", str(scored), status)
+    assert (row[6], viral != "") == (("virus", True) if scored else ("", False))
+    assert [chunk[8] for chunk in chunks] == ["ok"] * scored + ["no_frame"] * (3 - scored), "a chunk is scored or not"
 
 
 def calls_by_awk(table: Path) -> list[str]:
@@ -531,7 +543,7 @@ def test_a_short_chunk_has_no_part_in_its_sequences_call(tmp_path: Path) -> None
     """10 bases among N, scored as a virus, beside a whole chunk that is none: with 0 they would make a half."""
     rows = [("s", 1, "F1", 0.1, 160), ("s", 2, "F1", 0.98, 3)]
     sequences, chunks, viral, v1 = run_short(tmp_path, rows, 900, 2)
-    assert sequences == [["s", "900", "2", "2", "0", "0.98", "others", "ok", "1", "0.0", ""]] and viral == ""
+    assert sequences == [["s", "900", "2", "2", "0", "0.98", "others", "partly", "1", "0.0", ""]] and viral == ""
     assert chunks == [
         ["s", "1", "1", "500", "1", "whole", "0.1", "others", "ok"],
         ["s", "2", "450", "900", "1", "whole", "0.98", "", "short"],
@@ -627,7 +639,7 @@ def test_run_json_says_what_made_the_results(tmp_path: Path) -> None:
             "chunks": 8,
             "frames": 7,
             "rna_sequences": 2,
-            "status": {"ok": 4, "short": 0, "no_frame": 1, "empty": 1},
+            "status": {"ok": 3, "partly": 1, "short": 0, "no_frame": 1, "empty": 1},
             "virus": 2,
             "files": {"viral": 2, "others": 2, "unscored": 2},
             "left_out": 0,

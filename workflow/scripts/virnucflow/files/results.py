@@ -32,7 +32,8 @@ class Sequences:
     a call"""
     status: str
     """the first that holds of `empty`: no bases; `no_frame`: no chunk has a frame that could be scored; `short`: its
-    longest frame has fewer than `min_residues` residues (30), too few for a call; `ok`"""
+    longest frame has fewer than `min_residues` residues (30), too few for a call; `partly`: some of its chunks have no
+    call, and `scored_chunks` of `chunks` is the share that has one, by which the sequence is called; `ok`"""
     scored_chunks: int
     """chunks that have a call"""
     viral_fraction: float
@@ -85,7 +86,7 @@ class Chunks:
     """`virus` when the largest `score_virus` of its frames is at least the largest `score_others`, else `others`; empty
     where the status is not `ok`"""
     status: str
-    """as in the table of sequences, by this chunk's own longest frame: `no_frame`, `short` or `ok`"""
+    """by this chunk's own longest frame, as in the table of sequences: `no_frame`, `short` or `ok`"""
 
 
 class Regions:

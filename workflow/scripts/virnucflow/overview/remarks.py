@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from virnucflow.files.kinds import CALLED
+
 LEAST_SCORED = 0.5  # of the chunks; with fewer a sample's calls rest on less than half of its bases
 RNA = {"as_dna": "read as T", "keep": "whose codons give no residue"}  # what became of U, by the setting
 
@@ -35,7 +37,7 @@ def remarks_on_sequences(run: Mapping[str, Any]) -> list[str]:
         notes.append("no sequence in its files")
     elif counts.get("frames") == 0:
         notes.append("no frame without a stop codon, so nothing was scored")
-    elif counts.get("status", {}).get("ok") == 0:
+    elif "status" in counts and not any(counts["status"].get(status) for status in CALLED):
         notes.append("no sequence is long enough for a call")
     if rna := counts.get("rna_sequences"):
         how = RNA["as_dna" if run["settings"]["rna"] == "as_dna" else "keep"]

@@ -12,11 +12,10 @@ import pandas as pd
 
 from virnucflow import __version__
 from virnucflow.cli import log
-from virnucflow.files.kinds import FILES
+from virnucflow.files.kinds import FILES, STATUSES
 from virnucflow.packs.encoders import ENCODERS
 from virnucflow.scoring.prevalence import Prevalence
 
-STATUSES = ("ok", "short", "no_frame", "empty")
 # Of what computes results, besides this workflow; run.json has their versions.
 PACKAGES = (
     "torch",

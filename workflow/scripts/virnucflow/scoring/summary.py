@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from virnucflow.cli import log
+from virnucflow.files.kinds import EMPTY, NO_FRAME, OK, PARTLY, SHORT
 from virnucflow.files.results import Sequences, columns_of
 from virnucflow.packs.pack import Calibration
 from virnucflow.scoring.calls import bound_sequences, call, probability, scale_sequences, weigh_evidence
@@ -53,12 +54,17 @@ def summarize_sequences(
     if calibration and prevalence:
         probable = probability(shift(scored, prevalence.share, calibration.prevalence))
     calls = call(counted, viral)
-    conditions = [sequences["length"] == 0, counts["frames"] == 0, calls == ""]
+    conditions = {
+        EMPTY: sequences["length"] == 0,
+        NO_FRAME: counts["frames"] == 0,
+        SHORT: calls == "",
+        PARTLY: counted < sequences["chunks"],
+    }
     table = sequences[["sequence_id", "length", "chunks"]].assign(
         frames=counts["frames"], viral_chunks=counts["viral_chunks"], best_score=counts["best_score"], call=calls
     )
     table = table.assign(
-        status=np.select(conditions, ["empty", "no_frame", "short"], "ok"),
+        status=np.select(list(conditions.values()), list(conditions), OK),
         scored_chunks=counted,
         viral_fraction=np.where(counted > 0, viral / np.maximum(counted, 1), np.nan),
         score=probability(scored),
