@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 from helpers import EXAMPLE, REPOSITORY, planned_jobs, snakemake, write_fasta
@@ -49,8 +50,8 @@ def test_failed_run_says_what_is_ready_and_why_the_rest_is_not(copy: Path) -> No
     settings(copy, shards=3, **ALONE)
     said = run(copy, code=1)
     assert "Trying to restart job" not in said
-    closing = said[said.index("Results of mixed") :]
-    assert "Results of v1: results/v1/" in closing
+    closing = said[said.index("sample  ") :]
+    assert [line.split()[-1] for line in closing.splitlines()[1:3]] == ["results/mixed/", "results/v1/"]
     for name in ("protein", "bad"):
         reason = f"    split_fasta.py: error: {name}.fa, line 2: "
         assert f"Failed: {name}, in split_fasta. logs/split_fasta/{name}.log ends with:\n{reason}" in closing
@@ -61,6 +62,21 @@ def test_failed_run_says_what_is_ready_and_why_the_rest_is_not(copy: Path) -> No
         write_fasta(copy / f"{name}.fa", {"p1": "GCCGCAGCTGCG" * 10})
     jobs = planned_jobs(run(copy, "-n"))
     assert jobs["split_fasta"] == jobs["write_results"] == 2 and jobs["predict"] == 6
+
+
+def test_finished_run_ends_with_a_table_and_a_quiet_one_says_nothing(copy: Path) -> None:
+    settings(copy, shards=3)
+    again = ("--forcerun", "summarize")
+    said = run(copy, *again)
+    titles, *rows = said[said.index("sample  ") :].splitlines()[:3]
+    assert titles.split() == ["sample", "sequences", "scored", "viral", "gate", "where"]
+    for row, sample in zip(rows, ("mixed", "v1"), strict=True):
+        table = pd.read_csv(copy / "results" / sample / f"{sample}.sequences.tsv", sep="\t", keep_default_na=False)
+        share = table["scored_chunks"].sum() / table["chunks"].sum()
+        numbers = [f"{len(table)}", f"{share:.1%}", f"{(table['call'] == 'virus').sum()}"]
+        assert row.split() == [sample, *numbers, "-", f"results/{sample}/"]
+    assert "\nAll samples on one page: results/report.html\n" in said and "\x1b" not in said
+    assert "results/" not in run(copy, *again, "--quiet") and run(copy, *again, "--quiet", "all") == ""
 
 
 def test_final_error_of_a_rule_that_is_tried_again_is_said_once(copy: Path) -> None:
@@ -116,7 +132,7 @@ def test_results_of_a_run_that_was_interrupted(copy: Path) -> None:
             break
     said += running.communicate(timeout=120)[0]
     assert running.returncode == 1 and "Traceback" not in said
-    assert "Results of mixed: " in said and "Results of new" not in said
+    assert "  results/mixed/\n" in said and "  results/new/" not in said
     assert "Not finished: new\n" in said and "give the same command again" in said
 
 

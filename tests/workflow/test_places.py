@@ -76,7 +76,7 @@ def expected(workflow: Path, tmp_path_factory: pytest.TempPathFactory, pack_dire
     (folder / "config").mkdir()
     (folder / "config" / "config.yaml").write_text(yaml.safe_dump(SETTINGS))
     before = set(tree(workflow))
-    assert "Results of a: results/a/" in run("--directory", folder, cwd=workflow)
+    assert "  results/a/\n" in run("--directory", folder, cwd=workflow)
     assert {name for name in set(tree(workflow)) - before if "__pycache__" not in name} == set()
     assert "Nothing to be done" in run("-n", "--directory", folder, cwd=workflow)
     return reproducible(folder / "results")

@@ -3,18 +3,25 @@
 import json
 import os
 import shutil
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from tabulate import tabulate
 
 from virnucflow.cli import one_line
 from virnucflow.files.result_files import RUN_JSON, result_of
 from virnucflow.overview.remarks import remarks_on_run
 
+MOST_SAMPLES = 20  # rows of the table
+MOST_WARNINGS = 20
 MOST_FAILURES = 20  # that are described one by one
 MOST_LINES = 5  # of a log
 END_OF_LOG = 1 << 16  # bytes
 LEAST_ROOM = 1 << 20  # bytes; with less a disk counts as full
+TABLE = {"sample": "left", "sequences": "right", "scored": "right", "viral": "right", "gate": "left", "where": "left"}
+NO_VALUE = "-"
+BOLD, YELLOW, RED = 1, 33, 31  # of a terminal
 NO_ROOM = ("No space left on device", "Disk quota exceeded")  # what the system says
 
 
@@ -32,17 +39,17 @@ def closing_words(
     unfinished: Collection[str],
     page: str | None = None,
     results: Path = Path("results"),
+    colour: bool = False,
 ) -> str:
     """What to tell the user after a run.
 
     `ready` are the samples whose results are complete; `unfinished` those that were to be computed and are not. `page`
-    is the page over all samples, where it is complete.
+    is the page over all samples, where it is complete; then `results` has the table over all samples too.
     """
+    words = describe_results(list(ready), results, page, colour)
     failures = sorted(failures, key=lambda failure: (failure.sample or "", failure.rule, str(failure.log)))
-    words = [f"Results of {sample}: {results / sample}/{remarks(results / sample)}" for sample in ready]
-    words += [f"All samples on one page: {page}"] if page else []
     ends = [last_lines(failure.log) if failure.log else [] for failure in failures]
-    words += [describe_failure(*pair) for pair in list(zip(failures, ends))[:MOST_FAILURES]]
+    words += [painted(describe_failure(*pair), RED, colour) for pair in list(zip(failures, ends))[:MOST_FAILURES]]
     if more := failures[MOST_FAILURES:]:
         names = ", ".join(dict.fromkeys(failure.sample or failure.rule for failure in more))
         words.append(one_line(f"Failed as well: {names}; their logs are in logs/"))
@@ -57,15 +64,59 @@ def closing_words(
     return "\n".join(words)
 
 
-def remarks(folder: Path) -> str:
-    """What to beware of in a sample's results, in brackets; nothing when all is well."""
+def describe_results(ready: Sequence[str], results: Path, page: str | None, colour: bool) -> list[str]:
+    """A table of the first samples, what to beware of in any, and where all are."""
+    if not ready:
+        return []
+    rows, notes = zip(*(describe_sample(results / sample) for sample in ready), strict=True)
+    table = tabulate(rows[:MOST_SAMPLES], [*TABLE], "plain", colalign=[*TABLE.values()], disable_numparse=True)
+    titles, *lines = map(str.rstrip, table.split("\n"))
+    warnings = warnings_of(dict(zip(ready, notes, strict=True)))
+    rest = results / "summary.tsv" if page else f"{results}/"
+    words = [painted(titles, BOLD, colour), *lines]
+    words += [f"{len(rows) - MOST_SAMPLES} more samples are in {rest}"] * (len(rows) > MOST_SAMPLES)
+    words += [painted(warning, YELLOW, colour) for warning in warnings[:MOST_WARNINGS]]
+    words += [f"{len(warnings) - MOST_WARNINGS} more warnings are in {rest}"] * (len(warnings) > MOST_WARNINGS)
+    return [*words, f"All samples on one page: {page}"] if page else words
+
+
+def warnings_of(notes: Mapping[str, Sequence[str]]) -> list[str]:
+    """What to beware of in the results of samples, each thing in a line with all samples that it is of."""
+    samples_of: dict[str, list[str]] = {}
+    for sample, its in notes.items():
+        for note in its:
+            samples_of.setdefault(note, []).append(sample)
+    return [f"Warning: {one_line(', '.join(names), 80)}: {one_line(note)}" for note, names in samples_of.items()]
+
+
+def describe_sample(folder: Path) -> tuple[list[str], list[str]]:
+    """A sample's row of TABLE, and what to beware of in its results; all by its run.json."""
     path = result_of(folder, RUN_JSON)
     try:
         run = json.loads(path.read_text(encoding="utf-8"))
+        counts, gate = run["counts"], run["divergence"]
+        row = [f"{counts['sequences']:,}", share(counts["scored_chunks"], counts["chunks"]), f"{counts['virus']:,}"]
+        row.append(describe_gate(gate) if gate else NO_VALUE)
         notes = remarks_on_run(run)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        notes = [f"{path.name} cannot be read: {type(error).__name__}; delete it and run again"]
-    return "".join(f" ({one_line(note)})" for note in notes)
+        row, notes = [NO_VALUE] * 4, [f"{path.name} cannot be read: {type(error).__name__}; delete it and run again"]
+    return [folder.name, *row, f"{folder}/"], notes
+
+
+def share(some: int, number: int) -> str:
+    """How many of a number, in percent."""
+    return f"{some / number:.1%}" if number else NO_VALUE
+
+
+def describe_gate(gate: Mapping[str, Any]) -> str:
+    """The gate's decision, and the share of labels on which it rests."""
+    agreement = gate["frame_agreement"]["estimate"]
+    return one_line(gate["decision"] if agreement is None else f"{gate['decision']} ({agreement:.2%} agree)")
+
+
+def painted(text: str, code: int, colour: bool) -> str:
+    """A text in a terminal's colour, where colours are wanted."""
+    return f"\x1b[{code}m{text}\x1b[0m" if colour else text
 
 
 def describe_failure(failure: Failure, end: Sequence[str]) -> str:

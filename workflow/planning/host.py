@@ -166,11 +166,6 @@ def ask_alike(workflow: Workflow, labels: Iterable[str]) -> None:
                 rule.resources["_cores"] = threads
 
 
-def is_quiet(workflow: Workflow) -> bool:
-    """Whether the user wants to hear of no progress: --quiet, --quiet progress, --quiet all."""
-    return bool({Quietness.PROGRESS, Quietness.ALL} & set(workflow.output_settings.quiet or ()))
-
-
 def find_makers_by_name(workflow: Workflow, labels: Iterable[str]) -> None:
     """Have rules of batches, whose names end in these labels, say by a file's name whether they make it.
 
@@ -239,6 +234,16 @@ def failures(workflow: Workflow, earlier_logs: Mapping[str, int | None]) -> Iter
         for job in failed.jobs if failed.is_group() else [failed]:
             logs = (Path(log) for log in job.log if time_of_change(log) not in (None, earlier_logs.get(log)))
             yield Failure(job.rule.name, job.wildcards.get("sample"), next(logs, None))
+
+
+def is_quiet(workflow: Workflow, about: str) -> bool:
+    """Whether --quiet asks to say nothing about `progress` for example, or `all`."""
+    return not {Quietness.parse_choice(about), Quietness.ALL}.isdisjoint(workflow.output_settings.quiet or ())
+
+
+def takes_colour(workflow: Workflow) -> bool:
+    """Whether what is printed goes to a terminal and may be in colour."""
+    return sys.stdout.isatty() and os.environ.get("TERM") != "dumb" and not workflow.output_settings.nocolor
 
 
 def time_of_change(path: str) -> int | None:

@@ -47,15 +47,20 @@ def note_logs():
 
 
 def say_closing_words():
-    """Say once what there is to tell the user after a run."""
+    """Say once what there is to tell the user after a run; with --quiet only what failed, with --quiet all nothing."""
     atexit.unregister(say_closing_words)
+    if host.is_quiet(workflow, "all"):
+        return
     last = [job for job in workflow.dag.jobs if job.rule.name in ("write_results", "call_pairs", "divergence_gate")]
     unfinished = {job.wildcards.sample for job in last if not workflow.dag.noneedrun_finished(job)}
     written = {job.wildcards.sample for job in last if job.rule.name == "write_results"}
     ready, missing = ([one for one in SAMPLES if one in samples] for samples in (written - unfinished, unfinished))
     summarized = (job for job in workflow.dag.jobs if job.rule.name == "summarize")
     page = next((job.output.page for job in summarized if workflow.dag.noneedrun_finished(job)), None)
-    if words := closing_words(ready, list(host.failures(workflow, LOGS)), missing, page):
+    if host.is_quiet(workflow, "progress"):
+        ready, page = [], None
+    failures = list(host.failures(workflow, LOGS))
+    if words := closing_words(ready, failures, missing, page, colour=host.takes_colour(workflow)):
         print(words)
 
 
@@ -68,7 +73,7 @@ def prepare():
     check_arrays()
     check_setup()
     note_logs()
-    if not host.is_quiet(workflow):
+    if not host.is_quiet(workflow, "progress"):
         watch_progress(jobs, say_estimate(jobs), LOGS)
 
 

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 from snakemake.io import IOFile
 from snakemake.rules import Rule
+from snakemake.settings.types import Quietness
 
 from planning import host
 from planning.closing import Failure
@@ -128,3 +129,26 @@ def test_without_arrays_no_job_is_lost() -> None:
     assert host.lost_in_arrays(submitting(arrays=None, nodes=1), 100) is None
     other = SimpleNamespace(executor_plugin=SimpleNamespace(name="local"))
     assert host.lost_in_arrays(other, 100) is None
+
+
+@pytest.mark.parametrize(
+    ("asked", "results", "failures"),
+    [(None, True, True), ({"host"}, True, True), ({"progress", "rules"}, False, True), ({"all"}, False, False)],
+)
+def test_what_is_said_of_a_quiet_run(asked: set[str] | None, results: bool, failures: bool) -> None:
+    quiet = asked and set(map(Quietness.parse_choice, asked))
+    workflow = SimpleNamespace(output_settings=SimpleNamespace(quiet=quiet))
+    assert [not host.is_quiet(workflow, about) for about in ("progress", "all")] == [results, failures]
+
+
+def test_colours_are_for_terminals_that_may_have_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    workflow = SimpleNamespace(output_settings=SimpleNamespace(nocolor=False))
+    monkeypatch.setenv("TERM", "xterm")
+    assert not host.takes_colour(workflow), "what tests print goes to a file"
+    monkeypatch.setattr(host.sys.stdout, "isatty", lambda: True, raising=False)
+    assert host.takes_colour(workflow)
+    workflow.output_settings.nocolor = True
+    assert not host.takes_colour(workflow)
+    workflow.output_settings.nocolor = False
+    monkeypatch.setenv("TERM", "dumb")
+    assert not host.takes_colour(workflow)

@@ -120,10 +120,12 @@ def publish(
         "counts": {
             "sequences": len(rows),
             "chunks": len(chunks),
+            "scored_chunks": sum(row[8] for row in rows),
             "frames": sum(row[3] for row in rows),
             "rna_sequences": 2 if sample == "viral" else 0,
             "status": dict(statuses),
             "virus": sum(row[6] == "virus" for row in rows),
+            "virus_by_one_chunk": sum(row[6] == "virus" and row[8] == 1 for row in rows),
             "regions": len(regions),
         },
         "model": "lite",
@@ -163,6 +165,7 @@ def test_every_number_of_the_page_is_in_the_tables(results: Path) -> None:
     assert page_.warnings == [
         ("viral", "validate: labels of 80 % agree; published are those of attention flash"),
         ("viral", "sequences with U, read as T: 2"),
+        ("viral", "called virus by a single chunk: 1 of 3"),
     ]
 
 
@@ -214,15 +217,15 @@ def test_summary_has_a_row_for_each_sample(results: Path) -> None:
     gate = json.loads((results / "viral" / "viral.run.json").read_text())["divergence"]["frame_agreement"]
     assert [float(viral[f"agreement{name}"]) for name in ("", "_lower", "_upper")] == list(gate.values())
     assert viral["gate"] == "validate" and viral["device"] == "NVIDIA H200, cpu" and viral["model"] == "lite"
-    assert viral["warnings"].endswith("; sequences with U, read as T: 2")
+    assert "; sequences with U, read as T: 2; called virus by" in viral["warnings"]
 
 
 def test_few_scored_chunks_are_a_warning(tmp_path: Path) -> None:
-    publish(tmp_path, "few", {"a": [0.9, None, None], "b": [0.1]}, gated=False)
-    publish(tmp_path, "half", {"a": [0.9, None], "b": [0.1, None]}, gated=False)
+    publish(tmp_path, "few", {"a": [0.1, None, None], "b": [0.1]}, gated=False)
+    publish(tmp_path, "half", {"a": [0.2, None], "b": [0.1, None]}, gated=False)
     summarize(tmp_path, "few", "half")
     assert [row["warnings"] for row in read(tmp_path / "summary.tsv")] == ["", ""]
-    publish(tmp_path, "fewer", {"a": [0.9, None, None]}, gated=False)
+    publish(tmp_path, "fewer", {"a": [0.1, None, None]}, gated=False)
     summarize(tmp_path, "fewer")
     assert read(tmp_path / "summary.tsv")[0]["warnings"] == "chunks without a call: 2 of 3"
 

@@ -637,10 +637,12 @@ def test_run_json_says_what_made_the_results(tmp_path: Path) -> None:
         "counts": {
             "sequences": 6,
             "chunks": 8,
+            "scored_chunks": 6,
             "frames": 7,
             "rna_sequences": 2,
             "status": {"ok": 3, "partly": 1, "short": 0, "no_frame": 1, "empty": 1},
             "virus": 2,
+            "virus_by_one_chunk": 2,
             "files": {"viral": 2, "others": 2, "unscored": 2},
             "left_out": 0,
             "taken_in": 0,

@@ -263,5 +263,5 @@ class Summary:
     device: str
     """the devices that the encoders ran on"""
     warnings: str
-    """what to beware of: an untrained model, what the gate found, RNA, no call at all, or more than half of the chunks
-    without one"""
+    """what to beware of: an untrained model, what the gate found, RNA, no call at all, more than half of the chunks
+    without one, or calls that rest on a single chunk"""

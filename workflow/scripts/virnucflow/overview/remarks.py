@@ -1,4 +1,4 @@
-"""What to beware of in a sample's results, each in a few words, by its run.json and its table of sequences."""
+"""What to beware of in a sample's results, each in a few words, by its run.json."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,17 +10,17 @@ RNA = {"as_dna": "read as T", "keep": "whose codons give no residue"}  # what be
 
 
 def remarks_on_run(run: Mapping[str, Any]) -> list[str]:
-    """What a reader of the results must know, by run.json alone; nothing when all is well."""
-    return [*remarks_on_model(run), *remarks_on_gate(run), *remarks_on_sequences(run)]
+    """What a reader of the results must know; nothing when all is well."""
+    return [*remarks_on_model(run), *remarks_on_gate(run), *remarks_on_sequences(run), *remarks_on_chunks(run)]
 
 
 def remarks_on_model(run: Mapping[str, Any]) -> list[str]:
-    """What a reader of the results must know of the model, by run.json."""
+    """What a reader of the results must know of the model."""
     return [] if run["trained"] else [f"model {run['model']} is untrained: these results mean nothing"]
 
 
 def remarks_on_gate(run: Mapping[str, Any]) -> list[str]:
-    """What the gate decided, by run.json, where it did not accept."""
+    """What the gate decided, where it did not accept."""
     gate = run["divergence"]
     if not gate or gate["decision"] == "accept":
         return []
@@ -45,7 +45,11 @@ def remarks_on_sequences(run: Mapping[str, Any]) -> list[str]:
     return notes
 
 
-def remarks_on_chunks(chunks: int, scored_chunks: int) -> list[str]:
-    """How many chunks have no call, where that is more than half of them."""
-    many = 0 < scored_chunks < LEAST_SCORED * chunks
-    return [f"chunks without a call: {chunks - scored_chunks} of {chunks}"] if many else []
+def remarks_on_chunks(run: Mapping[str, Any]) -> list[str]:
+    """How many chunks have no call, where that is more than half of them; and how many calls rest on a single one."""
+    counts = run.get("counts", {})
+    chunks, scored = counts.get("chunks", 0), counts.get("scored_chunks", 0)
+    notes = [f"chunks without a call: {chunks - scored} of {chunks}"] if 0 < scored < LEAST_SCORED * chunks else []
+    if alone := counts.get("virus_by_one_chunk"):
+        notes.append(f"called virus by a single chunk: {alone} of {counts['virus']}")
+    return notes

@@ -86,10 +86,12 @@ class Counts(TypedDict):
 
     sequences: Number
     chunks: Number
+    scored_chunks: Number
     frames: Number
     rna_sequences: Number | None
     status: dict[str, Number]
     virus: Number
+    virus_by_one_chunk: Number
     regions: Number
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 from virnucflow.cli import InputError
 from virnucflow.files.result_files import CHUNKS_TSV, REGIONS_TSV, SEQUENCES_TSV, result_of
 from virnucflow.overview.figures import BINS
-from virnucflow.overview.remarks import remarks_on_chunks, remarks_on_run
+from virnucflow.overview.remarks import remarks_on_run
 from virnucflow.overview.results import ADVICE, CALLS, CHUNKS, REGIONS, SEQUENCES, Run, read_parts, read_run
 from virnucflow.packs.encoders import ENCODERS
 
@@ -64,7 +64,7 @@ class Tally:
     @property
     def warnings(self) -> list[str]:
         """What to beware of."""
-        return remarks_on_run(self.run) + remarks_on_chunks(self.chunks, self.scored_chunks)
+        return remarks_on_run(self.run)
 
     def add_sequences(self, part: pd.DataFrame, most: int) -> None:
         """Count rows of `sequences.tsv`, and keep the `most` of those called virus that rank first."""
@@ -143,8 +143,8 @@ def tally(folder: Path, measure: str, most: int) -> Tally:
     for part in read_parts(result_of(folder, CHUNKS_TSV), {name: CHUNKS[name] for name in ("kind", "call")}):
         counted.add_chunks(part)
     said = counted.run["counts"]
-    found = {"sequences": counted.sequences, "chunks": counted.chunks, "virus": counted.calls["virus"]}
-    found["regions"] = counted.regions
+    names = ("sequences", "chunks", "scored_chunks", "virus_by_one_chunk", "regions")
+    found = {name: getattr(counted, name) for name in names} | {"virus": counted.calls["virus"]}
     if any(said[name] != number for name, number in found.items()) or sum(counted.of_chunks.values()) != counted.chunks:  # type: ignore[literal-required]
         raise InputError(f"{folder}: its tables and run.json are not of one run; {ADVICE}")
     return counted

@@ -131,10 +131,12 @@ def provenance_of(
         "counts": {
             "sequences": len(summary),
             "chunks": int(summary["chunks"].sum()),
+            "scored_chunks": int(summary["scored_chunks"].sum()),
             "frames": int(summary["frames"].sum()),
             "rna_sequences": split.get("rna_records"),
             "status": {name: int(status.get(name, 0)) for name in STATUSES},
             "virus": int((summary["call"] == "virus").sum()),
+            "virus_by_one_chunk": int(((summary["call"] == "virus") & (summary["scored_chunks"] == 1)).sum()),
             "files": {name: int((summary["file"] == name).sum()) for name in FILES},
             "left_out": left_out(summary),
             "taken_in": taken_in(summary),
