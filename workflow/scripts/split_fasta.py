@@ -11,24 +11,26 @@ without sequences: read_sequences() ends with what is wrong with the input.
 
 import argparse
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
 import pyarrow as pa
 
 from virnucflow.cli import InputError, argument_parser, log, run, staged
 from virnucflow.files.shards import Files
 from virnucflow.files.tables import REFUSED, SEQUENCES, TableWriter, write_parquet
-from virnucflow.sequences.chunk_files import ChunkWriter, cut, digest_path
-from virnucflow.sequences.chunks import MOST_CHUNKS, chunk_name, chunk_totals
+from virnucflow.sequences.batches import Batch, with_ended
+from virnucflow.sequences.chunk_files import ChunkWriter, digest_path
+from virnucflow.sequences.chunks import MOST_CHUNKS, chunk_totals
 from virnucflow.sequences.compressed import Stored
-from virnucflow.sequences.fasta import Heading
+from virnucflow.sequences.cutter import Cutter
 from virnucflow.sequences.inputs import Input, add_inputs, paths_of
 from virnucflow.sequences.mates import pair_of_mate
 from virnucflow.sequences.names import Names
-from virnucflow.sequences.records import Content, changed, stream_records
+from virnucflow.sequences.records import Contents, changed, stream_batches, stream_records
 from virnucflow.sequences.subsample import Subsample, draw
 
 MOST_CHUNK_LENGTH = 1_000_000
@@ -37,7 +39,6 @@ PLACES_PER_NAME = 5
 RENAMED_TOLD = 1000
 ROWS, NAME_LETTERS = 1 << 16, 1 << 24  # that are held before they are written
 LENGTH_BYTES = 8
-RNA_TO_DNA = bytes.maketrans(b"Uu", b"Tt")
 
 
 @dataclass
@@ -115,15 +116,15 @@ def survey(inputs: list[Input], chunk_length: int, subsample: Subsample | None, 
     overview = Survey()
     for one in inputs:
         overview.inputs.append(tuple(map(Stored, one.paths)))
-        for heading, pieces in stream_records(one, stored=overview.inputs[-1], subsample=subsample):
-            length = sum(map(len, pieces))
-            chunks, bases = chunk_totals(length, chunk_length)
-            if chunks > MOST_CHUNKS:
-                path, where = one.place(heading.line, heading.mate)
+        batches = stream_batches(one, stored=overview.inputs[-1], subsample=subsample)
+        for batch, ended in with_ended(batches):
+            overview.names.add(batch.names)
+            chunks, bases = chunk_totals(ended.lengths, chunk_length)
+            for number in np.flatnonzero(chunks > MOST_CHUNKS):
+                path, where = one.place(ended.lines[number], ended.mates[number])
                 raise InputError(f"{path}, {where}: more than {MOST_CHUNKS:,} chunks; make them longer")
-            overview.bases += bases
-            overview.names.add(heading.name)
-            lengths.write(length.to_bytes(LENGTH_BYTES, "little"))
+            overview.bases += int(bases.sum())
+            lengths.write(ended.lengths.tobytes())
     overview.names.sort()
     return overview
 
@@ -152,29 +153,40 @@ def describe_duplicates(inputs: list[Input], subsample: Subsample | None, names:
 
 
 class SequenceTable:
-    """Writes the table of sequences row by row, and counts."""
+    """Writes the table of sequences, in parts of at most ROWS rows, and counts."""
 
     def __init__(self, writer: TableWriter) -> None:
         self._writer = writer
-        self._rows: list[tuple] = []
+        self._columns: list[list] = [[] for _ in SEQUENCES]
         self._letters = 0  # of the names held
         self.sequences = self.chunks = self.with_uracil = 0
 
-    def add(self, sequence_id: str, chunks: int, content: Content, mate: int) -> None:
-        """Add the row of a record, all of whose letters have gone by."""
-        self._rows.append((sequence_id, content.length, chunks, content.uracils, content.digest, mate))
-        self._letters += len(sequence_id)
-        self.sequences += 1
-        self.chunks += chunks
-        self.with_uracil += content.uracils > 0
-        if len(self._rows) == ROWS or self._letters > NAME_LETTERS:
-            self.flush()
+    def add(
+        self, ids: list[str], lengths: np.ndarray, chunks: np.ndarray, uracils: np.ndarray, digests: list[str],
+        mates: np.ndarray,
+    ) -> None:  # fmt: skip
+        """Add rows: values of each column, (rows)."""
+        self.sequences += len(ids)
+        self.chunks += int(chunks.sum())
+        self.with_uracil += int((uracils > 0).sum())
+        columns = ids, lengths.tolist(), chunks.tolist(), uracils.tolist(), digests, mates.tolist()
+        first = 0
+        for end, sequence_id in enumerate(ids, start=1):
+            self._letters += len(sequence_id)
+            if len(self._columns[0]) + end - first == ROWS or self._letters > NAME_LETTERS:
+                self._hold(columns, first, end)
+                self.flush()
+                first = end
+        self._hold(columns, first, len(ids))
+
+    def _hold(self, columns: Iterable[list], first: int, end: int) -> None:
+        for held, column in zip(self._columns, columns, strict=True):
+            held += column[first:end]
 
     def flush(self) -> None:
         """Must come after the last row, too."""
-        columns = list(zip(*self._rows, strict=True)) or [()] * len(SEQUENCES)
-        self._writer.write(pa.table(dict(zip(SEQUENCES.names, columns, strict=True)), schema=SEQUENCES))
-        self._rows, self._letters = [], 0
+        self._writer.write(pa.table(dict(zip(SEQUENCES.names, self._columns, strict=True)), schema=SEQUENCES))
+        self._columns, self._letters = [[] for _ in SEQUENCES], 0
 
 
 class Renaming:
@@ -184,37 +196,45 @@ class Renaming:
         self._names, self._needed = names, names.repeated() > (0, 0)
         self.number = 0
 
-    def __call__(self, one: Input, heading: Heading) -> str:
-        name = heading.name
-        new = self._names.unique(name) if self._needed else name
-        if new != name:
-            self.number += 1
-            if self.number <= RENAMED_TOLD:
-                path, where = one.place(heading.line, heading.mate)
-                log.warning("%s, %s: duplicate name %r is renamed to %r", path, where, name, new)
-        return new
+    def __call__(self, one: Input, batch: Batch) -> list[str]:
+        if not self._needed:
+            return batch.names
+        ids = list(map(self._names.unique, batch.names))
+        for name, new, line, mate in zip(batch.names, ids, batch.lines, batch.mates, strict=True):
+            if new != name:
+                self.number += 1
+                if self.number <= RENAMED_TOLD:
+                    path, where = one.place(line, mate)
+                    log.warning("%s, %s: duplicate name %r is renamed to %r", path, where, name, new)
+        return ids
 
 
 def split(
     inputs: list[Input], overview: Survey, subsample: Subsample | None, lengths: BinaryIO, chunk_length: int, rna: str,
-    chunks: ChunkWriter, table: SequenceTable,
+    cutter: Cutter, table: SequenceTable,
 ) -> None:  # fmt: skip
     """The second pass: write the chunks and the table; InputError where a file is not what it was in the first."""
     rename = Renaming(overview.names)
     for one, before in zip(inputs, overview.inputs, strict=True):
         now = tuple(map(Stored, one.paths))
-        for heading, pieces in stream_records(one, check_letters=False, stored=now, subsample=subsample):
-            sequence_id, content = rename(one, heading), Content(heading.name)
-            length = int.from_bytes(lengths.read(LENGTH_BYTES), "little")
-            letters, number = content.follow(pieces), 0
-            if rna == "as_dna":
-                letters = (piece.translate(RNA_TO_DNA) for piece in letters)
-            for number, chunk in enumerate(cut(letters, length, chunk_length), start=1):
-                chunks.write(chunk_name(sequence_id, number), chunk)
-            table.add(sequence_id, number, content, heading.mate)
+        contents = Contents()
+        ids: list[str] = []  # of records that have not ended, as are their lengths in the first pass
+        expected = np.empty(0, dtype=np.int64)
+        for batch, ended in with_ended(stream_batches(one, check_letters=False, stored=now, subsample=subsample)):
+            begun, number = rename(one, batch), len(ended.lengths)
+            of_begun = np.frombuffer(lengths.read(LENGTH_BYTES * len(begun)), dtype=np.int64)
+            ids, expected = ids + begun, np.append(expected, of_begun)
+            if len(expected) != len(ids) or (ended.lengths != expected[:number]).any():
+                raise changed(one.paths[-1])
+            cutter.add(batch.in_dna() if rna == "as_dna" else batch, begun, of_begun)
+            uracils, digests = contents.follow(batch, number)
+            chunks, _ = chunk_totals(ended.lengths, chunk_length)
+            table.add(ids[:number], ended.lengths, chunks, uracils, digests, ended.mates)
+            ids, expected = ids[number:], expected[number:]
         for file, as_before in zip(now, before, strict=True):
             if file != as_before:
                 raise changed(file.path)
+    cutter.cut()
     table.flush()
     if rename.number > RENAMED_TOLD:
         log.warning("%d more duplicate names are renamed", rename.number - RENAMED_TOLD)
@@ -258,7 +278,8 @@ def split_inputs(arguments: argparse.Namespace) -> None:
             TableWriter(sequences, SEQUENCES) as writer,
         ):
             table = SequenceTable(writer)
-            split(inputs, overview, subsample, lengths, chunk_length, arguments.rna, chunks, table)
+            cutter = Cutter(chunks, chunk_length)
+            split(inputs, overview, subsample, lengths, chunk_length, arguments.rna, cutter, table)
             files = [file for stored in overview.inputs for file in stored]
             counts = {"records": table.sequences, "rna_records": table.with_uracil, "shards": number}
             writer.provenance = {"inputs": list(map(describe_file, files)), "rna": arguments.rna} | drawn | counts

@@ -13,9 +13,12 @@ import sys
 import tracemalloc
 import zlib
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
+import pyarrow as pa
 import pytest
 from backports import zstd
 from helpers import SCRIPTS, error_line, run_program
@@ -23,9 +26,8 @@ from xxhash import xxh3_128_hexdigest
 
 import split_fasta
 from virnucflow.files.tables import read_provenance, read_sequences
-from virnucflow.sequences import chunk_files, fasta, names
-from virnucflow.sequences.chunk_files import cut
-from virnucflow.sequences.chunks import chunk_coordinates, chunk_totals
+from virnucflow.sequences import batches, cutter, fasta, names
+from virnucflow.sequences.chunks import chunk_coordinates, chunk_name, chunk_totals
 from virnucflow.sequences.fasta import read_fasta
 from virnucflow.sequences.inputs import Input
 from virnucflow.sequences.names import Names
@@ -106,7 +108,8 @@ def test_a_line_that_is_no_sequence_is_refused_at_once(
 def test_a_record_costs_no_more_than_16_bytes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Of what Python and NumPy allocate. What is held until there is enough to be written is made little."""
     monkeypatch.setattr(split_fasta, "ROWS", 1000)
-    monkeypatch.setattr(chunk_files, "BLOCK", 1000)
+    monkeypatch.setattr(cutter, "BLOCK", 1000)
+    monkeypatch.setattr(fasta, "BLOCK", 1000)
     arguments = ["--fasta", tmp_path / "in.fa", "--chunk-length", 500, "--chunks", tmp_path / "c.fa"]
     monkeypatch.setattr(sys, "argv", ["split_fasta.py", *map(str, arguments), "--sequences", str(tmp_path / "s")])
     most = []
@@ -161,11 +164,20 @@ def test_the_memory_that_decompression_asks_for_is_bounded(kind: str, tmp_path: 
     assert memory < MOST_MEMORY
 
 
+def ended(of_file: Iterator[batches.Batch]) -> list[tuple[str, int, int]]:
+    """Names, lines and lengths of records."""
+    together = list(batches.with_ended(of_file))
+    names = [name for batch, _ in together for name in batch.names]
+    numbers = [pair for _, records in together for pair in zip(records.lines.tolist(), records.lengths.tolist())]
+    return [(name, *pair) for name, pair in zip(names, numbers, strict=True)]
+
+
 def test_blocks_may_end_anywhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The parts of a file are the same in blocks of any size."""
     content = b"\xef\xbb\xbf \t\r\n\n>one two\r\nAC GT\r\r\n;old > no\n".replace(b" > no", b" no")
     content += "AC\n>ünï \n>e\n\n>\tx y\nAC\r\nG>T\n".encode()
     (tmp_path / "in.fa").write_bytes(content)
+    (tmp_path / "plain.fa").write_text(">a b\nACGT\nAC\n\n>b\n>\nA\n>c\n\nAC\nAC\nA")
     expected = list(read_fasta(tmp_path / "in.fa", check_letters=False))
     assert [(record.name, record.sequence) for record in expected] == [
         ("one", "ACGT;oldnoAC"), ("ünï", ""), ("e", ""), ("x", "ACG>T"),
@@ -174,19 +186,56 @@ def test_blocks_may_end_anywhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     for size in range(4, len(content) + 1):  # the first block has more than the byte-order mark
         monkeypatch.setattr(fasta, "BLOCK", size)
         assert list(read_fasta(tmp_path / "in.fa", check_letters=False)) == expected
+        for path in (tmp_path / "in.fa", tmp_path / "plain.fa"):
+            assert ended(fasta.read_fasta_batches(path, check_letters=False)) == [
+                (record.name, record.line, len(record.sequence)) for record in read_fasta(path, check_letters=False)
+            ]
         with pytest.raises(fasta.InputError, match="line 13: '>' is not a nucleotide"):
             list(read_fasta(tmp_path / "in.fa"))
 
 
-def test_pieces_of_any_size_are_cut_into_the_same_chunks() -> None:
+class Collected:
+    """Chunks as Cutter gives them to be written."""
+
+    def __init__(self) -> None:
+        self.chunks: list[tuple[str, bytes]] = []
+
+    def write(self, names: pa.StringArray, letters: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> None:
+        assert (starts + lengths <= len(letters) - fasta.LINE_WIDTH).all()
+        for name, start, length in zip(names.to_pylist(), starts, lengths, strict=True):
+            self.chunks.append((name, letters[start : start + length].tobytes()))
+
+
+@pytest.mark.parametrize("size", [1, 7, 99, 5000])
+@pytest.mark.parametrize("chunk_length", [3, 4, 5, 10, 100, 500])
+def test_pieces_of_any_size_are_cut_into_the_same_chunks(
+    size: int, chunk_length: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In blocks, and in texts to be written, of any size as well."""
     letters = random.Random(3)
-    for length, chunk_length in ((0, 5), (1, 5), (5, 5), (6, 5), (1234, 100), (999, 10), (31, 30), (1020, 500)):
-        sequence = bytes(letters.choices(b"ACGT", k=length))
-        expected = [sequence[start:end] for start, end in chunk_coordinates(length, chunk_length)]
-        assert chunk_totals(length, chunk_length) == (len(expected), sum(map(len, expected)))
-        for size in (1, 7, 99, 5000):
-            pieces = (sequence[start : start + size] for start in range(0, length, size))
-            assert list(cut(pieces, length, chunk_length)) == expected
+    lengths = [0, 1, 5, 5, 6, 1234, 0, 999, 31, 1020, 3, 0]
+    sequences = {f"s{number}": bytes(letters.choices(b"ACGT", k=length)) for number, length in enumerate(lengths)}
+    expected = [
+        (chunk_name(name, number), sequence[start:end])
+        for name, sequence in sequences.items()
+        for number, (start, end) in enumerate(chunk_coordinates(len(sequence), chunk_length), start=1)
+    ]
+    chunks, bases = chunk_totals(np.array(lengths), chunk_length)
+    assert (chunks.sum(), bases.sum()) == (len(expected), sum(len(chunk) for _, chunk in expected))
+    for block in (1, 50, 1 << 20):
+        monkeypatch.setattr(batches, "LETTERS", block)
+        monkeypatch.setattr(cutter, "BLOCK", block)
+        monkeypatch.setattr(cutter, "MOST_TEXT", block)
+        parts: list[batches.Part] = []
+        for number, (name, sequence) in enumerate(sequences.items()):
+            pieces = (sequence[start : start + size] for start in range(0, len(sequence), size))
+            parts += [batches.Heading(name, name, number), *pieces]
+        collected = Collected()
+        cut = cutter.Cutter(collected, chunk_length)
+        for batch in batches.batched(iter(parts)):
+            cut.add(batch, batch.names, np.array([len(sequences[name]) for name in batch.names], dtype=np.int64))
+        cut.cut()
+        assert collected.chunks == expected
 
 
 @pytest.mark.parametrize("block", [1, 2, 3, 1 << 20])
@@ -197,8 +246,7 @@ def test_names_are_counted_and_made_unique(block: int, monkeypatch: pytest.Monke
     for number in (0, 1, 2, 5, 40, 200):
         given = [chosen.choice(["a", "a_2", "a_3", "a_2_2", "b", "", "_2", f"c{number}"]) for _ in range(number)]
         found = Names()
-        for name in given:
-            found.add(name)
+        found.add(given)
         found.sort()
         count = Counter(given)
         several = [times for times in count.values() if times > 1]

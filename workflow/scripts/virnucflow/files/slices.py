@@ -15,11 +15,11 @@ def gathered(values: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> tup
     views = np.zeros((len(starts), 4), dtype=np.int32)
     views[:, 0], views[:, 3] = lengths, starts
     letters = views.view(np.uint8)[:, 4:]
-    is_inline = lengths <= INLINE
-    letters[~is_inline, :PREFIX] = values[starts[~is_inline, None] + np.arange(PREFIX)]
-    letters[is_inline] = 0
-    which, place = np.nonzero(np.arange(INLINE) < np.where(is_inline, lengths, 0)[:, None])
-    letters[which, place] = values[starts[which] + place]
+    short, long = np.flatnonzero(lengths <= INLINE), np.flatnonzero(lengths > INLINE)
+    letters[long, :PREFIX] = values[starts[long, None] + np.arange(PREFIX)]
+    letters[short] = 0
+    which, place = np.nonzero(np.arange(INLINE) < lengths[short, None])
+    letters[short[which], place] = values[starts[short[which]] + place]
     buffers = [None, pa.py_buffer(views), pa.py_buffer(np.ascontiguousarray(values))]
     slices = pa.Array.from_buffers(pa.binary_view(), len(starts), buffers).cast(pa.binary())
     _, offsets, copied = slices.buffers()

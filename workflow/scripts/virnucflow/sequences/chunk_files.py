@@ -1,6 +1,5 @@
 """Files of chunks: FASTA as v1 wrote it, each with the digest of its content in a file beside it."""
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,11 +8,11 @@ from typing import BinaryIO, NoReturn, Self
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from virnucflow.cli import InputError
 from virnucflow.files.digests import Hasher, digest_file
 from virnucflow.files.slices import gathered, texts
-from virnucflow.sequences.chunks import chunk_coordinates
 from virnucflow.sequences.fasta import LINE_WIDTH
 
 DIGEST = ".xxh3"  # appended to the name of the file of chunks
@@ -26,15 +25,6 @@ def digest_path(chunks: Path) -> Path:
     return chunks.with_name(chunks.name + DIGEST)
 
 
-def cut(pieces: Iterator[bytes], length: int, chunk_length: int) -> Iterator[bytes]:
-    """The chunks of a sequence of `length` bases, of which never more than one chunk and one piece are held."""
-    held, begin = b"", 0  # bases of the sequence, and where in it they begin
-    for start, end in chunk_coordinates(length, chunk_length):
-        while begin + len(held) < end and (piece := next(pieces, None)) is not None:
-            held, begin = held[start - begin :] + piece, start
-        yield held[start - begin : end - begin]
-
-
 class ChunkWriter:
     """Writes chunks one after the other to files of about equal bases, and a digest for each file.
 
@@ -43,10 +33,9 @@ class ChunkWriter:
 
     def __init__(self, files: list[Path], digests: list[Path], total: int) -> None:
         self._outputs = list(zip(files, digests, strict=True))
-        self._total = total
+        self._ends = np.array([-(-shard * total // len(files)) for shard in range(1, len(files))], dtype=np.int64)
         self._written = 0  # bases of chunks, so far
         self._shard = -1
-        self._full = 0.0  # when so many bases are written, the next file begins
         self._file: BinaryIO  # of this shard
 
     def __enter__(self) -> Self:
@@ -60,35 +49,39 @@ class ChunkWriter:
             self._begin_next()
         self._end()
 
-    def write(self, name: str, letters: bytes) -> None:
-        """Write the next chunk, with LINE_WIDTH letters a line."""
-        while self._written >= self._full:
-            self._begin_next()
-        lines = b"\n".join([letters[start : start + LINE_WIDTH] for start in range(0, len(letters), LINE_WIDTH)])
-        self._texts.append(b">%s\n%s\n" % (name.encode(), lines))
-        self._held += len(letters) + len(name)
-        self._written += len(letters)
-        if self._held > BLOCK:
-            self._flush()
+    def write(self, names: pa.StringArray, letters: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> None:
+        """Write the next chunks, one at least, with LINE_WIDTH letters a line.
+
+        They are slices of `letters` (uint8), which must have LINE_WIDTH more behind the last of them.
+        """
+        lines = -(-lengths // LINE_WIDTH)
+        first_lines = np.cumsum(lines) - lines
+        whole_lines, _ = gathered(letters, starts, lines * LINE_WIDTH)
+        ended_lines = np.full((len(whole_lines) // LINE_WIDTH, LINE_WIDTH + 1), ord("\n"), dtype=np.uint8)
+        ended_lines[:, :-1] = whole_lines.reshape(-1, LINE_WIDTH)
+        bodies = texts(*gathered(ended_lines.ravel(), first_lines * (LINE_WIDTH + 1), lengths + lines - 1))
+        headers = pc.binary_join_element_wise(">", names, "")
+        _, offsets, records = pc.binary_join_element_wise(headers, bodies, "", "\n").buffers()
+        ends = np.frombuffer(offsets, dtype=np.int32)
+
+        before = self._written + np.cumsum(lengths) - lengths  # bases, of each chunk
+        self._written += int(lengths.sum())
+        of_shards = np.searchsorted(self._ends, before, side="right")
+        for shard in range(self._shard, int(of_shards[-1]) + 1):
+            if shard > self._shard:
+                self._begin_next()
+            first, end = np.searchsorted(of_shards, [shard, shard + 1])
+            text = memoryview(records)[ends[first] : ends[end]]
+            self._file.write(text)
+            self._hasher.update(text)
 
     def _begin_next(self) -> None:
         self._end()
         self._shard += 1
-        is_last = self._shard + 1 == len(self._outputs)
-        self._full = math.inf if is_last else -(-(self._shard + 1) * self._total // len(self._outputs))
         self._file, self._hasher = self._outputs[self._shard][0].open("wb"), Hasher()
-        self._texts: list[bytes] = []
-        self._held = 0  # letters
-
-    def _flush(self) -> None:
-        block = b"".join(self._texts)
-        self._file.write(block)
-        self._hasher.update(block)
-        self._texts, self._held = [], 0
 
     def _end(self) -> None:
         if self._shard >= 0:
-            self._flush()
             self._file.close()
             self._outputs[self._shard][1].write_text(f"{self._hasher.hexdigest()}\n", encoding="ascii")
 

@@ -41,13 +41,15 @@ def chunk_places(lengths: np.ndarray, numbers: np.ndarray, chunk_length: int) ->
     return start, np.minimum(start + chunk_length, lengths)
 
 
-def chunk_totals(length: int, chunk_length: int) -> tuple[int, int]:
-    """How many chunks `chunk_coordinates` yields, and how many bases they have together: all but the last are full."""
-    n = -(-length // chunk_length)
-    overlap = n * chunk_length - length
-    q = overlap // n if n else 0
-    missing = max(0, overlap - (q + 1) * (n - 1)) if n else 0  # what no q + 1 of an overlap makes up for
-    return n, n * chunk_length - missing
+def chunk_totals(lengths: np.ndarray, chunk_length: int) -> tuple[np.ndarray, np.ndarray]:
+    """How many chunks `chunk_coordinates` yields of sequences of these lengths, and how many bases they have together.
+
+    All but the last are full. That lacks what no q + 1 of an overlap makes up for.
+    """
+    n = -(-lengths // chunk_length)
+    overlap = n * chunk_length - lengths
+    q = overlap // np.maximum(n, 1)
+    return n, n * chunk_length - np.maximum(0, overlap - (q + 1) * np.maximum(n - 1, 0))
 
 
 def wrong_chunk_length(model: str, chunk_length: int, chunk_lengths: Collection[int]) -> str:
@@ -64,6 +66,11 @@ def wrong_chunk_length(model: str, chunk_length: int, chunk_lengths: Collection[
 def chunk_name(sequence_id: str, chunk: int) -> str:
     """The name v1 gives a sequence's chunk; chunks count from 1."""
     return f"{sequence_id}{SEPARATOR}{chunk}"
+
+
+def chunk_names(sequence_ids: pa.StringArray, chunks: pa.Int64Array) -> pa.StringArray:
+    """The names of chunks: of each its sequence's id and its number."""
+    return pc.binary_join_element_wise(sequence_ids, chunks.cast(pa.string()), SEPARATOR)
 
 
 class WrongName(ValueError):

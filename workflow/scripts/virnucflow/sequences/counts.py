@@ -18,14 +18,13 @@ import pyarrow.compute as pc
 
 from virnucflow.cli import InputError
 from virnucflow.files.kinds import LONGEST
-from virnucflow.sequences.chunk_files import cut
+from virnucflow.sequences.batches import Heading, Part
+from virnucflow.sequences.chunks import chunk_coordinates
 from virnucflow.sequences.compressed import BGZF_END, first_bytes
 from virnucflow.sequences.fasta import (
     BLANKS,
     BYTE_ORDER_MARK,
     NUCLEOTIDES,
-    Heading,
-    Part,
     Streamed,
     by_record,
     read_fasta_parts,
@@ -122,7 +121,7 @@ def count_records(records: Iterable[Streamed], rules: Rules) -> Values:
     values, chunks, held = np.zeros(len(FIELDS)), list[bytes](), 0
     for heading, pieces in records:
         letters = b"".join(pieces)
-        of_record = list(cut(iter([letters]), len(letters), rules.chunk_length))
+        of_record = [letters[start:end] for start, end in chunk_coordinates(len(letters), rules.chunk_length)]
         values[:4] += heading.mate < 2, 1, len(letters), len(of_record)
         chunks += of_record
         held += len(letters)

@@ -6,13 +6,16 @@ A file is read in blocks, and what is long, a record as much as a line, goes by 
 import gzip
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, NoReturn, TextIO
+from typing import NoReturn, TextIO
+
+import numpy as np
 
 from virnucflow.cli import InputError, log
+from virnucflow.sequences.batches import Batch, Heading, Part, batched
 from virnucflow.sequences.compressed import Stored, decompressed
 
 LINE_WIDTH = 60  # letters a line, as Biopython writes and v1 therefore has it
@@ -21,26 +24,14 @@ LINE_WIDTH = 60  # letters a line, as Biopython writes and v1 therefore has it
 NUCLEOTIDES = b"ACGTURYSWKMBDHVN-acgturyswkmbdhvn"
 OLD_COMMENT = bytes(code for code in range(ord("!"), ord("~") + 1) if code != ord(">"))  # begins with ';'
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+TABS_AND_LINE_ENDS = str.maketrans("\t\n", "  ")
 BLANKS = b" \t\v\f"
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # of UTF-8
 
 BLOCK = 1 << 20  # bytes
+PART = 1 << 18  # bytes of a batch, of which every two may be a record
 MOST_HEADER = 1_000_000  # bytes
 SHOWN = 1000  # bytes of a line of something else that are looked at to say what it may be
-
-
-class Heading(NamedTuple):
-    """What a record says of itself: `name` is the header's first word, `header` all of it.
-
-    `line` is its line number, or of a read the number of its record. `proteins` are those of its annotation, where it
-    is from a file that has one; `mate` is 1 or 2 for a read of a pair.
-    """
-
-    name: str
-    header: str
-    line: int
-    proteins: tuple[str, ...] | None = None
-    mate: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +45,6 @@ class Record:
     proteins: tuple[str, ...] | None = None
 
 
-Part = Heading | bytes  # a record's heading, and then some of its letters, and more of them
 Streamed = tuple[Heading, Iterator[bytes]]  # a record whose letters go by in pieces
 
 
@@ -73,6 +63,12 @@ def read_fasta_parts(path: Path, check_letters: bool = True, stored: Stored | No
     """
     with decompressed(path, stored) as stream:
         yield from _Parser(path, check_letters).parts(blocks(stream))
+
+
+def read_fasta_batches(path: Path, check_letters: bool = True, stored: Stored | None = None) -> Iterator[Batch]:
+    """Yield the records of a FASTA file in order, many at a time. Arguments and errors as of `read_fasta_parts`."""
+    with decompressed(path, stored) as stream:
+        yield from _Parser(path, check_letters).batches(_whole_headers(blocks(stream)))
 
 
 def by_record(parts: Iterator[Part]) -> Iterator[Streamed]:
@@ -117,6 +113,22 @@ def blocks(stream: io.BufferedIOBase) -> Iterator[bytes]:
         yield b"\n"
 
 
+def _whole_headers(content: Iterator[bytes]) -> Iterator[bytes]:
+    """The content in parts none of which ends within a header, unless that is too long or the file ends there."""
+    held = b""
+    for block in content:
+        for start in range(0, len(block), PART):
+            part = held + block[start : start + PART]
+            header = part.rfind(b"\n>") + 1  # or the beginning, which may be a header as well
+            unfinished = part.startswith(b">", header) and part.find(b"\n", header) < 0
+            end = header if unfinished and len(part) - header <= MOST_HEADER else len(part)
+            if end:
+                yield part[:end]
+            held = part[end:]
+    if held:
+        yield held
+
+
 class _Parser:
     """Goes through the blocks of a FASTA file and knows on which line it is, and what this line is so far."""
 
@@ -148,6 +160,35 @@ class _Parser:
                 at = end
         if self.header is not None and (heading := self._end_header(self.header, file_ends=True)):
             yield heading
+
+    def batches(self, content: Iterator[bytes]) -> Iterator[Batch]:
+        """The records of blocks none of which ends within a header, many at a time."""
+        for block in content:
+            if batch := self._plain_batch(block):
+                yield batch
+            else:
+                yield from batched(self.parts(iter([block])))
+
+    def _plain_batch(self, block: bytes) -> Batch | None:
+        """The records of a block; None, with all as it was, if there is something in it that needs a closer look."""
+        begins = self.line_is_empty and block.startswith(b">")
+        before, *records = (b"\n" + block if begins else block).split(b"\n>")
+        if self.in_comment or (before and not self.has_begun):
+            return None
+        headers = [record.split(b"\n", 1)[0] for record in records]
+        texts = [before, *(record[len(header) :] for header, record in zip(headers, records, strict=True))]
+        pieces = [text.translate(None, b"\n") for text in texts]
+        letters = b"".join(pieces)
+        if any(blank in letters for blank in BLANKS) or (self.check_letters and letters.translate(None, NUCLEOTIDES)):
+            return None
+        if (names := _plain_names(headers)) is None:
+            return None
+        ends = np.cumsum([len(piece) for piece in pieces])
+        line_ends = np.cumsum([len(text) for text in texts]) - ends + np.arange(len(texts)) - begins
+        lines = self.line + line_ends[:-1] + 1
+        self.has_begun = self.has_begun or bool(records)
+        self._go_on(block, int(line_ends[-1]))
+        return Batch(letters, names, lines, np.zeros_like(lines), ends[:-1])
 
     def _end_of_text(self, block: bytes, at: int) -> int:
         """Where, after a place that is not in a header, the next line begins that is one; else the block's end."""
@@ -191,14 +232,17 @@ class _Parser:
             if self.check_letters and (self.in_comment or letters.translate(None, NUCLEOTIDES)):
                 self._check_lines(text)
                 return letters
+        self._go_on(text, text.count(b"\n"))
+        return letters
+
+    def _go_on(self, text: bytes, line_ends: int) -> None:
+        """Be behind a text, which has so many line ends and no unfinished header."""
         last = text[text.rfind(b"\n") + 1 :]
-        ended = len(text) - len(last)
-        if ended:
-            self.line += text.count(b"\n")
+        if line_ends:
+            self.line += line_ends
             self.line_is_empty = self.line_is_blank = True
         self.line_is_empty = self.line_is_empty and not last
         self.line_is_blank = self.line_is_blank and not last.strip(BLANKS)
-        return letters
 
     def _check_lines(self, text: bytes) -> None:
         """Look at lines one by one, because they have more than nucleotides, and be where they end."""
@@ -230,6 +274,19 @@ class _Parser:
 
     def _refuse(self, what: str) -> NoReturn:
         raise InputError(f"{self.path}, line {self.line}: {what}")
+
+
+def _plain_names(headers: Sequence[bytes]) -> list[str] | None:
+    """The names of records with these headers; None if there may be something wrong with one."""
+    if max(map(len, headers), default=0) >= MOST_HEADER:
+        return None
+    try:
+        text = b"\n".join(headers).decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+    if not text.isprintable() and CONTROL.search(text.translate(TABS_AND_LINE_ENDS)):
+        return None
+    return [(header.split(None, 1) or [""])[0] for header in text.split("\n")] if headers else []
 
 
 def _describe_start(line: str) -> str:

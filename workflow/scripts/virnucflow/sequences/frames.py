@@ -17,6 +17,7 @@ from virnucflow.files.slices import gathered, texts
 # The standard genetic code (NCBI table 1), codons in the order of the letters below.
 LETTERS = "TCAG"
 COMPLEMENT_BIT = 2  # the one in which the numbers of T and A, of C and G differ
+OPPOSITE = [number ^ COMPLEMENT_BIT for number in range(len(LETTERS))]
 STANDARD_CODE = "FFLLSSSSYY**CC*WLLLLPPPPHHQQRRRRIIIMTTTTNNKKSSRRVVVVAAAADDEEGGGG"
 STOP = ord("*")
 LEAST_RESIDUES = 30  # of a longest stretch; below, chance has many
@@ -34,9 +35,11 @@ for codon, residue in zip(product(range(len(LETTERS)), repeat=3), STANDARD_CODE,
     RESIDUE[codon] = ord(residue)
 
 # A codon has the number of its place in STANDARD_CODE; one with another letter, OTHER_CODON.
-STOP_CODONS = tuple(number for number, residue in enumerate(STANDARD_CODE) if ord(residue) == STOP)
 OTHER_CODON = len(STANDARD_CODE)
 RESIDUE_OF_CODON = STANDARD_CODE.encode() + bytes([DROPPED]) * (256 - OTHER_CODON)
+# As the strand opposite to a codon gives it: each letter's complement, from the third to the first.
+REVERSED_CODE = RESIDUE[:OTHER_LETTER, :OTHER_LETTER, :OTHER_LETTER][np.ix_(*[OPPOSITE] * 3)].T
+RESIDUE_OF_REVERSED = REVERSED_CODE.tobytes() + RESIDUE_OF_CODON[OTHER_CODON:]
 
 
 def letter_codes(sequence: str) -> np.ndarray:
@@ -90,87 +93,96 @@ def kept_frames(letters: bytes, ends: np.ndarray) -> KeptFrames:
     """
     letters = letters.upper()
     six = _SixFrames(letters, ends)
-    places, codons = six.places.copy(), six.codons.copy()  # of what gives the protein
-    residues = codons - six.count(six.dropped)
-    taken = 1 + 3 * residues  # letters
-    whole = np.flatnonzero((six.count(six.stops) == 0) & (residues > 0))
+    residues = six.residues_before(six.ends) - six.residues_before(six.places)
+    whole = np.flatnonzero((six.first_stops == six.last_stops) & (residues > 0))
     without = np.ones(len(ends), dtype=bool)
     without[six.chunks[whole]] = False
-    stretches = _longest_stretches(six, np.flatnonzero(without[six.chunks] & (codons > 0)))
-    of = stretches.frames
-    taken[of] = 1 + 3 * codons[of]
-    places[of], codons[of], residues[of] = stretches.places, stretches.codons, stretches.residues
-    taken = np.minimum(taken, six.strand_ends - six.firsts)
+    stretches = _longest_stretches(six, np.flatnonzero(without[six.chunks] & (six.ends > six.places)))
 
-    kept = np.concatenate([whole, of])
-    kept = kept[np.argsort(six.chunks[kept] * len(FRAMES) + six.numbers[kept])]
+    kept = np.concatenate([whole, stretches.frames])
+    places = np.concatenate([six.places[whole], stretches.places])  # of what gives the protein
+    codons = np.concatenate([six.ends[whole], stretches.ends]) - places
+    residues = np.concatenate([residues[whole], stretches.residues])
+    of_frames = np.concatenate([residues[: len(whole)], (six.ends - six.places)[stretches.frames]])
+    order = np.argsort(six.chunks[kept] * len(FRAMES) + six.numbers[kept])
+    kept, places, codons, residues, of_frames = (one[order] for one in (kept, places, codons, residues, of_frames))
+
+    translated, _ = gathered(six.translated, places, codons)
+    protein = translated.tobytes().translate(None, bytes([DROPPED])) if len(six.dropped) else translated
     strands = np.frombuffer(letters + letters.translate(COMPLEMENT)[::-1], dtype=np.uint8)
-    translated, _ = gathered(six.by_phase, places[kept], codons[kept])
-    protein = translated.tobytes().translate(RESIDUE_OF_CODON, bytes([OTHER_CODON]))
+    chunks, numbers = six.chunks[kept], six.numbers[kept]
+    firsts, strand_ends = _of_strands(numbers, ends[chunks], np.diff(ends, prepend=0)[chunks], len(letters))
     return KeptFrames(
-        chunks=six.chunks[kept],
-        frames=six.numbers[kept],
-        longest=without[six.chunks[kept]],
-        residues=residues[kept],
-        nucleotides=texts(*gathered(strands, six.firsts[kept], taken[kept])),
-        proteins=texts(protein, np.concatenate([[0], np.cumsum(residues[kept])])),
+        chunks=chunks,
+        frames=numbers,
+        longest=without[chunks],
+        residues=residues,
+        nucleotides=texts(*gathered(strands, firsts, np.minimum(1 + 3 * of_frames, strand_ends - firsts))),
+        proteins=texts(protein, np.concatenate([[0], np.cumsum(residues)])),
     )
 
 
-class _SixFrames:
-    """The codons of all six frames of chunks, those of each frame one after another.
+def _of_strands(
+    numbers: np.ndarray, ends: np.ndarray, lengths: np.ndarray, total: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Where frames begin, and where their strands of their chunks end, in the chunks' letters and then their reverse
+    complement, of `total` letters each: of each frame its number among FRAMES, and end and length of its chunk.
+    """
+    starts = np.where(numbers < 3, ends - lengths, 2 * total - ends)
+    return starts + numbers % 3, starts + lengths
 
-    The letters of both strands are one array: those of the chunks in order, and then their reverse complement. As a
-    frame has every third codon of it, `by_phase` (codons) has first the codons at 0, 3, 6, ..., then those at 1, 4, ...
-    and at 2, 5, ...; there a frame is a slice. The other arrays (frames) say of each, in the order of these slices:
-    its chunk and its number among FRAMES, where in the letters it begins and its strand of the chunk ends, where in
-    `by_phase` it begins, and how many codons it has. What lies between two frames are codons of two chunks.
+
+class _SixFrames:
+    """All six frames of chunks: slices of one array, `translated`, which has a residue for each codon.
+
+    A codon of the reverse strand is one of the forward strand that is read with another table, so codons are numbered
+    once. As a frame has every third codon, `translated` has first those that begin at the letters 0, 3, 6, ..., then
+    those at 1, 4, ... and at 2, 5, ...; and then all of them backwards, for the reverse strand. What lies between two
+    frames are codons of two chunks, and at the end is a STOP. `stops` and `dropped` are the places of STOP and DROPPED.
+
+    The other arrays (frames) say of each frame, in the order of their places: its chunk, its number among FRAMES, where
+    its codons begin and end, and how many of `stops` are before both.
     """
 
     def __init__(self, letters: bytes, ends: np.ndarray) -> None:
-        number, total = len(ends), len(letters)
-        width = -(-2 * total // 3)
+        total = len(letters)
+        width = -(-total // 3)
         codes = np.zeros(3 * width + 2, dtype=np.uint8)
         codes[:total] = np.frombuffer(letters.translate(LETTER_CODE.tobytes()), dtype=np.uint8)
-        codes[total : 2 * total] = codes[:total][::-1] ^ COMPLEMENT_BIT  # another letter stays another
         first, second, third = codes[:-2], codes[1:-1], codes[2:]
         codon = first << 4 | second << 2 | third
-        if (codes & OTHER_LETTER).any():
+        has_other = bool(codes.max() == OTHER_LETTER)
+        if has_other:
             codon[((first | second | third) & OTHER_LETTER) > 0] = OTHER_CODON
-        self.by_phase = np.zeros(3 * width + 1, dtype=np.uint8)  # one more, so that each slice's end is a place, too
-        self.by_phase[:-1].reshape(3, width)[:] = codon.reshape(width, 3).T
-        self.dropped = self.by_phase == OTHER_CODON
-        self.stops = np.zeros(3 * width + 1, dtype=bool)
-        for stop in STOP_CODONS:
-            self.stops |= self.by_phase == stop
+        by_phase = codon.reshape(width, 3).T.ravel()
+        forward, reverse = by_phase.tobytes(), by_phase[::-1].tobytes()
+        residues = forward.translate(RESIDUE_OF_CODON) + reverse.translate(RESIDUE_OF_REVERSED) + bytes([STOP])
+        self.translated = np.frombuffer(residues, dtype=np.uint8)
+        self.stops = np.flatnonzero(self.translated == STOP)
+        self.dropped = np.flatnonzero(self.translated == DROPPED) if has_other else np.empty(0, dtype=np.int64)
 
-        starts = np.concatenate([[0], ends[:-1]])[:number]
-        strand_starts = np.concatenate([starts, 2 * total - ends[::-1]])
-        phases = np.arange(3)[:, None]
-        offsets = (phases - strand_starts) % 3  # of the frames with these places in the letters, modulo 3
-        chunks, strand = np.arange(number), np.repeat([0, 3], number)
-        self.chunks = np.tile(np.concatenate([chunks, chunks[::-1]]), 3)
-        self.numbers = (strand + offsets).ravel()
-        self.firsts = (strand_starts + offsets).ravel()
-        self.strand_ends = np.tile(np.concatenate([ends, 2 * total - starts[::-1]]), 3)
-        self.places = (phases * width + (strand_starts + offsets) // 3).ravel()
-        self.codons = np.maximum(0, (self.strand_ends - self.firsts) // 3)
+        phases, chunks, lengths = np.arange(3)[:, None], np.arange(len(ends)), np.diff(ends, prepend=0)
+        offsets = (phases - (ends - lengths)) % 3, (ends - phases) % 3  # of the frames with codons at these phases
+        codons = [np.maximum(0, (lengths - of_strand) // 3) for of_strand in offsets]
+        ahead = phases * width + (ends - lengths + offsets[0]) // 3
+        behind = phases * width + (ends - offsets[1]) // 3  # where the codons of reverse frames end
+        self.places = np.concatenate([ahead.ravel(), 6 * width - behind.ravel()[::-1]])
+        self.ends = self.places + np.concatenate([codons[0].ravel(), codons[1].ravel()[::-1]])
+        self.numbers = np.concatenate([offsets[0].ravel(), 3 + offsets[1].ravel()[::-1]])
+        self.chunks = np.concatenate([np.tile(chunks, 3), np.tile(chunks[::-1], 3)])
+        self.first_stops, self.last_stops = np.searchsorted(self.stops, [self.places, self.ends])
 
-    def count(self, flags: np.ndarray) -> np.ndarray:
-        """How many of some flags of all codons are set in each frame: (frames)."""
-        if not flags.any():
-            return np.zeros(len(self.places), dtype=np.int64)
-        bounds = np.stack([self.places, self.places + self.codons], axis=1).ravel()
-        number: np.ndarray = np.add.reduceat(flags, bounds, dtype=np.int64)[::2]
-        return np.where(self.codons > 0, number, 0)  # of an empty slice reduceat gives the value at its place
+    def residues_before(self, places: np.ndarray) -> np.ndarray:
+        """How many codons before these places give a residue or a stop."""
+        return places - np.searchsorted(self.dropped, places) if len(self.dropped) else places
 
 
 class _Stretches(NamedTuple):
-    """Stretches without a stop: of which frame, where in `by_phase`, of how many codons and residues; (stretches)."""
+    """Stretches without a stop: of which frame, where in `translated`, and of how many residues; (stretches)."""
 
     frames: np.ndarray
     places: np.ndarray
-    codons: np.ndarray
+    ends: np.ndarray
     residues: np.ndarray
 
 
@@ -178,26 +190,22 @@ def _longest_stretches(six: _SixFrames, frames: np.ndarray) -> _Stretches:
     """Of chunks, all of whose frames with a codon are given, the longest stretches that are long enough."""
     if not len(frames):
         return _Stretches(frames, frames, frames, frames)
-    lengths = six.codons[frames] + 1  # and one that is taken for a stop, so that every stretch ends with one
-    frame_ends = np.cumsum(lengths)
-    frame_starts = frame_ends - lengths
-    stops = gathered(six.stops.view(np.uint8), six.places[frames], lengths)[0].copy()
-    stops[frame_ends - 1] = True
-    ends = np.flatnonzero(stops)
-    starts = np.concatenate([[0], ends[:-1] + 1])
-    residues = ends - starts
-    if six.dropped.any():
-        dropped, _ = gathered(six.dropped.view(np.uint8), six.places[frames], lengths)
-        before = np.concatenate([[0], np.cumsum(dropped, dtype=np.int64)])
-        residues -= before[ends] - before[starts]
-    firsts = np.searchsorted(starts, frame_starts)  # stretch of each frame
-    most = np.maximum.reduceat(residues, firsts)
+    first_stops = six.first_stops[frames]
+    number = six.last_stops[frames] - first_stops + 1  # of the frame's stretches, each but the last ended by a stop
+    last = np.cumsum(number) - 1
+    first = last - number + 1
+    ends = six.stops.take(np.repeat(first_stops - first, number) + np.arange(last[-1] + 1))
+    ends[last] = six.ends[frames]
+    places = np.concatenate([[0], ends[:-1] + 1])
+    places[first] = six.places[frames]
+    residues = six.residues_before(ends) - six.residues_before(places)
+    most = np.maximum.reduceat(residues, first)
 
-    of_chunks = np.zeros((six.chunks[frames].max() + 1, len(FRAMES)), dtype=np.int64)
-    of_chunks[six.chunks[frames], six.numbers[frames]] = most
-    is_first = six.numbers[frames] == of_chunks.argmax(axis=1)[six.chunks[frames]]
+    chunks, numbers = six.chunks[frames], six.numbers[frames]
+    of_chunks = np.zeros((chunks.max() + 1, len(FRAMES)), dtype=np.int64)
+    of_chunks[chunks, numbers] = most
+    is_first = numbers == of_chunks.argmax(axis=1)[chunks]
     chosen = np.flatnonzero(is_first & (most >= LEAST_RESIDUES))
-    longest = np.flatnonzero(residues == np.repeat(most, np.diff(firsts, append=len(residues))))
-    stretch = longest[np.searchsorted(longest, firsts[chosen])]
-    places = six.places[frames[chosen]] + starts[stretch] - frame_starts[chosen]
-    return _Stretches(frames[chosen], places, (ends - starts)[stretch], residues[stretch])
+    longest = np.flatnonzero(residues == np.repeat(most, number))
+    stretch = longest[np.searchsorted(longest, first[chosen])]
+    return _Stretches(frames[chosen], places[stretch], ends[stretch], residues[stretch])

@@ -13,8 +13,9 @@ from Bio.GenBank.Scanner import GenBankScanner
 from Bio.SeqRecord import SeqRecord
 
 from virnucflow.cli import InputError, log
+from virnucflow.sequences.batches import Heading, Part
 from virnucflow.sequences.compressed import Stored, decompressed
-from virnucflow.sequences.fasta import BLANKS, BLOCK, CONTROL, MOST_HEADER, NUCLEOTIDES, Heading, Part, blocks
+from virnucflow.sequences.fasta import BLANKS, BLOCK, CONTROL, MOST_HEADER, NUCLEOTIDES, blocks
 
 LOCUS = b"LOCUS "
 END = b"//"

@@ -1,10 +1,13 @@
 """Which names come more than once among very many, in 16 bytes of memory a name."""
 
+from collections.abc import Iterable
+
 import numpy as np
 import xxhash
 
 HASH, COUNT = 12, 4  # bytes of a slot: so much of the name's hash, and a counter that is 0 at first
 SLOT = f"S{HASH + COUNT}"
+NEW = bytes(COUNT)
 BLOCK = 1 << 20  # slots that are compared at a time
 
 
@@ -20,9 +23,9 @@ class Names:
         self._memory = bytearray()
         self._slots = np.empty(0, dtype=SLOT)
 
-    def add(self, name: str) -> None:
-        """Add a name, one that is there already too; not after `sort`."""
-        self._memory += _hash(name) + bytes(COUNT)
+    def add(self, names: Iterable[str]) -> None:
+        """Add names, such as are there already too; not after `sort`."""
+        self._memory += b"".join([_hash(name) + NEW for name in names])
 
     def sort(self) -> None:
         """Must come after the last `add` and before anything else."""

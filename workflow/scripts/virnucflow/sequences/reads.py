@@ -13,8 +13,9 @@ from Bio.Seq import reverse_complement
 from dnaio import FastqReader, FileFormatError
 
 from virnucflow.cli import InputError, reading
+from virnucflow.sequences.batches import Heading, Part
 from virnucflow.sequences.compressed import Stored, decompressed
-from virnucflow.sequences.fasta import BLOCK, CONTROL, NUCLEOTIDES, Heading, Part, blocks
+from virnucflow.sequences.fasta import BLOCK, CONTROL, NUCLEOTIDES, blocks
 from virnucflow.sequences.inputs import Input
 from virnucflow.sequences.mates import mate_name, pair_of_mate, pair_of_names
 from virnucflow.sequences.subsample import Subsample

@@ -1,16 +1,19 @@
 """The sequences of a sample's files, of any format, as `split_fasta` reads them and as it named them."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from virnucflow.cli import InputError
-from virnucflow.files.digests import Hasher
+from virnucflow.files.digests import Hasher, digest_bytes
 from virnucflow.files.tables import read_provenance
+from virnucflow.sequences.batches import Batch, batched
 from virnucflow.sequences.compressed import Stored
-from virnucflow.sequences.fasta import Record, Streamed, by_record, read_fasta_parts, whole
+from virnucflow.sequences.fasta import Record, Streamed, by_record, read_fasta_batches, read_fasta_parts, whole
 from virnucflow.sequences.genbank import is_genbank, read_genbank_parts
 from virnucflow.sequences.inputs import Input
 from virnucflow.sequences.reads import read_reads_parts
@@ -41,6 +44,34 @@ class Content:
             yield piece
 
 
+class Contents:
+    """The same of the records of a file, many at a time."""
+
+    def __init__(self) -> None:
+        self._last: list[Hasher] = []  # of the record that began last, if one did
+        self._uracils = np.empty(0, dtype=np.int64)  # in it
+
+    def follow(self, batch: Batch, ended: int) -> tuple[np.ndarray, list[str]]:
+        """The numbers of U, and the digests, of so many records as end with this batch (`with_ended`)."""
+        places = np.empty(0, dtype=np.int64)
+        if b"U" in batch.letters or b"u" in batch.letters:
+            places = np.flatnonzero(np.isin(np.frombuffer(batch.letters, dtype=np.uint8), list(b"Uu")))
+        numbers = np.diff(np.searchsorted(places, batch.starts), prepend=0, append=len(places))
+        numbers = np.append(self._uracils + numbers[0], numbers[1:])
+
+        bounds = [*batch.starts.tolist(), len(batch.letters)]
+        begun = zip(batch.names, pairwise(bounds), strict=True)
+        texts = [b"%s\n%s" % (name.encode(), batch.letters[start:end]) for name, (start, end) in begun]
+        for hasher in self._last:
+            hasher.update(batch.letters[: bounds[0]])
+        digests = [hasher.hexdigest() for hasher in self._last] if ended else []
+        digests += [digest_bytes(text) for text in texts[:-1]]
+        if ended or texts:
+            self._last = [Hasher(text) for text in texts[-1:]]
+        self._uracils = numbers[ended:]
+        return numbers[:ended], digests
+
+
 def stream_records(
     one: Input,
     check_letters: bool = True,
@@ -58,6 +89,18 @@ def stream_records(
     if is_genbank(path):
         return by_record(read_genbank_parts(path, check_letters, its, annotation))
     return by_record(read_fasta_parts(path, check_letters, its))
+
+
+def stream_batches(
+    one: Input, check_letters: bool = True, stored: tuple[Stored, ...] = (), subsample: Subsample | None = None
+) -> Iterator[Batch]:
+    """The same records, many at a time."""
+    if one.layout != "fasta":
+        return batched(read_reads_parts(one, check_letters, stored, subsample))
+    path, its = one.paths[0], stored[0] if stored else None
+    if is_genbank(path):
+        return batched(read_genbank_parts(path, check_letters, its, False))
+    return read_fasta_batches(path, check_letters, its)
 
 
 def records_of(
