@@ -13,8 +13,7 @@ import pytest
 from helpers import EXAMPLE
 
 from virnucflow.files.kinds import KINDS, LONGEST, WHOLE
-from virnucflow.sequences.chunk_files import cut
-from virnucflow.sequences.chunks import chunk_totals
+from virnucflow.sequences.chunks import chunk_coordinates, chunk_totals
 from virnucflow.sequences.counts import FIELDS, Estimate, Rules, count_file
 from virnucflow.sequences.fasta import read_fasta
 from virnucflow.sequences.frames import kept_frames
@@ -130,7 +129,7 @@ def test_sample_has_the_true_counts_within_its_error(name: str, tmp_path: Path) 
 @pytest.mark.parametrize("name", ["escherichia_coli.fasta", "phage_lambda.fasta.gz"])
 def test_whole_file_is_counted_as_it_is_split_and_translated(name: str, frames: str) -> None:
     records = [record.sequence.encode() for record in read_fasta(EXAMPLE / name)]
-    chunks = [chunk for letters in records for chunk in cut(iter([letters]), len(letters), 300)]
+    chunks = [letters[start:end] for letters in records for start, end in chunk_coordinates(len(letters), 300)]
     kept = kept_frames(b"".join(chunks), np.cumsum(list(map(len, chunks))))
     taken = ~kept.longest if frames == WHOLE else np.ones(len(kept.longest), dtype=bool)
     values, errors = count(EXAMPLE / name, "fasta", 1 << 20, Rules(300, frames))
@@ -138,7 +137,7 @@ def test_whole_file_is_counted_as_it_is_split_and_translated(name: str, frames: 
     letters = sum(len(text) for text, is_taken in zip(kept.nucleotides.to_pylist(), taken) if is_taken)
     expected = [0, len(records), bases, len(chunks), len(taken), taken.sum(), kept.residues[taken].sum(), letters]
     assert values.tolist() == expected and not errors.any()
-    assert len(chunks) == sum(chunk_totals(len(record), 300)[0] for record in records)
+    assert len(chunks) == chunk_totals(np.array(list(map(len, records))), 300)[0].sum()
 
 
 def test_empty_files_have_nothing(tmp_path: Path) -> None:
