@@ -79,6 +79,7 @@ class Piece(NamedTuple):
 
     @property
     def is_whole(self) -> bool:
+        """Whether these are all letters of a record."""
         return self.ends == BOTH
 
 
