@@ -59,7 +59,7 @@ def test_gate_is_planned_for_fast_samples_alone(prepared: Path) -> None:
     planned = planned_jobs(snakemake(prepared, "-n", shards=3, gate={"frames": GATE}))
     gate = ("sample_frames", "compare_attention", "divergence_gate")
     assert [planned[rule] for rule in gate] == [1, 1, 1]
-    assert planned["embed_esm2"] == 3 + 3 + 1
+    assert (planned["embed_esm2"], planned["embed_esm2_sampled"]) == (3 + 3, 1)
     assert "divergence_gate" not in planned_jobs(snakemake(prepared, "-n", shards=3, attention="standard"))
     validation = planned_jobs(snakemake(prepared, "validate", "-n", shards=3, gate={"frames": GATE}))
     assert validation["divergence_gate"] == 1 and "write_results" not in validation

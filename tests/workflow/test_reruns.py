@@ -30,8 +30,9 @@ def jobs(*rules: str) -> Counter[str]:
 
 # What follows for one sample, up to its results; the gate embeds, concatenates and scores a sample of the frames too.
 SCORES = jobs("embed_dnabert_s embed_esm2 concat_features predict")
+SCORES_OF_GATE = jobs(*(f"{rule}_sampled" for rule in SCORES))
 VERDICT = jobs("divergence_gate write_results")
-GATE = jobs("sample_frames compare_attention") + SCORES + VERDICT
+GATE = jobs("sample_frames compare_attention") + SCORES_OF_GATE + VERDICT
 SPLIT = jobs("split_fasta translate_frames")
 ALL_OF_FAST, ALL_OF_SLOW = SPLIT + SCORES + GATE, SPLIT + SCORES + jobs("write_results")
 EVERYTHING = ALL_OF_FAST + ALL_OF_SLOW
