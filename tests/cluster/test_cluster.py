@@ -48,7 +48,6 @@ def test_image_has_the_pinned_packages_and_no_program_of_the_workflow(image: Pat
     assert in_image(image, "find", "/opt", "/usr", "/home", "-name", "embed_esm2.py") == ""
 
 
-@pytest.mark.xfail(strict=False, reason="needs --fakeroot, which a test machine may not allow")
 def test_image_made_by_apptainer_alone_has_the_same_packages_and_runs_programs(
     image: Path, image_by_apptainer: Path, checkout: Path, folder: Path
 ) -> None:
@@ -61,7 +60,7 @@ def test_image_made_by_apptainer_alone_has_the_same_packages_and_runs_programs(
     chunks, table = folder / "by apptainer" / "chunks", folder / "by apptainer" / "sequences.parquet"
     outputs = ("--chunk-length", "500", "--chunks", chunks, "--sequences", table)
     in_image(image_by_apptainer, "python", program, "--fasta", checkout / EXAMPLE_PHAGE, *outputs, options=bind)
-    assert table.exists() and list(chunks.glob("*.fa"))
+    assert table.exists() and chunks.read_text().startswith(">")  # without --shards one file
 
 
 def test_image_serves_any_user_without_a_home(image: Path) -> None:
