@@ -96,7 +96,8 @@ def test_a_second_sample_joins_one_that_was_alone_and_embeds_it_no_more(copy: Pa
         shutil.rmtree(copy / folder)
     write_sheet(copy, "a")
     said = snakemake(copy, **SETTINGS)
-    assert planned_jobs(said)["embed_esm2"] == 3
+    jobs = planned_jobs(said)
+    assert (jobs["embed_esm2"], jobs["embed_esm2_sampled"]) == (2, 1)
     write_sheet(copy, "ab")
     snakemake(copy, **SETTINGS)
     for encoder in ENCODERS:

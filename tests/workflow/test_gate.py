@@ -183,7 +183,8 @@ def test_frames_of_another_run_are_refused(copy: Path) -> None:
     work = copy / "work" / "mixed"
     folders = EMBEDDINGS | {"scores": "scores/flash"}
     files = {kind: sorted((work / folder).glob("0*")) for kind, folder in folders.items()}
-    compare = ["--sample", work / "divergence" / "sample.parquet", "--model", copy / "models" / "untrained"]
+    compare = ["--sample", work / "divergence" / "sample.parquet", "--sequences", work / "sequences.parquet"]
+    compare += ["--model", copy / "models" / "untrained"]
     for kind, shards in files.items():
         compare += [f"--fast-{kind}", *shards[:2], f"--reference-{kind}", *shards]
     outputs = ("divergence", "compared-frames", "figures")

@@ -130,9 +130,9 @@ def test_as_a_module_of_a_git_source(
     (folder / "mine.yaml").write_text(yaml.safe_dump({"virnucflow": SETTINGS}))
     run(cwd=folder)
     results = reproducible(folder / "results")
-    made = json.loads(results["a/run.json"])
+    made = json.loads(results["a/a.run.json"])
     assert made["workflow"]["commit"] == commit and made["workflow"]["changed"] is False
-    differing = {"a/run.json", "report.html"}  # which both name the commit
+    differing = {"a/a.run.json", "report.html"}  # which both name the commit
     assert {name: results[name] for name in set(results) - differing} == {
         name: expected[name] for name in set(expected) - differing
     }
