@@ -154,10 +154,13 @@ def read_parquet(path: Path, schema: pa.Schema) -> pa.Table:
     with _open(path, schema) as (file, digests):
         with reading(path, "a parquet file that can be read"):
             table = file.read(schema.names)
-        digest_ = _TableDigest(schema)
-        for batch in table.to_batches():
-            _update(path, digest_, batch)
-        _compare(path, digest_, digests)
+        with reading(path, "a table of this workflow"):
+            digest_ = _TableDigest(schema)
+            for batch in table.to_batches():
+                digest_.update(batch)
+        for column, computed in digest_.of_columns().items():
+            if digests["columns"].get(column) != computed:
+                raise InputError(f"{path}: damaged: column {column} is not as it was written; make it again")
         return table
 
 
@@ -171,19 +174,6 @@ def read_frames(path: Path, schema: pa.Schema, frames: str) -> pa.Table:
     kind = [] if "kind" in schema.names else [FRAMES.field("kind")]
     table = read_parquet(path, pa.schema([*schema, *kind]))
     return table.filter(pc.equal(table["kind"], WHOLE)).select(schema.names)
-
-
-def read_batches(path: Path, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    """Yield the rows of the columns of `schema` in parts, as read_parquet would have them.
-
-    The file is read twice: nobody is given a row before all are found to be as they were written.
-    """
-    with _open(path, schema) as (file, digests):
-        digest_ = _TableDigest(schema)
-        for batch in _batches(path, file, schema):
-            _update(path, digest_, batch)
-        _compare(path, digest_, digests)
-        yield from _batches(path, file, schema)
 
 
 def read_provenance(path: Path, kind: type = dict[str, Any]) -> Any:  # noqa: ANN401
@@ -232,28 +222,6 @@ def digest(names: Iterable[str]) -> str:
         sha256.update(name.encode())
         sha256.update(b"\n")
     return sha256.hexdigest()
-
-
-def _batches(path: Path, file: pq.ParquetFile, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    with reading(path, "a parquet file that can be read"):
-        batches = file.iter_batches(columns=schema.names)
-    while True:
-        with reading(path, "a parquet file that can be read"):
-            batch = next(batches, None)
-        if batch is None:
-            return
-        yield batch
-
-
-def _update(path: Path, digest_: "_TableDigest", batch: pa.RecordBatch) -> None:
-    with reading(path, "a table of this workflow"):
-        digest_.update(batch)
-
-
-def _compare(path: Path, digest_: "_TableDigest", digests: Digests) -> None:
-    for column, computed in digest_.of_columns().items():
-        if digests["columns"].get(column) != computed:
-            raise InputError(f"{path}: damaged: column {column} is not as it was written; make it again")
 
 
 class _TableDigest:
