@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
+from Bio.Align import substitution_matrices
 from torch import nn
 
 from lite_data import MASK, Batch, Genomes
@@ -22,28 +23,6 @@ from virnucflow.encoders.esm2 import ALPHABET, TOKEN
 from virnucflow.scoring.classifier import viral_logit
 
 AMINO_ACIDS = "ARNDCQEGHILKMFPSTWYV"
-# Henikoff and Henikoff 1992, doi:10.1073/pnas.89.22.10915, in half bits, the rows below the diagonal.
-BLOSUM62 = """
--1
--2 0
--2 -2 1
-0 -3 -3 -3
--1 1 0 0 -3
--1 0 0 2 -4 2
-0 -2 0 -1 -3 -2 -2
--2 0 1 -1 -3 0 0 -2
--1 -3 -3 -3 -1 -3 -3 -4 -3
--1 -2 -3 -4 -1 -2 -3 -4 -3 2
--1 2 0 -1 -3 1 1 -2 -1 -3 -2
--1 -1 -2 -3 -1 0 -2 -3 -2 1 2 -1
--2 -3 -3 -3 -2 -3 -3 -3 -1 0 0 -3 0
--1 -2 -2 -1 -3 -1 -1 -2 -2 -3 -3 -1 -2 -4
-1 -1 1 0 -1 0 0 0 -1 -2 -2 0 -1 -2 -1
-0 -1 0 -1 -1 -1 -1 -2 -2 -1 -1 -1 -1 -2 -1 1
--3 -3 -4 -4 -2 -2 -3 -2 -2 -3 -2 -3 -1 1 -4 -3 -2
--2 -2 -2 -3 -2 -1 -2 -3 2 -1 -1 -2 -1 3 -3 -2 -2 2
-0 -3 -3 -3 -1 -2 -2 -3 -3 3 1 -2 1 -1 -2 -2 0 -3 -1
-"""
 RESIDUES = (TOKEN[ord("L")], TOKEN[ord("C")] + 1)  # the tokens of the twenty amino acids
 GC_BINS = 25
 CHECKPOINT_STEPS = 500
@@ -95,11 +74,11 @@ class Settings:
 
 
 def exchange_table(device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """For each token the running probabilities of the residues that it is exchanged for, and these residues' tokens."""
-    scores = np.zeros((20, 20))
-    for row, line in enumerate(BLOSUM62.split("\n")[1:-1], start=1):
-        scores[row, :row] = [int(score) for score in line.split()]
-    odds = 2 ** ((scores + scores.T) / 2)
+    """For each token the running probabilities of the residues that it is exchanged for, and these residues' tokens.
+
+    By BLOSUM62 (Henikoff and Henikoff 1992, doi:10.1073/pnas.89.22.10915), which is in half bits.
+    """
+    odds = 2 ** (np.asarray(substitution_matrices.load("BLOSUM62").select(AMINO_ACIDS)) / 2)
     np.fill_diagonal(odds, 0)
     tokens = TOKEN[np.frombuffer(AMINO_ACIDS.encode(), dtype=np.uint8)]
     table = np.ones((len(ALPHABET.all_toks), 20), dtype=np.float32)
