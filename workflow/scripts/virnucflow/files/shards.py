@@ -5,7 +5,7 @@ Linux takes no command of more than 131,072 bytes from Snakemake, which is less 
 
 import argparse
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -55,30 +55,19 @@ def expand(word: str) -> list[Path]:
 class Files(argparse.Action):
     """An option that takes files, and ranges of them as as_ranges() writes them."""
 
-    def __call__(
-        self,
-        parser: object,
-        namespace: argparse.Namespace,
-        values: str | Sequence[Any] | None,
-        option_string: str | None = None,
-    ) -> None:
+    def __call__(self, parser: object, namespace: argparse.Namespace, values: Any, *_: object) -> None:  # noqa: ANN401
         """Store the list of all paths."""
-        setattr(namespace, self.dest, [path for word in values or [] for path in expand(word)])
+        setattr(namespace, self.dest, [path for word in values for path in expand(word)])
 
 
-class FilesOfSamples(argparse.Action):
+class FilesOfSamples(Files):
     """An option that is given once for each sample, with all files of the sample."""
 
-    def __call__(
-        self,
-        parser: object,
-        namespace: argparse.Namespace,
-        values: str | Sequence[Any] | None,
-        option_string: str | None = None,
-    ) -> None:
+    def __call__(self, parser: object, namespace: argparse.Namespace, values: Any, *_: object) -> None:  # noqa: ANN401
         """Append the list of a sample's paths."""
-        files = [path for word in values or [] for path in expand(word)]
-        setattr(namespace, self.dest, [*(getattr(namespace, self.dest) or []), files])
+        before = getattr(namespace, self.dest) or []
+        super().__call__(parser, namespace, values)
+        setattr(namespace, self.dest, [*before, getattr(namespace, self.dest)])
 
 
 def in_step(arguments: argparse.Namespace, *names: str) -> Iterator[tuple[Any, ...]]:

@@ -1,7 +1,7 @@
 """The files of a sample as programs are given them, in the order of the sample sheet."""
 
 import argparse
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -24,15 +24,8 @@ class Input:
 class _Add(argparse.Action):
     """Adds files to `inputs`, whichever of the options they are given with."""
 
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: Any,  # noqa: ANN401
-        *_: object,
-    ) -> None:
-        paths: Sequence[Path] = values
-        together = [tuple(paths)] if self.dest == "paired" else [(path,) for path in paths]
+    def __call__(self, parser: object, namespace: argparse.Namespace, values: Any, *_: object) -> None:  # noqa: ANN401
+        together = [tuple(values)] if self.dest == "paired" else [(path,) for path in values]
         added = [Input(self.dest, one) for one in together]  # type: ignore[arg-type]
         namespace.inputs = [*(getattr(namespace, "inputs", None) or []), *added]
 
