@@ -64,7 +64,7 @@ class Published:
         self.save_dnabert_s()
         self.save_classifier()
         with torch.inference_mode():
-            for run in RECIPE.reference_runs:
+            for run in RECIPE.v1.runs:
                 self.save_run(run)
 
     def path(self, name: str) -> Path:

@@ -37,7 +37,7 @@ class Folder:
     def __init__(self, folder: Path) -> None:
         self.files = Published(folder)
         self.config = self.files.path(RECIPE.dnabert_s_config)
-        run = RECIPE.reference_runs[0]
+        run = RECIPE.v1.runs[0]
         names = [RECIPE.esm2_weights, RECIPE.dnabert_s_weights, RECIPE.classifier, run.embeddings]
         self.whole = [self.files.path(name).read_bytes() for name in names] + [case.read_bytes() for case in CASES]
         self.path = folder / "x.pt"

@@ -243,7 +243,7 @@ def test_encoder_that_was_saved_within_a_model_of_a_task(published: Published) -
     assert found.keys() == wanted.keys() and all(torch.equal(found[name], wanted[name]) for name in wanted)
 
 
-RUN = RECIPE.reference_runs[0]
+RUN = RECIPE.v1.runs[0]
 ROWS = torch.zeros(6, FEATURES)
 
 
@@ -364,7 +364,7 @@ def test_another_file_in_the_classifiers_place_is_refused(published: Published, 
 
 
 def test_reference_of_another_run_is_refused(published: Published, tmp_path: Path) -> None:
-    run = RECIPE.reference_runs[0]
+    run = RECIPE.v1.runs[0]
     edit(published.path(run.embeddings), lambda c: c["ids"].__setitem__(0, "nobody"))
     said = convert(published, tmp_path / NAME, code=2)
     assert "output_1_merged.pt: not v1's output for virnucpro-broad/test_with_orfs.fa ('nobody')" in said

@@ -77,7 +77,8 @@ class Catalogue(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True)
 class Recipe:
-    """How one pack is made: names of files, the shapes that they must have, and the reference values to take over."""
+    """How one pack is made: names of files, the shapes that they must have, and the reference values to take over from
+    runs of VirNucPro v1."""
 
     name: str
     chunk_length: int | None
@@ -89,9 +90,7 @@ class Recipe:
     tokenizer: str
     classifier: str | None
     reference: Sequence[str]
-    reference_source: str
-    reference_chunk_length: int
-    reference_runs: list[Run]
+    v1: Runs
     files: dict[str, PublishedFile]
 
 
@@ -109,7 +108,6 @@ def read_recipe(path: Path, name: str) -> Recipe:
 
 def _recipe(name: str, pack: Pack, catalogue: Catalogue) -> Recipe:
     esm2, dnabert_s = dict(pack.esm2), dict(pack.dnabert_s)
-    runs = catalogue.reference.runs if pack.reference else []
     recipe = Recipe(
         name=name,
         chunk_length=pack.chunk_length,
@@ -121,13 +119,12 @@ def _recipe(name: str, pack: Pack, catalogue: Catalogue) -> Recipe:
         dnabert_s=_shape(DNABERT_S, DnabertSShape, dnabert_s),
         classifier=pack.classifier,
         reference=pack.reference,
-        reference_source=catalogue.reference.source,
-        reference_chunk_length=catalogue.reference.chunk_length,
-        reference_runs=runs,
+        v1=catalogue.reference,
         files={},
     )
     names = [recipe.esm2_weights, recipe.dnabert_s_weights, recipe.dnabert_s_config, recipe.tokenizer]
     names += [recipe.classifier] if recipe.classifier else []
+    runs = recipe.v1.runs if recipe.reference else []
     names += [file for run in runs for file in (run.fasta, run.embeddings, run.predictions)]
     recipe.files.update({file: _file(file, catalogue.files) for file in names})
     return recipe

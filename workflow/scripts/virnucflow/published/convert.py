@@ -169,8 +169,8 @@ def v1_reference(files: dict[str, Path], recipe: Recipe) -> Reference:
     frames: dict[str, Frame] = {}
     features: Tensors = {}
     scores: dict[str, list[float]] = {}
-    for run in recipe.reference_runs:
-        frames |= _frames(files[run.fasta], recipe.reference_chunk_length)
+    for run in recipe.v1.runs:
+        frames |= _frames(files[run.fasta], recipe.v1.chunk_length)
         scores |= _scores(files[run.predictions])
         embeddings = _embeddings(files[run.embeddings], sum(widths.values()))
         if unknown := [name for name in embeddings if name not in frames or name not in scores]:
@@ -185,7 +185,7 @@ def v1_reference(files: dict[str, Path], recipe: Recipe) -> Reference:
         names=names,
         nucleotides=[frame.nucleotide for frame in chosen],
         proteins=[frame.protein for frame in chosen],
-        source=recipe.reference_source,
+        source=recipe.v1.source,
         values={name: values[name].contiguous().numpy() for name in recipe.reference},
     )
 
