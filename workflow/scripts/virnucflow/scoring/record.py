@@ -29,15 +29,6 @@ PACKAGES = (
     "dnaio",
     "pysam",
 )
-SHARED = (
-    "model",
-    "trained",
-    "frames",
-    "calibration",
-    "attention",
-    "classifier_sha256",
-    "pack_sha256",
-)  # what is the same for all shards
 
 
 class Made(TypedDict, total=False):
@@ -53,6 +44,9 @@ class Made(TypedDict, total=False):
     dnabert_s: dict[str, str]
     esm2: dict[str, str]
     chunks: Required[int]
+
+
+SHARED = tuple(key for key in Made.__annotations__ if key not in (*ENCODERS, "chunks"))  # the same for all shards
 
 
 class InputFile(TypedDict):
