@@ -7,7 +7,7 @@ import io
 import lzma
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +26,8 @@ PIECE = 1 << 16
 # A file may ask for this much memory to be decompressed; `zstd -22` and `xz -9` ask for no more.
 MOST_WINDOW_LOG = 27
 MOST_MEMORY = 1 << MOST_WINDOW_LOG
+GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"  # with which files begin
+WINDOW_OPTIONS: Mapping[int, int] = {zstd.DecompressionParameter.window_log_max: MOST_WINDOW_LOG}
 TOO_MUCH_MEMORY = ("Memory usage limit exceeded", "Frame requires too much memory")  # as lzma and zstd say it
 
 
@@ -102,16 +104,13 @@ def _decompress(path: Path, file: io.BufferedIOBase) -> io.BufferedIOBase:
     """The content of a file, of which nothing has been read yet; its first bytes decide how, not its name."""
     with path.open("rb") as again:
         start = again.read(6)
-    if start.startswith(b"\x1f\x8b"):
+    if start.startswith(GZIP):
         _check_bgzip(path)
         return gzip.GzipFile(fileobj=file)
-    if start.startswith(b"BZh"):
-        return io.BufferedReader(_Streams(file, bz2.BZ2Decompressor))
-    if start.startswith(b"\xfd7zXZ\x00"):
-        return io.BufferedReader(_Streams(file, lambda: lzma.LZMADecompressor(memlimit=MOST_MEMORY)))
-    if start.startswith(b"\x28\xb5\x2f\xfd"):
-        return zstd.open(file, options={zstd.DecompressionParameter.window_log_max: MOST_WINDOW_LOG})
-    return file
+    if start.startswith(ZSTD):
+        return zstd.open(file, options=WINDOW_OPTIONS)
+    new = _decompressor(start)
+    return io.BufferedReader(_Streams(file, new)) if new else file
 
 
 @contextmanager
@@ -155,14 +154,14 @@ def first_bytes(path: Path, least: int) -> tuple[bytes, int]:
 
 def _decompressor(start: bytes) -> Callable[[], Any] | None:
     """What makes a decompressor for a file that begins with these bytes; None where it is not compressed."""
-    if start.startswith(b"\x1f\x8b"):
+    if start.startswith(GZIP):
         return lambda: zlib.decompressobj(wbits=31)
     if start.startswith(b"BZh"):
         return bz2.BZ2Decompressor
     if start.startswith(b"\xfd7zXZ\x00"):
         return lambda: lzma.LZMADecompressor(memlimit=MOST_MEMORY)
-    if start.startswith(b"\x28\xb5\x2f\xfd"):
-        return lambda: zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: MOST_WINDOW_LOG})
+    if start.startswith(ZSTD):
+        return lambda: zstd.ZstdDecompressor(options=WINDOW_OPTIONS)
     return None
 
 
