@@ -94,7 +94,7 @@ class Work(NamedTuple):
         return Work(frames, share * self.residues, share * self.nucleotides, shards, jobs)
 
 
-def speed(card: str, encoder: str, precision: str, kernel: str = "auto") -> float:
+def speed(card: str, encoder: str, precision: str, kernel: str) -> float:
     """Operations a second of an encoder's matrix products; 0 where a card does not know a precision."""
     kind = "fp16" if precision == "bf16" else precision
     rates, measured = CARDS[card], CARDS[MEASURED_CARD]
@@ -107,11 +107,6 @@ def speed(card: str, encoder: str, precision: str, kernel: str = "auto") -> floa
     if kind == "fp16" and (kernel == "sdpa" or not rates.packed):
         kind = "sdpa"
     return 2 * MEASURED_VALUES[encoder] * SPEED[encoder][kind] * ratio
-
-
-def is_measured(card: str) -> bool:
-    """Whether the speed of a card is not projected."""
-    return card == MEASURED_CARD
 
 
 def gpu_seconds(pack: Mapping[str, Any], work: Work, card: str, precision: str, kernel: str = "auto") -> float:

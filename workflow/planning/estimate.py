@@ -10,19 +10,9 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from planning import cost
 from planning.batches import Scope
-from planning.cost import (
-    CARDS,
-    MEASURED_CARD,
-    PRECISIONS,
-    Work,
-    core_seconds,
-    count_jobs,
-    gpu_seconds,
-    jobs_of_shards,
-    steps_seconds,
-    work_bytes,
-)  # fmt: skip
+from planning.cost import MEASURED_CARD, Work
 from planning.messages import PlanningError
 from planning.samples import Sample
 from planning.sizes import matrix_values
@@ -73,53 +63,45 @@ class Run:
             sum(self.samples[name][quantity][0] for name in names) for quantity in ("frames", "residues", "nucleotides")
         )
         shards = {name: self.shards[name] for name in names}
-        return Work(frames, residues, nucleotides, sum(shards.values()), jobs_of_shards(self.scopes, shards))
+        return Work(frames, residues, nucleotides, sum(shards.values()), cost.jobs_of_shards(self.scopes, shards))
 
     def gate_work(self) -> Work:
         """What the gate embeds once more, by standard in fp32."""
         frames = sum(min(self.config["gate"]["frames"], self.samples[name]["frames"][0]) for name in self.gated)
-        jobs = jobs_of_shards(self.scopes, dict.fromkeys(self.gated, 1), sampled=True)
+        jobs = cost.jobs_of_shards(self.scopes, dict.fromkeys(self.gated, 1), sampled=True)
         return self.work("flash").part(frames, len(self.gated), jobs)
 
     def jobs(self) -> dict[str, int]:
         """The jobs of all of it, by their rules."""
-        return count_jobs(self.scopes, self.shards, self.gated, self.paired)
+        return cost.count_jobs(self.scopes, self.shards, self.gated, self.paired)
 
     def error(self, quantity: str = "frames") -> float:
         """The relative error of the counts, which is that of all that is in proportion to them."""
         value, error = self.total[quantity]
         return error / value if value else 0.0
 
-    def precision(self) -> str:
-        """That of flash on a GPU."""
-        asked = str(self.config["precision"]["flash"])
-        return "fp16" if asked == "auto" else asked
-
     def gpu_seconds(self, card: str, precision: str) -> float:
         """Of a card for all samples by their attentions, with the gate."""
         return (
-            gpu_seconds(self.pack, self.work("flash"), card, precision, self.config["attention_kernel"])
-            + gpu_seconds(self.pack, self.work("standard"), card, "fp32")
+            cost.gpu_seconds(self.pack, self.work("flash"), card, precision, self.config["attention_kernel"])
+            + cost.gpu_seconds(self.pack, self.work("standard"), card, "fp32")
             + self.gate_seconds(card)
         )
 
     def gate_seconds(self, card: str) -> float:
         """Of a card for the gate."""
-        return gpu_seconds(self.pack, self.gate_work(), card, "fp32")
+        return cost.gpu_seconds(self.pack, self.gate_work(), card, "fp32")
 
     def standard_seconds(self, card: str) -> float:
         """Of a card, if all samples had `attention: standard`, which needs no gate."""
-        return gpu_seconds(self.pack, self.work(), card, "fp32")
+        return cost.gpu_seconds(self.pack, self.work(), card, "fp32")
 
     def core_seconds(self) -> float:
         """Of a processor's core for the encoders, with the gate."""
-        return sum(
-            core_seconds(self.pack, work, attention)
-            for work, attention in (
-                (self.work("flash"), "flash"),
-                (self.work("standard"), "standard"),
-                (self.gate_work(), "standard"),
-            )
+        return (
+            cost.core_seconds(self.pack, self.work("flash"), "flash")
+            + cost.core_seconds(self.pack, self.work("standard"), "standard")
+            + cost.core_seconds(self.pack, self.gate_work(), "standard")
         )
 
 
@@ -193,14 +175,14 @@ def rows(run: Run) -> Iterator[Row]:
         yield projected(f"work, keep: {keep}", size, "bytes")
     if not any(matrix_values(run.pack).values()):
         return
-    for card in CARDS:
-        for precision in PRECISIONS[:-1]:
+    for card in cost.CARDS:
+        for precision in cost.PRECISIONS[:-1]:
             if (seconds := run.gpu_seconds(card, precision)) < float("inf"):
                 yield projected("run", seconds / 3600, "GPU hours", card, precision)
         yield projected("gate", run.gate_seconds(card) / 3600, "GPU hours", card, "fp32")
         yield projected("attention: standard", run.standard_seconds(card) / 3600, "GPU hours", card, "fp32")
     yield projected("encoders without a GPU", run.core_seconds() / 3600, "core hours", precision="fp32")
-    steps = steps_seconds(run.total["frames"][0], sum(run.jobs().values()))
+    steps = cost.steps_seconds(run.total["frames"][0], sum(run.jobs().values()))
     yield projected("other steps", steps / 3600, "core hours")
 
 
@@ -210,7 +192,7 @@ def room(run: Run) -> dict[str, float]:
     again = run.gate_work().frames / frames if frames else 0
     of_gate = {quantity: again * run.total[quantity][0] for quantity in ("rows", "frames", "residues", "nucleotides")}
     counts = {quantity: value + of_gate.get(quantity, 0) for quantity, (value, _) in run.total.items()}
-    return work_bytes(run.pack, counts)
+    return cost.work_bytes(run.pack, counts)
 
 
 def as_table(table: Iterable[Row]) -> str:
@@ -239,13 +221,13 @@ def described(run: Run) -> str:
     if not any(matrix_values(run.pack).values()):
         return "\n".join([*lines, "How long it takes is known when the model pack is built.\n"])
     lines += ["", "GPU hours       fp16       fp8   of which the gate   attention: standard (fp32)"]
-    for card in CARDS:
-        hours = [run.gpu_seconds(card, precision) for precision in PRECISIONS[:-1]]
+    for card in cost.CARDS:
+        hours = [run.gpu_seconds(card, precision) for precision in cost.PRECISIONS[:-1]]
         fp16, fp8, gate, standard = map(in_hours, [*hours, run.gate_seconds(card), run.standard_seconds(card)])
         lines.append(
             f"{card:9s}{fp16:>11}{fp8:>10}{gate:>20}{standard:>29}{'' if card == MEASURED_CARD else '   projected'}"
         )
-    steps = steps_seconds(run.total["frames"][0], sum(jobs.values()))
+    steps = cost.steps_seconds(run.total["frames"][0], sum(jobs.values()))
     lines += [
         "",
         f"Without a GPU the encoders take {in_hours(run.core_seconds())} core hours; "
@@ -257,25 +239,22 @@ def described(run: Run) -> str:
 def words_at_start(run: Run, jobs: int, cores: int | None) -> str:
     """Three lines for the start of a run with so many jobs; `cores` are those of this machine, if they embed."""
     keep = run.config["keep"]
-    lines = [
-        f"To embed: {counted(run)}",
-        "",
-        f"Jobs: {jobs:,}; room in work/: {in_bytes(room(run)[keep])} (keep: {keep})",
-    ]
     if not any(matrix_values(run.pack).values()):
-        lines[1] = "How long that takes is known when the model pack is built"
+        time = "How long that takes is known when the model pack is built"
     elif cores:
-        lines[1] = f"About {in_time(run.core_seconds() / cores)} on {cores} cores"
+        time = f"About {in_time(run.core_seconds() / cores)} on {cores} cores"
     else:
-        precision = run.precision()
+        asked = run.config["precision"]["flash"]
+        precision = "fp16" if asked == "auto" else asked  # on a GPU
         hours = [run.gpu_seconds(MEASURED_CARD, precision), run.gpu_seconds(OTHER_CARD, precision)]
         on_other = f", {in_hours(hours[1])} on an {OTHER_CARD} (projected)" if hours[1] < float("inf") else ""
-        lines[1] = (
+        time = (
             f"About {in_hours(hours[0])} GPU hours on an {MEASURED_CARD} in {precision}{on_other}; of which the gate "
             f"{in_hours(run.gate_seconds(MEASURED_CARD))}; attention: standard would take "
             f"{in_hours(run.standard_seconds(MEASURED_CARD))}"
         )
-    return "\n".join([*lines[:2], f"{lines[2]}; snakemake estimate says more"])
+    rest = f"Jobs: {jobs:,}; room in work/: {in_bytes(room(run)[keep])} (keep: {keep}); snakemake estimate says more"
+    return f"To embed: {counted(run)}\n{time}\n{rest}"
 
 
 def counted(run: Run) -> str:
