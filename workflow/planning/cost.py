@@ -71,7 +71,7 @@ CARDS = {
     "V100": Card(125, 0, 15.7, packed=False),
     "T4": Card(65, 0, 8.1, packed=False),
 }
-PRECISIONS = ("fp16", "fp8", "fp32")  # of a card; bf16 is as fast as fp16
+PRECISIONS = ("fp16", "fp8")  # of a card, for flash; bf16 is as fast as fp16
 
 
 class Work(NamedTuple):

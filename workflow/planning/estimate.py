@@ -176,7 +176,7 @@ def rows(run: Run) -> Iterator[Row]:
     if not any(matrix_values(run.pack).values()):
         return
     for card in cost.CARDS:
-        for precision in cost.PRECISIONS[:-1]:
+        for precision in cost.PRECISIONS:
             if (seconds := run.gpu_seconds(card, precision)) < float("inf"):
                 yield projected("run", seconds / 3600, "GPU hours", card, precision)
         yield projected("gate", run.gate_seconds(card) / 3600, "GPU hours", card, "fp32")
@@ -222,7 +222,7 @@ def described(run: Run) -> str:
         return "\n".join([*lines, "How long it takes is known when the model pack is built.\n"])
     lines += ["", "GPU hours       fp16       fp8   of which the gate   attention: standard (fp32)"]
     for card in cost.CARDS:
-        hours = [run.gpu_seconds(card, precision) for precision in cost.PRECISIONS[:-1]]
+        hours = [run.gpu_seconds(card, precision) for precision in cost.PRECISIONS]
         fp16, fp8, gate, standard = map(in_hours, [*hours, run.gate_seconds(card), run.standard_seconds(card)])
         lines.append(
             f"{card:9s}{fp16:>11}{fp8:>10}{gate:>20}{standard:>29}{'' if card == MEASURED_CARD else '   projected'}"

@@ -78,7 +78,7 @@ rule write_results:
         mem_mb=results_memory,
         runtime=reading_runtime,
         # What run.json notes and is no reason to write the results again.
-        started=get_start,
+        started=lambda wildcards, input: host.start_of_job(workflow, input.sequences),
         commit=lambda wildcards: provenance.commit(host.ROOT),
         snakemake=snakemake_version,
         image=lambda wildcards: IMAGE if CONTAINED else "",
@@ -126,7 +126,7 @@ rule call_pairs:
         "../../envs/programs.yaml"
     threads: 1
     resources:
-        mem_mb=pairs_memory,
+        mem_mb=lambda wildcards, input: sizes.pairs_memory(sizes.bytes_of(input.sequences)),
         runtime=reading_runtime,
     params:
         program=program("call_pairs"),

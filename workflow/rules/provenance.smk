@@ -10,10 +10,6 @@ def get_settings(wildcards):
     return provenance.settings_of_results(config, attention(sample), is_gated(sample), len(shards(sample)))
 
 
-def get_start(wildcards, input):
-    return host.start_of_job(workflow, input.sequences)
-
-
 def get_image_sha256(wildcards):
     """Of the image in which programs run, as a file; computed when the first results are about to be written."""
     file = host.image_file(workflow, IMAGE) if CONTAINED and not workflow.dryrun else None

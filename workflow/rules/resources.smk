@@ -93,11 +93,6 @@ def embed_runtime(scope, encoder):
     return minutes
 
 
-def pack_bytes(files):
-    """The size of files of the model pack; of all of it, where they could not be inputs."""
-    return sizes.bytes_of(filter(None, files)) or sizes.bytes_of(map(str, Path(config["model_pack"]).iterdir()))
-
-
 def embed_memory(scope, encoder):
     def megabytes(wildcards, input, attempt):
         weights = input.weights or str(Path(config["model_pack"], ENCODERS[encoder].weights))
@@ -108,7 +103,9 @@ def embed_memory(scope, encoder):
 
 
 def check_memory(wildcards, input, attempt):
-    return sizes.embed_memory(pack_bytes([input.esm2, input.dnabert_s]), 0, 0, attempt)
+    """By both encoders' weights; by all of the model pack, where they could not be inputs."""
+    weights = list(filter(None, [input.esm2, input.dnabert_s])) or Path(config["model_pack"]).iterdir()
+    return sizes.embed_memory(sizes.bytes_of(weights), 0, 0, attempt)
 
 
 def features_memory(scope):
@@ -122,10 +119,6 @@ def features_memory(scope):
     return megabytes
 
 
-def training_memory(wildcards, input, attempt):
-    return sizes.table_memory(input.size_mb, attempt)
-
-
 def translate_runtime(scope):
     def minutes(wildcards, attempt):
         translated = sum(member.bases for member in scope.members) or largest_shard()
@@ -136,10 +129,6 @@ def translate_runtime(scope):
 
 def cluster_memory(wildcards, attempt):
     return sizes.cluster_memory(sum(bases_to_read(SAMPLES[sample]) for sample in LABELLED_SAMPLES), attempt)
-
-
-def split_memory(wildcards):
-    return sizes.split_memory(sample_bases(wildcards))
 
 
 def sample_memory(wildcards, input):
@@ -155,10 +144,6 @@ def results_memory(wildcards, input):
     # Until a checkpoint has decided which the scores are, Snakemake gives the checkpoint's own file, and no list.
     shards = [input.scores] if isinstance(input.scores, str) else input.scores
     return sizes.results_memory(map(sizes.bytes_of, shards), sizes.bytes_of(input.sequences))
-
-
-def pairs_memory(wildcards, input):
-    return sizes.pairs_memory(sizes.bytes_of(input.sequences))
 
 
 def reading_runtime(wildcards):

@@ -15,7 +15,7 @@ rule split_fasta:
         "../../envs/programs.yaml"
     threads: 1
     resources:
-        mem_mb=split_memory,
+        mem_mb=lambda wildcards: sizes.split_memory(sample_bases(wildcards)),
         runtime=reading_runtime,
     params:
         program=program("split_fasta"),

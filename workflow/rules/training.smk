@@ -118,7 +118,7 @@ rule train_classifier:
         "../../envs/programs.yaml"
     threads: 4
     resources:
-        mem_mb=training_memory,
+        mem_mb=lambda wildcards, input, attempt: sizes.table_memory(input.size_mb, attempt),
         runtime=runtime(240),
         attempt=attempt_number,  # an option: what is a resource is no reason to run again
     params:
