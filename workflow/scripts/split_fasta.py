@@ -116,8 +116,7 @@ def survey(inputs: list[Input], chunk_length: int, subsample: Subsample | None, 
     overview = Survey()
     for one in inputs:
         overview.inputs.append(tuple(map(Stored, one.paths)))
-        batches = stream_batches(one, stored=overview.inputs[-1], subsample=subsample)
-        for batch, ended in with_ended(batches):
+        for batch, ended in with_ended(stream_batches(one, overview.inputs[-1], subsample)):
             overview.names.add(batch.names)
             chunks, bases = chunk_totals(ended.lengths, chunk_length)
             for number in np.flatnonzero(chunks > MOST_CHUNKS):
@@ -220,7 +219,7 @@ def split(
         contents = Contents()
         ids: list[str] = []  # of records that have not ended, as are their lengths in the first pass
         expected = np.empty(0, dtype=np.int64)
-        for batch, ended in with_ended(stream_batches(one, check_letters=False, stored=now, subsample=subsample)):
+        for batch, ended in with_ended(stream_batches(one, now, subsample, check_letters=False)):
             begun, number = rename(one, batch), len(ended.lengths)
             of_begun = np.frombuffer(lengths.read(LENGTH_BYTES * len(begun)), dtype=np.int64)
             ids, expected = ids + begun, np.append(expected, of_begun)

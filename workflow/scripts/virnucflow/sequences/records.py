@@ -20,32 +20,11 @@ from virnucflow.sequences.reads import read_reads_parts
 from virnucflow.sequences.subsample import Subsample
 
 
-class Content:
-    """What is known of a record when all its letters have gone by: how many, how many of them U, and their digest.
-
-    The digest is of the name, a line end, and the letters, as the file has them.
-    """
-
-    def __init__(self, name: str) -> None:
-        self._hasher = Hasher(f"{name}\n".encode())
-        self.length = self.uracils = 0
-
-    @property
-    def digest(self) -> str:
-        """32 hexadecimal digits, as `sequences.parquet` has them."""
-        return self._hasher.hexdigest()
-
-    def follow(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
-        """Yield the pieces of a record as they are, and count what is in them."""
-        for piece in pieces:
-            self._hasher.update(piece)
-            self.length += len(piece)
-            self.uracils += piece.count(b"U") + piece.count(b"u")
-            yield piece
-
-
 class Contents:
-    """The same of the records of a file, many at a time."""
+    """What is known of the records of a file when all their letters have gone by, many at a time.
+
+    A record's digest is of its name, a line end, and its letters, as the file has them: 32 hexadecimal digits.
+    """
 
     def __init__(self) -> None:
         self._last: list[Hasher] = []  # of the record that began last, if one did
@@ -73,34 +52,30 @@ class Contents:
 
 
 def stream_records(
-    one: Input,
-    check_letters: bool = True,
-    stored: tuple[Stored, ...] = (),
-    annotation: bool = False,
-    subsample: Subsample | None = None,
+    one: Input, check_letters: bool = True, annotation: bool = False, subsample: Subsample | None = None
 ) -> Iterator[Streamed]:
     """Yield the records of what is read together; a file's first bytes decide its format. The letters of each go by in
-    pieces. `stored` are its files; reads that are not of the subsample are left out. Other arguments, and errors, as of
-    `read_fasta_parts`, `read_genbank_parts` and `read_reads_parts`.
+    pieces. Reads that are not of the subsample are left out. Other arguments, and errors, as of `read_fasta_parts`,
+    `read_genbank_parts` and `read_reads_parts`.
     """
     if one.layout != "fasta":
-        return by_record(read_reads_parts(one, check_letters, stored, subsample))
-    path, its = one.paths[0], stored[0] if stored else None
+        return by_record(read_reads_parts(one, check_letters, subsample=subsample))
+    path = one.paths[0]
     if is_genbank(path):
-        return by_record(read_genbank_parts(path, check_letters, its, annotation))
-    return by_record(read_fasta_parts(path, check_letters, its))
+        return by_record(read_genbank_parts(path, check_letters, annotation=annotation))
+    return by_record(read_fasta_parts(path, check_letters))
 
 
 def stream_batches(
-    one: Input, check_letters: bool = True, stored: tuple[Stored, ...] = (), subsample: Subsample | None = None
+    one: Input, stored: tuple[Stored, ...], subsample: Subsample | None, check_letters: bool = True
 ) -> Iterator[Batch]:
-    """The same records, many at a time."""
+    """The same records, many at a time. `stored` are the files, of which the rest is known then."""
     if one.layout != "fasta":
         return batched(read_reads_parts(one, check_letters, stored, subsample))
-    path, its = one.paths[0], stored[0] if stored else None
+    path = one.paths[0]
     if is_genbank(path):
-        return batched(read_genbank_parts(path, check_letters, its, False))
-    return read_fasta_batches(path, check_letters, its)
+        return batched(read_genbank_parts(path, check_letters, stored[0]))
+    return read_fasta_batches(path, check_letters, stored[0])
 
 
 def records_of(
@@ -114,13 +89,19 @@ def records_of(
     rows = sequences.itertuples()
     for one in inputs:
         for heading, pieces in stream_records(one, check_letters=False, annotation=annotation, subsample=subsample):
-            content, row = Content(heading.name), next(rows, None)
-            record = whole(heading, content.follow(pieces))
-            if row is None or (content.length, content.digest) != (row.length, row.digest):
+            record, row = whole(heading, pieces), next(rows, None)
+            if row is None or (len(record.sequence), _digest(record)) != (row.length, row.digest):
                 raise changed(one.place(heading.line, heading.mate)[0])
             yield row, record
     if next(rows, None) is not None:
         raise changed(inputs[-1].paths[-1])
+
+
+def _digest(record: Record) -> str:
+    """A record's digest, as `Contents` has it."""
+    hasher = Hasher(f"{record.name}\n".encode())
+    hasher.update(record.sequence.encode("latin-1"))
+    return hasher.hexdigest()
 
 
 def read_subsample(sequences: Path) -> Subsample | None:
