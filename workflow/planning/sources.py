@@ -15,7 +15,7 @@ import yaml
 
 from planning.messages import PlanningError, named, nearest
 from planning.paths import hint
-from planning.samples import InputFile, Sample
+from planning.samples import Sample
 from planning.settings import UNTRAINED
 from planning.shards import embeddings_of_run, shards_of_run
 from virnucflow.files.result_files import RESULTS, RUN_JSON
@@ -47,7 +47,7 @@ def missing_sources(
     """One line for each thing that is not there, or not whole; `is_made` says which files a rule will make."""
     problems, model = [], config["model_pack"]
     if needs >= Needs.CATALOGUE:
-        problems += missing_catalogue(catalogue)
+        problems += [f"catalogue: {problem}"] if (problem := problem_of_file(catalogue)) else []
     if needs >= Needs.PACK and model != UNTRAINED:
         problems += (
             missing_pack(model, catalogue)
@@ -75,13 +75,12 @@ def missing_scores(model: str, config: Mapping[str, Any]) -> list[str]:
 
 def missing_inputs(samples: Iterable[Sample], is_made: Callable[[str], bool]) -> list[str]:
     """A line for each file of the sheet that is not there, or not to be read."""
-    problems = (_problem(file, is_made) for sample in samples for file in sample.files)
-    return list(filter(None, problems))
-
-
-def _problem(file: InputFile, is_made: Callable[[str], bool]) -> str:
-    problem = problem_of_file(file.path)
-    return f"{file.place}: {file.column}: {problem}" if problem and not is_made(file.path) else ""
+    return [
+        f"{file.place}: {file.column}: {problem}"
+        for sample in samples
+        for file in sample.files
+        if (problem := problem_of_file(file.path)) and not is_made(file.path)
+    ]
 
 
 def problem_of_file(path: str) -> str:
@@ -164,12 +163,6 @@ def _packs(catalogue: str) -> list[str]:
         return list(map(str, yaml.load(Path(catalogue).read_text(encoding="utf-8"), yaml.BaseLoader)["packs"]))
     except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError, RecursionError):
         return []
-
-
-def missing_catalogue(catalogue: str) -> list[str]:
-    """That the catalogue is not there, or is no file, in a line."""
-    problem = problem_of_file(catalogue)
-    return [f"catalogue: {problem}"] if problem else []
 
 
 def missing_records(samples: Iterable[str], folder: Path = Path()) -> list[str]:
