@@ -22,20 +22,6 @@ LARGEST_DIFFERENCE = {"fp32": 1e-3, "fp16": 1e-2, "bf16": 1e-1, "fp8": 2e-1}
 LARGEST_SCORE_DIFFERENCE = {"fp32": 1e-3, "fp16": 1e-2, "bf16": 5e-2, "fp8": 2e-1}
 
 
-class Reference(NamedTuple):
-    """Frames and their values: float32 `dnabert_s` and `esm2`, (frames, width), `scores` (frames, 2), where known."""
-
-    names: list[str]
-    nucleotides: list[str]
-    proteins: list[str]
-    source: str
-    values: dict[str, np.ndarray]
-
-    def sequences(self, encoder: str) -> list[str]:
-        """What an encoder embeds of the frames."""
-        return {"nucleotide": self.nucleotides, "protein": self.proteins}[ENCODERS[encoder].column]
-
-
 class _Texts(msgspec.Struct, forbid_unknown_fields=True):
     """What a file of reference values has as metadata."""
 
@@ -45,10 +31,20 @@ class _Texts(msgspec.Struct, forbid_unknown_fields=True):
     source: str
 
 
+class Reference(_Texts):
+    """Frames and their values: float32 `dnabert_s` and `esm2`, (frames, width), `scores` (frames, 2), where known."""
+
+    values: dict[str, np.ndarray]
+
+    def sequences(self, encoder: str) -> list[str]:
+        """What an encoder embeds of the frames."""
+        return {"nucleotide": self.nucleotides, "protein": self.proteins}[ENCODERS[encoder].column]
+
+
 def save_reference(reference: Reference, path: Path) -> None:
     """Write reference values as a pack has them."""
-    texts = ("names", "nucleotides", "proteins", "source")
-    save_tensors(reference.values, path, {name: json.dumps(getattr(reference, name)) for name in texts})
+    texts = {name: json.dumps(getattr(reference, name)) for name in _Texts.__struct_fields__}
+    save_tensors(reference.values, path, texts)
 
 
 def load_reference(pack: ModelPack) -> Reference | None:
