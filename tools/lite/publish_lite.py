@@ -40,16 +40,8 @@ from virnucflow.packs.weights import save_weights
 from virnucflow.published.reference_values import reference_values
 from virnucflow.scoring.calls import bound_sequences, scale_sequences
 from virnucflow.scoring.classifier import MLPClassifier
+from virnucflow.training import fit as training
 from virnucflow.training.evaluation import score_by_chunks
-from virnucflow.training.fit import (
-    PIECES,
-    calibrate_kinds,
-    calibrate_sequences,
-    describe_calibration,
-    scale_and_shift,
-    scale_logits,
-    weigh_labels,
-)
 
 SETS = {"choose": "chosen by", "test": "test"}  # the splits that are evaluated, and their names in the tables
 SOURCE = f"the split {CALIBRATES}"  # of what calibrates, in messages
@@ -78,7 +70,7 @@ def chunk_weights(chunks: pd.DataFrame) -> np.ndarray:
     """How much each chunk counts in the calibration: groups by their shares in training, viruses PREVALENCE of all."""
     number = chunks.groupby(["viral", "group"])["group"].transform("size")
     weight = chunks["group"].map(GROUPS).fillna(OTHER_GROUPS) / np.maximum(number, FULL_GROUP)
-    return weigh_labels(chunks["viral"], weight, PREVALENCE)
+    return training.weigh_labels(chunks["viral"], weight, PREVALENCE)
 
 
 def chunks_that_calibrate(chunks: pd.DataFrame) -> pd.DataFrame:
@@ -93,7 +85,9 @@ def calibrate_frames(chunks: pd.DataFrame) -> dict[str, Scaling]:
     is in the shifts.
     """
     counted = chunks_that_calibrate(chunks).assign(viral=lambda chunks: chunks["label"] == 1)
-    return calibrate_kinds(counted.assign(logit=counted[SCORERS[0]], weight=chunk_weights(counted)), KINDS, SOURCE)
+    return training.calibrate_kinds(
+        counted.assign(logit=counted[SCORERS[0]], weight=chunk_weights(counted)), KINDS, SOURCE
+    )
 
 
 def scored(chunks: pd.DataFrame, scalings: dict[str, Scaling]) -> pd.DataFrame:
@@ -101,7 +95,7 @@ def scored(chunks: pd.DataFrame, scalings: dict[str, Scaling]) -> pd.DataFrame:
 
     A chunk without a score is of no kind and has 0, so that it counts as one that is called no virus.
     """
-    scale, shift = scale_and_shift(chunks["kind"], scalings)
+    scale, shift = training.scale_and_shift(chunks["kind"], scalings)
     logits = chunks[LOGITS].mul(scale, axis=0).add(shift, axis=0).replace(-np.inf, np.nan)
     probability = 1 / (1 + np.exp(-logits))
     return chunks.assign(
@@ -171,7 +165,7 @@ def judge_intervals(chunks: pd.DataFrame, scaling: SequenceScaling) -> pd.DataFr
     chunks = chunks.assign(square=chunks["logit"] ** 2)
     whole = chunks.groupby("sequence")["logit"].agg(["size", "sum"])
     place, rows = chunks.groupby("sequence").cumcount(), []
-    for number in PIECES if scaling.spread else ():
+    for number in training.PIECES if scaling.spread else ():
         groups = chunks.groupby(["sequence", place // number])
         pieces = groups.agg(viral=("viral", "first"), logits=("logit", "sum"), squares=("square", "sum"))
         pieces = pieces[groups.size() == number]
@@ -218,7 +212,7 @@ def write_pack(
     protein = load_part(fair_esm_model(shape.esm2, device="cpu"), weights, "protein.esm2.")
     nucleotide = load_part(DnabertS(shape.dnabert_s), weights, "nucleotide.dnabert_s.")
     classifier = load_part(MLPClassifier(shape.width, shape.hidden), weights, "classifier.")
-    scale_logits(classifier, scalings[WHOLE])
+    training.scale_logits(classifier, scalings[WHOLE])
     tokenizer = learn_tokenizer()
     torch.manual_seed(SEED)
     reference = reference_values(protein, nucleotide, tokenizer, classifier)
@@ -227,7 +221,7 @@ def write_pack(
         "trained": True,
         "chunk_lengths": LENGTHS,
         "frames": LONGEST,
-        "calibration": msgspec.to_builtins(describe_calibration(scalings, PREVALENCE, sequences)),
+        "calibration": msgspec.to_builtins(training.describe_calibration(scalings, PREVALENCE, sequences)),
         "esm2": asdict(shape.esm2),
         "dnabert_s": asdict(shape.dnabert_s),
         "provenance": " ".join(filter(None, ["train_lite.py.", arguments.about, json.dumps(record.settings)])),
@@ -286,7 +280,7 @@ def main() -> None:
     lengths = pd.read_parquet(arguments.data / SEQUENCES, columns=["length"])["length"]
     sets = {(SETS[split], length): scored(table, scalings) for (split, length), table in chunks.items()}
     counted = chunks_that_calibrate(sets[SETS[CALIBRATES], LENGTHS[0]])
-    scaling = calibrate_sequences(counted[["sequence", "viral", "group", "logit"]], chunk_weights, SOURCE)
+    scaling = training.calibrate_sequences(counted[["sequence", "viral", "group", "logit"]], chunk_weights, SOURCE)
     tables = evaluate(sets, lengths, scaling)
     write_pack(arguments, record, scalings, scaling, tables)
     evaluation = tables["evaluation.tsv"]
