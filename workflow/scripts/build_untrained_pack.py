@@ -77,14 +77,6 @@ def random_features(
 
 
 @torch.inference_mode()
-def build_classifier(features: torch.Tensor) -> classifier.MLPClassifier:
-    """A random classifier with the batch statistics of `features`, which calls half of them viral."""
-    module = classifier.MLPClassifier(features.shape[1], HIDDEN).eval()
-    spread(module, features)
-    return module
-
-
-@torch.inference_mode()
 def spread(module: classifier.MLPClassifier, features: torch.Tensor) -> None:
     """Give a classifier the batch statistics of `features`; it then calls half of them viral, with scores of 0 to 1."""
     hidden, norm = module.hidden_layer(features), module.bn1
@@ -106,7 +98,9 @@ def main() -> None:
     # Half precision is what the published checkpoint is in, its rotary frequencies included.
     protein_encoder.half().float()
     nucleotide_encoder = dnabert_s.DnabertS(dnabert_s_shape).eval()
-    mlp = build_classifier(random_features(protein_encoder, nucleotide_encoder, tokenizer))
+    features = random_features(protein_encoder, nucleotide_encoder, tokenizer)
+    mlp = classifier.MLPClassifier(features.shape[1], HIDDEN).eval()
+    spread(mlp, features)
     description = {
         "name": "untrained",
         "trained": False,
