@@ -20,12 +20,9 @@ def chunk_coordinates(length: int, chunk_length: int) -> Iterator[tuple[int, int
     n = -(-length // chunk_length)
     overlap = n * chunk_length - length
     q = overlap // n if n else 0
-    need = overlap - q * (n - 1)
-    shift = 0
     for k in range(n):
-        start = k * chunk_length - shift
+        start = k * (chunk_length - q) - min(k, overlap - q * (n - 1))
         yield start, min(start + chunk_length, length)
-        shift += q + 1 if k < need else q
 
 
 def chunk_places(lengths: np.ndarray, numbers: np.ndarray, chunk_length: int) -> tuple[np.ndarray, np.ndarray]:
