@@ -46,11 +46,11 @@ def read_published_json(path: Path, kind: type[Kind], advice: str) -> Kind:
     return _convert(_parse(path, advice), path, kind, advice)
 
 
-def parse_json(text: str | bytes, path: Path, kind: type[Kind], advice: str = "make it again") -> Kind:
+def parse_json(text: str | bytes, path: Path, kind: type[Kind]) -> Kind:
     """A JSON text that the file `path` holds, which has the keys and types of `kind`, and maybe others."""
-    with reading(path, "a JSON text that this workflow wrote", advice):
+    with reading(path, "a JSON text that this workflow wrote"):
         value = json.loads(text, parse_constant=_refuse_constant)
-    _convert(value, path, kind, advice)
+    _convert(value, path, kind, "make it again")
     return cast(Kind, value)
 
 

@@ -278,15 +278,11 @@ def _open(path: Path, schema: pa.Schema) -> Iterator[tuple[pq.ParquetFile, Diges
     with file:
         with reading(path, "a parquet file"):
             columns, metadata = file.schema_arrow, file.metadata.metadata or {}
-        _check_columns(path, columns.names, schema.names)
+        if missing := [name for name in schema.names if name not in columns.names]:
+            raise InputError(f"{path}: no column {', '.join(missing)}; give a table that this workflow wrote")
         for field in schema:
             if (type_ := columns.field(columns.names.index(field.name)).type) != field.type:
                 raise InputError(f"{path}: column {field.name} is {type_}, not {field.type}; make it again")
         if DIGESTS not in metadata:
             raise InputError(f"{path}: has no digests, as tables of this workflow have; make it again")
         yield file, parse_json(metadata[DIGESTS], path, Digests)
-
-
-def _check_columns(path: Path, columns: list[str], needed: list[str]) -> None:
-    if missing := [column for column in needed if column not in columns]:
-        raise InputError(f"{path}: no column {', '.join(missing)}; give a table that this workflow wrote")
