@@ -75,15 +75,10 @@ def shards(sample):
     return shard_names(number_of_shards(embedded_bases(sample), config["shards"], config["shard_megabases"]))
 
 
-def is_small(sample):
-    """Whether the sample may be in a batch with others."""
-    return embedded_bases(sample) <= most_bases(config["shard_megabases"])
-
-
+MOST_BASES = most_bases(config["shard_megabases"])  # of a sample that may be in a batch with others
 # What one job computes (the shard that its wildcards name, or those of a batch of small samples).
 BATCHES = make_batches(
-    (Member(name, attention(name), embedded_bases(name), tuple(shards(name))) for name in SAMPLES),
-    most_bases(config["shard_megabases"]),
+    (Member(name, attention(name), embedded_bases(name), tuple(shards(name))) for name in SAMPLES), MOST_BASES
 )
 GATED_BATCHES = [batch for batch in BATCHES if is_gated(batch.members[0].name)]
 SCOPES = [EACH, *BATCHES]
@@ -216,7 +211,7 @@ def get_store(scope):
     again; where embeddings are deleted after use, so are they."""
 
     def store(wildcards):
-        small = scope.members or is_small(wildcards.sample)
+        small = scope.members or embedded_bases(wildcards.sample) <= MOST_BASES
         return "keep" if small and config["keep"] != "scores" else "drop"
 
     return store

@@ -45,29 +45,18 @@ def sizes_there(files):
     return [sizes.bytes_of(path) if os.path.exists(path) else 0 for path in paths]
 
 
-def frames_of_shard(shard, kind=SCORED_FRAMES):
-    """The frames of a shard, about, by the bases of the largest one."""
-    if shard == SAMPLED:
-        return config["gate"]["frames"]
-    return sizes.estimated_frames(largest_shard(), config["chunk_length"], kind)
+def frames_of_shard(shard, bases, kind=SCORED_FRAMES):
+    """The frames of a shard of so many bases, about."""
+    return config["gate"]["frames"] if shard == SAMPLED else sizes.estimated_frames(bases, config["chunk_length"], kind)
 
 
 def frames_to_embed(scope, encoder, wildcards, input):
     """The frames of each shard of a job: as many as there are in the run's largest shard, or in the batch's; or in this
     one, where sequences are so short that it has more."""
     kind = LONGEST if asked(scope, encoder, wildcards)[1].endswith(LONGEST) else WHOLE
-    if scope.members:
-        estimated = [
-            (
-                config["gate"]["frames"]
-                if shard == SAMPLED
-                else sizes.estimated_frames(bases_of_shard(member.name), config["chunk_length"], kind)
-            )
-            for member in scope.members
-            for shard in member.shards
-        ]
-    else:
-        estimated = [frames_of_shard(wildcards.shard, kind)]
+    of_batch = [(shard, bases_of_shard(member.name)) for member in scope.members for shard in member.shards]
+    shards_of_job = of_batch or [(wildcards.shard, largest_shard())]
+    estimated = [frames_of_shard(shard, bases, kind) for shard, bases in shards_of_job]
     there = [size // sizes.FRAME_BYTES for size in sizes_there(input.frames)]
     return list(map(max, estimated, there))
 
@@ -113,7 +102,7 @@ def features_memory(scope):
 
     def megabytes(wildcards, input, attempt):
         shard = scope.members[0].shards[0] if scope.members else wildcards.shard
-        estimated = 4 * sum(PACK_WIDTHS.values()) * frames_of_shard(shard)
+        estimated = 4 * sum(PACK_WIDTHS.values()) * frames_of_shard(shard, largest_shard())
         return sizes.table_memory(max(estimated, sum(sizes_there(input))) / 1e6, attempt)
 
     return megabytes
