@@ -36,7 +36,7 @@ from virnucflow.files.result_files import (
 )
 from virnucflow.files.shards import as_ranges
 from virnucflow.packs.encoders import ENCODERS, ESM2
-from virnucflow.packs.pack_files import CLASSIFIER, ENCODER_FILES
+from virnucflow.packs.pack_files import CLASSIFIER, ENCODER_FILES, REFERENCE
 
 EMBEDDED = {name: name_encoder(encoder, PACK_SHA256) for name, encoder in ENCODERS.items()}
 SCORED_FRAMES = LONGEST if PACK.get("frames") == LONGEST else WHOLE

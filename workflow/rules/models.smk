@@ -4,12 +4,7 @@
 
 rule build_untrained_pack:
     output:
-        "models/untrained/pack.json",
-        "models/untrained/esm2.safetensors",
-        "models/untrained/dnabert_s.safetensors",
-        "models/untrained/tokenizer.json",
-        "models/untrained/classifier.safetensors",
-        "models/untrained/reference.safetensors",
+        multiext(f"{UNTRAINED}/", "pack.json", *ENCODER_FILES, CLASSIFIER, REFERENCE),
     log:
         "logs/build_untrained_pack.log",
     conda:

@@ -95,10 +95,8 @@ rule train_classifier:
         multiext(
             f"{config['training']['trained_pack']}/",
             "pack.json",
-            "esm2.safetensors",
-            "dnabert_s.safetensors",
-            "tokenizer.json",
-            "classifier.safetensors",
+            *ENCODER_FILES,
+            CLASSIFIER,
             "evaluation.tsv",
             "by_genome.tsv",
             "worst_genomes.tsv",
