@@ -138,19 +138,17 @@ def test_strata_are_what_they_say() -> None:
     assert list(zip(one["by"], one["value"])) == [("gc", "60 % and more"), ("frames", "3 and more")]
 
 
-def test_kind_and_length_are_strata_where_they_are_known() -> None:
+def test_kind_is_a_stratum_where_it_is_known() -> None:
     chunks = scored([True, False] * 4, [0.9, 0.1, 0.9, 0.1, 0.1, 0.9, 0.9, 0.1]).assign(
         gc=0.3,
         frames=1,
         forward=0.5,
         reverse=np.nan,
         kind=["whole"] * 4 + ["longest"] * 4,
-        length=[300] * 6 + [500] * 2,
     )
     auroc = by_stratum(chunks).set_index(["by", "value"])["auroc"]
     assert dict(auroc["kind"]) == {"whole": 1, "longest": 0.5}
-    assert dict(auroc["length"]) == {300: pytest.approx(2 / 3), 500: 1}
-    assert {"kind", "length"}.isdisjoint(by_stratum(chunks.drop(columns=["kind", "length"]))["by"])
+    assert "kind" not in set(by_stratum(chunks.drop(columns="kind"))["by"])
 
 
 def test_intervals_are_over_the_unit_that_is_named() -> None:

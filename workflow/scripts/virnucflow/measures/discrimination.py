@@ -62,12 +62,12 @@ def by_group(table: pd.DataFrame, unit: str = "sequence") -> pd.DataFrame:
 
 
 def by_stratum(chunks: pd.DataFrame, unit: str = "sequence") -> pd.DataFrame:
-    """A row for each GC content, number of frames, strand, kind of frame and length: chunks that are alike in it.
+    """A row for each GC content, number of frames, strand and kind of frame: chunks that are alike in it.
 
     `chunks` has what compute_metrics() takes, to which `unit` goes; gc, from 0 to 1; frames, how many without a stop
     (the more, the denser the coding may be, or the higher the GC content); forward and reverse, the best score of the
-    frames of one strand, NaN where there are none; and, where these differ among chunks, kind, one of KINDS, and length
-    in bases. A strand's metrics are of its own scores, over the chunks that have one.
+    frames of one strand, NaN where there are none; and, where it differs among chunks, kind, one of KINDS. A strand's
+    metrics are of its own scores, over the chunks that have one.
     """
     strata = {
         "gc": pd.cut(chunks["gc"], [-np.inf, *GC_EDGES, np.inf], right=False, labels=GC),
@@ -75,8 +75,6 @@ def by_stratum(chunks: pd.DataFrame, unit: str = "sequence") -> pd.DataFrame:
     }
     if "kind" in chunks:
         strata["kind"] = pd.Categorical(chunks["kind"], KINDS)
-    if "length" in chunks:
-        strata["length"] = chunks["length"]
     rows = [
         {"by": by, "value": value} | compute_metrics(members, unit)
         for by, stratum in strata.items()
