@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError
@@ -18,15 +18,6 @@ CPU = torch.device("cpu")
 MOST_NAMED = 5  # tensors that do not fit, in one message
 
 Module = TypeVar("Module", bound=torch.nn.Module)
-
-
-@runtime_checkable
-class Renamed(Protocol):
-    """A module whose modules have other names than in the published checkpoint, whose names a pack has."""
-
-    def published_names(self) -> Mapping[str, str]:
-        """The published names of modules by their own."""
-        ...
 
 
 def read_weights(pack: ModelPack, name: str, device: torch.device = CPU) -> dict[str, torch.Tensor]:
@@ -88,8 +79,11 @@ def published_state(module: torch.nn.Module) -> dict[str, torch.Tensor]:
 
 
 def tensor_names(module: torch.nn.Module) -> dict[str, str]:
-    """The names of a module's tensors in the published checkpoint, by their own."""
-    modules = module.published_names() if isinstance(module, Renamed) else {}
+    """The names of a module's tensors in the published checkpoint, by their own.
+
+    A module whose own modules have other names there says these with `published_names()`.
+    """
+    modules: Mapping[str, str] = getattr(module, "published_names", dict)()
     names = {}
     for own in module.state_dict():
         parent, _, tensor = own.rpartition(".")
