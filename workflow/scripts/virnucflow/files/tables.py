@@ -11,7 +11,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self, TypedDict
 
 import numpy as np
@@ -128,9 +127,7 @@ class TableWriter:
             self._digest.update(batch)
         self._writer.write_table(table)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
         with self._writer:
             if error is None:
                 text = json.dumps(self.provenance, sort_keys=True, allow_nan=False)
