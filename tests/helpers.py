@@ -5,6 +5,7 @@ import io
 import json
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -144,13 +145,20 @@ def tree(directory: Path) -> dict[str, bytes]:
 
 
 def reproducible(directory: Path) -> dict[str, bytes]:
-    """As tree(), without what two runs of the same input may differ in: when they were, which run.json says."""
-    files = tree(directory)
+    """As tree(), without what two runs of the same input may differ in: when they were and how long devices were held,
+    which run.json says, and of it summary.tsv and report.html."""
+    files = {name: data for name, data in tree(directory).items() if ".device_time.json" not in name}
     for name in files:
         if name.endswith("run.json"):
             run = json.loads(files[name])
             del run["started"], run["ended"]
+            run["device_minutes"] = sorted(run["device_minutes"] or [])
             files[name] = json.dumps(run).encode()
+        elif name.endswith("summary.tsv"):
+            table = pd.read_csv(io.BytesIO(files[name]), sep="\t", dtype=str, keep_default_na=False)
+            files[name] = table.drop(columns="device_minutes").to_csv(sep="\t", index=False).encode()
+        elif name.endswith("report.html"):
+            files[name] = re.sub(rb'(data-of="[^"]*minute[^"]*" value)="[^"]*">[^<]*<', rb"\1<", files[name])
     return files
 
 

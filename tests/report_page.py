@@ -104,7 +104,7 @@ def known_numbers(folder: Path, samples: list[str]) -> dict[str, set[str]]:
     def say(name: str, value: object) -> None:
         known.setdefault(name, set()).add("" if value in (None, "") else str(value))
 
-    compared = 0
+    compared, timed = 0, Counter[str]()
     for sample in samples:
         of_sample = folder / sample
         sequences, chunks, frames, regions = (
@@ -163,11 +163,24 @@ def known_numbers(folder: Path, samples: list[str]) -> dict[str, set[str]]:
             say(f"{sample}.agreement", None)
         for name, value in flat(run):
             say(name, value)
+        its = run.get("device_minutes") or {}
+        minutes = sum(its.values()) if its else None
+        say(f"{sample}.device_minutes", minutes)
+        say(f"{sample}.bases_per_minute", one["bases"] / minutes if its else None)
+        for encoder in ("dnabert_s", "esm2"):
+            say(f"{sample}.minutes.{encoder}", its.get(encoder))
+            timed[encoder] += its.get(encoder, 0)
+        timed["minutes"] += minutes or 0
+        timed["bases"] += one["bases"] if its else 0
         for file in run["inputs"]:
             say("input.bytes", file["bytes"])
     for name, number in totals.items():
         say(f"total.{name}", number)
     say("total.scored_share", totals["scored_chunks"] / totals["chunks"])
+    say("timed.minutes", timed["minutes"])
+    for encoder in ("dnabert_s", "esm2"):
+        say(f"timed.minutes.{encoder}", timed[encoder])
+    say("timed.bases_per_minute", timed["bases"] / timed["minutes"] if timed["minutes"] else None)
     say("drawn.lengths", totals["calls.virus"] + totals["calls.others"])
     say("shown.viral", min(MOST_SEQUENCES, totals["calls.virus"]))
     say("shown.regions", min(MOST_SEQUENCES, totals["regions_within"]))

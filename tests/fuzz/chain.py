@@ -70,11 +70,13 @@ CALLS = [
     ),
     call("translate_frames", {"chunks": "chunks.fa"}, {"frames": "frames.parquet"}, besides="chunks.fa.xxh3"),
     call(
-        "embed_esm2", {"frames": "frames.parquet"}, {"embeddings": "esm2.safetensors"}, *EMBED,
+        "embed_esm2", {"frames": "frames.parquet"}, 
+        {"embeddings": "esm2.safetensors", "device-time": "esm2.device_time.json"}, *EMBED,
         besides=pack("esm2.safetensors"),
     ),
     call(
-        "embed_dnabert_s", {"frames": "frames.parquet"}, {"embeddings": "dnabert_s.safetensors"}, *EMBED,
+        "embed_dnabert_s", {"frames": "frames.parquet"}, 
+        {"embeddings": "dnabert_s.safetensors", "device-time": "dnabert_s.device_time.json"}, *EMBED,
         besides=pack("dnabert_s.safetensors", "tokenizer.json"),
     ),
     call(
@@ -106,7 +108,7 @@ CALLS = [
         "write_results",
         {
             "scores": "scores.parquet", "sequences": "sequences.parquet", "fasta": f"in.fa {GENBANK}",
-            "gate": "gate.json",
+            "gate": "gate.json", "device-time": "dnabert_s.device_time.json esm2.device_time.json",
         },
         {
             "predictions": published(PREDICTIONS_TXT), "consensus": "consensus.csv",

@@ -79,6 +79,18 @@ def test_run_json_says_what_made_the_results(base: Path) -> None:
     assert timedelta(0) <= written - ended < timedelta(minutes=1)
 
 
+def test_device_minutes_are_those_of_all_embeddings(base: Path) -> None:
+    run = json.loads((base / "results" / "mixed" / "mixed.run.json").read_text())
+    for encoder in ("dnabert_s", "esm2"):
+        embeddings = list((base / "work" / "mixed" / "embeddings").glob(f"{encoder}-*/*.safetensors"))
+        assert len(embeddings) == 3
+        times = [json.loads(path.with_suffix(".device_time.json").read_text()) for path in embeddings]
+        assert {time["encoder"] for time in times} == {encoder}
+        assert run["device_minutes"][encoder] == round(sum(time["seconds"] for time in times) / 60, 3)
+    table = pd.read_csv(base / "results" / "summary.tsv", sep="\t").set_index("sample")
+    assert table.loc["mixed", "device_minutes"] == pytest.approx(sum(run["device_minutes"].values()))
+
+
 def names(settings: dict) -> set[str]:
     """Each setting with the section that it is in."""
     sections = {name: value for name, value in settings.items() if isinstance(value, dict)}
@@ -289,7 +301,7 @@ def test_a_copy_without_times_is_taken_over_with_touch(packed: Path) -> None:
 @pytest.mark.parametrize(
     ("keep", "kinds"),
     [
-        ("scores", {"frames", "scores"}),
+        ("scores", {"frames", "scores", "embeddings"}),  # of these how long a device was held for them
         ("embeddings", {"frames", "scores", "embeddings"}),
         ("all", {"frames", "scores", "embeddings", "features", "chunks"}),
     ],
@@ -301,6 +313,8 @@ def test_keep_says_what_stays(keep: str, kinds: set[str], tmp_path: Path) -> Non
     settings = {"model_pack": "lite", "shards": 2}
     snakemake(tmp_path, keep=keep, **settings)
     assert {path.parts[0] for path in map(Path, tree(tmp_path / "work" / "a")) if len(path.parts) > 1} == kinds
+    stays = list((tmp_path / "work" / "a" / "embeddings").rglob("*.safetensors"))
+    assert len(stays) == (0 if keep == "scores" else 4)
     for other in ("scores", "embeddings", "all"):
         assert reruns(tmp_path, keep=other, **settings) == {}, other
     if keep == "scores":

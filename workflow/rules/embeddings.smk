@@ -15,12 +15,13 @@ for encoder, scope in product(ENCODERS.values(), EMBEDDED_SCOPES):
             tokenizer=built_pack_file(encoder.tokenizer) if encoder.tokenizer else [],
         output:
             embeddings=kept_with("embeddings", scope.files(embeddings_of(scope, encoder.name))),
+            device_time=scope.files(device_time_of(embeddings_of(scope, encoder.name))),
         log:
             f"{scope.log(f'embed_{encoder.name}', '{sample}/{attention}-{request}/{shard}')}.log",
         benchmark:
             f"{scope.log(f'embed_{encoder.name}', '{sample}/{attention}-{request}/{shard}')}.benchmark.tsv"
         wildcard_constraints:
-            sample=outside_of_batches(scope, lambda scope: embeddings_of(scope, encoder.name)),
+            sample=outside_of_batches(scope, lambda scope: without_ending(embeddings_of(scope, encoder.name))),
             shard=scope.shard,
         # The longer jobs first, so that several GPUs end at about the same time.
         priority: int(encoder == ESM2)
@@ -40,6 +41,7 @@ for encoder, scope in product(ENCODERS.values(), EMBEDDED_SCOPES):
             code=code(f"embed_{encoder.name}"),
             frames=input_as_ranges("frames"),
             embeddings=output_as_ranges("embeddings"),
+            device_time=output_as_ranges("device_time"),
             options=get_embed_options(scope, encoder.name),
             key=get_key(scope, encoder.name),
         message:
@@ -48,7 +50,8 @@ for encoder, scope in product(ENCODERS.values(), EMBEDDED_SCOPES):
             "VIRNUCFLOW_ATTEMPT={resources.attempt} VIRNUCFLOW_FINAL_ERROR={log:q}.final "
             "python {params.program:q} --frames {params.frames:q} --model {resources.model:q}"
             " {params.options} --threads {threads} --check-model {resources.check_model} --store {resources.store}"
-            " --key {params.key} --code {params.code} --embeddings {params.embeddings:q} 2> {log:q}"
+            " --key {params.key} --code {params.code} --embeddings {params.embeddings:q}"
+            " --device-time {params.device_time:q} 2> {log:q}"
 
 
 for scope in EMBEDDED_SCOPES:

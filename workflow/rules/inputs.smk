@@ -201,6 +201,16 @@ def embeddings_of(scope, encoder):
     return embeddings_path(encoder, *asked(scope, encoder, None)) if scope.members else embeddings_path(encoder)
 
 
+def without_ending(path):
+    """The path of embeddings without the ending, as all files of a shard's embeddings begin."""
+    return path.removesuffix(".safetensors")
+
+
+def device_time_of(path):
+    """The path of the file that says for how long a device was held for embeddings."""
+    return f"{without_ending(path)}.device_time.json"
+
+
 def get_key(scope, encoder):
     """The name below which a job's embeddings lie."""
     return lambda wildcards: "-".join([EMBEDDED[encoder], *asked(scope, encoder, wildcards)])
@@ -281,13 +291,27 @@ def get_files_of_run(pattern):
     return get_files
 
 
+def published_attention(wildcards):
+    """The attention whose scores are published; with `fallback` known when the gate has decided."""
+    if not (is_gated(wildcards.sample) and config["gate"]["on_failure"] == "fallback"):
+        return attention(wildcards.sample)
+    with host.refusing():
+        return decided_attention(Path(checkpoints.divergence_gate.get(sample=wildcards.sample).output.gate))
+
+
 def get_scores(wildcards):
-    """Those of all shards, by the attention whose scores are published; with `fallback` known when the gate has decided."""
-    published = attention(wildcards.sample)
-    if is_gated(wildcards.sample) and config["gate"]["on_failure"] == "fallback":
-        with host.refusing():
-            published = decided_attention(Path(checkpoints.divergence_gate.get(sample=wildcards.sample).output.gate))
-    return get_files_of_shards(f"work/{{sample}}/scores/{published}/{{shard}}.parquet")(wildcards)
+    """Those of all shards, by the attention whose scores are published."""
+    pattern = f"work/{{sample}}/scores/{published_attention(wildcards)}/{{shard}}.parquet"
+    return get_files_of_shards(pattern)(wildcards)
+
+
+def get_device_times(wildcards):
+    """How long devices were held for all embeddings of a sample: by each attention that was computed, and the gate's."""
+    computed = {attention(wildcards.sample), published_attention(wildcards)}
+    wanted = [(one, shard) for one in sorted(computed) for shard in shards(wildcards.sample)]
+    wanted += [("standard", SAMPLED)] * is_gated(wildcards.sample)
+    paths = (embeddings(name, *one) for name in ENCODERS for one in wanted)
+    return [device_time_of(path).format(sample=wildcards.sample) for path in paths]
 
 
 def get_gate(wildcards):

@@ -53,6 +53,7 @@ rule write_results:
         gate=get_gate,
         sequences="work/{sample}/sequences.parquet",
         files=get_files,
+        device_time=get_device_times,
     output:
         **{name: f"{RESULTS}/{FASTA[name]}" for name in config["also_write"]},
         predictions=f"{RESULTS}/{PREDICTIONS_TXT}",
@@ -88,6 +89,7 @@ rule write_results:
         code=code("write_results"),
         scores=input_as_ranges("scores"),
         files=get_file_options,
+        device_time=input_as_ranges("device_time"),
         chunk_length=config["chunk_length"],
         min_residues=config["min_residues"],
         choice=options(config, *CHOICE),
@@ -101,6 +103,7 @@ rule write_results:
         "rm -f {params.not_written:q}; python {params.program:q} --scores {params.scores:q} --sequences {input.sequences:q}"
         " {params.files:q} --chunk-length {params.chunk_length} --min-residues {params.min_residues}"
         " {params.choice} {params.also_write:q}"
+        " --device-time {params.device_time:q}"
         " --gate {input.gate:q} --sample {wildcards.sample:q} --settings {params.settings:q}"
         " --started {resources.started:q} --commit {resources.commit:q} --snakemake {resources.snakemake:q}"
         " --image {resources.image:q} --image-sha256 {resources.image_sha256:q}"

@@ -66,6 +66,7 @@ def row(one: Tally) -> dict[str, object]:
         "attention": one.run["attention"],
         "model": one.run["model"],
         "device": ", ".join(one.devices),
+        "device_minutes": one.device_minutes,
         "warnings": "; ".join(one.warnings),
     }
     return {name: one_line(value) if isinstance(value, str) else value for name, value in values.items()}

@@ -75,6 +75,9 @@ def parse_arguments() -> argparse.Namespace:
         help="share of viruses, for probabilities; estimate: of the scores",
     )
     notes = parser.add_argument_group("what --provenance notes besides; each may be without a value")
+    notes.add_argument(
+        "--device-time", nargs="*", action=Files, default=[], help="of the embed programs, all that the results took"
+    )
     for name, what in (
         ("sample", "its name"),
         ("started", "when the sample's first job began"),

@@ -20,6 +20,7 @@ from interrupted import embed_interrupted, interrupted_at
 from virnucflow.cli import Failure
 from virnucflow.encoders import packed, parts
 from virnucflow.encoders.parts import KEEP_NOTHING, Parts, Progress, keeping_parts
+from virnucflow.files.device_time import read_device_time
 from virnucflow.files.tables import FRAMES, read_parquet, write_parquet
 from virnucflow.files.tensors import load_tensor, save_rows
 
@@ -182,6 +183,16 @@ def test_a_damaged_part_is_computed_anew(damage: str, stopped: Path, frames: Pat
     assert "warning: a part that was kept is of no use, and is computed anew: " in said and str(second) in said
     assert f"going on after {second.stem} of" in said
     assert tree(stopped) == {"out.safetensors": undisturbed["embed_esm2", "flash"]}
+
+
+def test_how_long_the_device_was_held_for_what_is_kept_is_counted(stopped: Path, frames: Path) -> None:
+    """Each part says it for all rows up to it."""
+    seconds = [float(load_tensor(path, "embedding")[1]["seconds"]) for path in part_files(stopped)]
+    assert 0 < seconds[0] < seconds[1] < seconds[2]
+    rows, about = load_tensor(part_files(stopped)[2], "embedding")
+    save_rows(rows, "embedding", part_files(stopped)[2], about | {"seconds": "5000.000"})
+    run_program("embed_esm2", *arguments(frames, "flash", stopped), "--device-time", stopped / "time.json")
+    assert 5000 < read_device_time(stopped / "time.json")["seconds"] < 5060
 
 
 def test_parts_of_other_weights_are_not_taken(stopped: Path, frames: Path, undisturbed, pack_directory: Path) -> None:

@@ -4,6 +4,7 @@ import errno
 import os
 import random
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import torch
 from helpers import REPOSITORY, error_line, run_program
 
 from virnucflow.encoders import program as embed_program
+from virnucflow.files.device_time import device_minutes, read_device_time
 from virnucflow.files.tables import FRAMES, write_parquet
 
 LITE = REPOSITORY / "resources" / "models" / "lite"
@@ -237,6 +239,34 @@ def test_what_cannot_be_kept_is_told_and_fails_nothing(tables, tmp_path, monkeyp
     said = run_program("embed_esm2", *arguments(tables, tmp_path, "--store", "keep"))
     assert said.count("is not kept for another attempt") == 3
     assert all(output.exists() for output in outputs(tmp_path)) and stored(tmp_path) == []
+
+
+def device_times(folder: Path) -> list[Path]:
+    return [folder / f"{shard}.device_time.json" for shard in SHARDS]
+
+
+def test_how_long_the_device_was_held_is_that_of_whoever_computed(tables, tmp_path, calls, monkeypatch) -> None:
+    """Loading a model is for the first shard; what is taken from the store has the time that it took."""
+    load = embed_program.LOADERS["esm2"]
+    monkeypatch.setitem(embed_program.LOADERS, "esm2", lambda *given: time.sleep(1) or load(*given))
+    words = arguments(tables, tmp_path, "--store", "keep", "--device-time", *device_times(tmp_path))
+    run_program("embed_esm2", *words)
+    first = [path.read_bytes() for path in device_times(tmp_path)]
+    seconds = [read_device_time(path)["seconds"] for path in device_times(tmp_path)]
+    assert seconds[0] > 1 > max(seconds[1:]) and min(seconds) >= 0
+    assert device_minutes(device_times(tmp_path)) == {"esm2": round(sum(seconds) / 60, 3)}
+    delete_outputs(tmp_path)
+    for path in device_times(tmp_path):
+        path.unlink()
+    calls.clear()
+    run_program("embed_esm2", *words)
+    assert calls == [] and [path.read_bytes() for path in device_times(tmp_path)] == first
+    stored_time = next(tmp_path.glob(".c.device_time.json.*.stored"))
+    stored_time.unlink()  # then nobody knows how long that one took
+    run_program("embed_esm2", *words)
+    assert calls == ["load", "embed"] and device_times(tmp_path)[0].read_bytes() == first[0]
+    run_program("embed_esm2", *words, "--store", "drop")
+    assert stored(tmp_path) == []
 
 
 def test_as_many_outputs_as_tables(tables, tmp_path) -> None:

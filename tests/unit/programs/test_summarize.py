@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from helpers import REPOSITORY, error_line, run_program
-from report_page import Page, assert_numbers_are_known, known_numbers, read
+from report_page import NO_VALUE, Page, assert_numbers_are_known, known_numbers, read
 
 from virnucflow.files.result_files import (
     CHUNKS_TSV,
@@ -128,6 +128,9 @@ def publish(
             "virus_by_one_chunk": sum(row[6] == "virus" and row[8] == 1 for row in rows),
             "regions": len(regions),
         },
+        "device_minutes": {"dnabert_s": 0.25, "esm2": 61.125}
+        if sample == "viral"
+        else {"dnabert_s": 1.5, "esm2": 0.001},
         "model": "lite",
         "trained": True,
         "calibration": {"sequences": {"scale": 1.0}} if scored else None,
@@ -218,6 +221,22 @@ def test_summary_has_a_row_for_each_sample(results: Path) -> None:
     assert [float(viral[f"agreement{name}"]) for name in ("", "_lower", "_upper")] == list(gate.values())
     assert viral["gate"] == "validate" and viral["device"] == "NVIDIA H200, cpu" and viral["model"] == "lite"
     assert "; sequences with U, read as T: 2; called virus by" in viral["warnings"]
+    assert (viral["device_minutes"], cellular["device_minutes"]) == ("61.375", "1.501")
+
+
+def test_what_devices_were_held_for_is_told_or_that_it_is_not_known(results: Path) -> None:
+    """Bases a minute are of those samples alone that say their minutes."""
+    path = results / "cellular" / "cellular.run.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"device_minutes": None}))
+    summarize(results, *SAMPLES)
+    page_ = assert_numbers_are_known(results, SAMPLES)
+    viral, cellular = read(results / "summary.tsv")
+    shown = {name: shown for name, _, shown in page_.numbers}
+    assert (shown["viral.device_minutes"], shown["cellular.device_minutes"]) == ("61.38", NO_VALUE)
+    assert shown["timed.minutes"] == "61.38" and cellular["device_minutes"] == ""
+    assert shown["timed.bases_per_minute"] == f"{int(viral['bases']) / 61.375:,.0f}"
+    summarize(results, "cellular")
+    assert "No sample says for how long its devices were held" in (results / "report.html").read_text()
 
 
 def test_few_scored_chunks_are_a_warning(tmp_path: Path) -> None:
@@ -338,7 +357,8 @@ def test_the_page_says_what_it_leaves_out(tmp_path: Path, monkeypatch: pytest.Mo
         publish(tmp_path, f"s{i}", VIRAL)
     summarize(tmp_path, "s0", "s1", "s2")
     read_page = Page(tmp_path / "report.html")
-    assert [len(rows) for rows in read_page.rows.values()] == [3, 5, 5, 4, 4]  # samples, viral, regions, gate, inputs
+    rows = {name.removeprefix("table-"): len(rows) for name, rows in read_page.rows.items()}
+    assert rows == {"samples": 3, "viral": 5, "regions": 5, "gate": 4, "cost": 3, "inputs": 4}
     said = {name: value for name, value, _ in read_page.numbers}
     shown = [said[name] for name in ("shown.samples", "shown.viral", "drawn.samples", "drawn.gates")]
     assert shown == ["2", "4", "1", "1"] and len(read_page.marks) == 5

@@ -13,6 +13,7 @@ import pytest
 from helpers import error_line, run_program, write_fasta
 
 from virnucflow import __version__
+from virnucflow.files.device_time import write_device_time
 from virnucflow.files.digests import digest_bytes
 from virnucflow.files.json_files import write_json
 from virnucflow.files.tables import SCORES, SEQUENCES, write_parquet, write_tsv
@@ -125,6 +126,21 @@ def test_empty_file_has_results_of_no_row(tmp_path: Path) -> None:
     run_program("write_results", *inputs, *outputs(tmp_path))
     assert len(read(tmp_path / "out" / "summary")) == len(read(tmp_path / "out" / "chunk-summary")) == 1
     assert json.loads((tmp_path / "out" / "provenance").read_text())["counts"]["sequences"] == 0
+
+
+def test_device_minutes_are_added_up_by_encoder(tmp_path: Path) -> None:
+    """What no program has written is refused; without such files the record says that nobody knows."""
+    times = [tmp_path / f"{number}.device_time.json" for number in range(3)]
+    for path, seconds, encoder in zip(times, (30.0, 90.0, 6.6), ("esm2", "esm2", "dnabert_s"), strict=True):
+        write_device_time(seconds, encoder, path)
+    call = ("write_results", *write_inputs(tmp_path), *outputs(tmp_path))
+    run_program(*call, "--device-time", *times)
+    record = tmp_path / "out" / "provenance"
+    assert json.loads(record.read_text())["device_minutes"] == {"dnabert_s": 0.11, "esm2": 2.0}
+    run_program(*call)
+    assert json.loads(record.read_text())["device_minutes"] is None
+    times[1].write_text(times[1].read_text().replace("90.0", "9.0"))
+    assert str(times[1]) in error_line(run_program(*call, "--device-time", *times, code=2))
 
 
 def test_every_sequence_is_there_in_order(tmp_path: Path) -> None:
@@ -630,6 +646,7 @@ def test_run_json_says_what_made_the_results(tmp_path: Path) -> None:
     )
     assert run == {key: value for key, value in MADE.items() if key != "chunks"} | {
         "sample": "soil",
+        "device_minutes": None,
         "started": "2026-01-02T03:04:05Z",
         "inputs": [given],
         "subsample": None,

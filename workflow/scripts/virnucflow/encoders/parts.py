@@ -2,8 +2,9 @@
 
 They lie in a hidden folder beside the output. It is no output of a rule, because Snakemake deletes those of a job that
 failed. Its name has a digest of all that the values depend on, so that no other computation looks into it; each part
-says the same in full, and has digests of its rows. An encoder computes the rows in an order of its own, batch by batch,
-and a part has the rows of whole batches. So the batches that are left are those of a run that nothing disturbed.
+says the same in full, has digests of its rows, and how long a device was held for the rows up to it. An encoder
+computes the rows in an order of its own, batch by batch, and a part has the rows of whole batches. So the batches that
+are left are those of a run that nothing disturbed.
 """
 
 import shutil
@@ -58,12 +59,19 @@ class Parts(Progress):
     the same rows they have the same values.
     """
 
-    def __init__(self, folder: Path, depends: dict[str, str]) -> None:
+    def __init__(self, folder: Path, depends: dict[str, str], since: float | None = None) -> None:
+        """The device is held for these rows since this reading of time.monotonic(), or from now on."""
         self._folder, self._depends = folder, depends
+        self._since, self._earlier = time.monotonic() if since is None else since, 0.0  # seconds
         self._done = self._kept = 0  # rows of the order
         self._lock: BinaryIO | None = None
         self._thread = ThreadPoolExecutor(1)
         self._writing: Future[None] | None = None
+
+    @property
+    def seconds(self) -> float:
+        """For which a device is held so far, by this attempt and for the rows that earlier ones have kept."""
+        return self._earlier + time.monotonic() - self._since
 
     def begin(self, result: torch.Tensor, order: np.ndarray) -> int:
         """Fill in what parts have, from the first row up to the first part that is missing or of no use."""
@@ -106,7 +114,7 @@ class Parts(Progress):
         try:
             self._hold()
             with staged(self._path(self._kept)) as (partial,):
-                save_rows(rows, "embedding", partial, self._about(self._kept))
+                save_rows(rows, "embedding", partial, self._about(self._kept) | {"seconds": f"{self.seconds:.3f}"})
         except (OSError, Failure) as error:
             log.warning("a finished part is not kept for another attempt: %s", error)
         else:
@@ -119,10 +127,12 @@ class Parts(Progress):
             return nothing
         try:
             rows, about = load_tensor(path, "embedding")
-            if about == self._about(first):
+            seconds = float(about.pop("seconds", "nan"))
+            if about == self._about(first) and seconds >= 0:
+                self._earlier = seconds
                 return rows
             said = f"{path}: of another computation"
-        except (InputError, OSError) as error:
+        except (InputError, OSError, ValueError) as error:
             said = str(error)
         log.warning("a part that was kept is of no use, and is computed anew: %s", said)
         with suppress(OSError):
@@ -144,8 +154,10 @@ class Parts(Progress):
 
 
 @contextmanager
-def keeping_parts(output: Path, depends: dict[str, str]) -> Iterator[Parts]:
+def keeping_parts(output: Path, depends: dict[str, str], since: float | None = None) -> Iterator[Parts]:
     """Keep parts of an output, whose values depend on this, until the block ends well: then the output is in place.
+
+    The device is held for it since this reading of time.monotonic(), or from now on.
 
     SIGTERM and Ctrl-C keep what has been computed by then. After a Failure nothing is kept: it would come again. Parts
     of another computation that lie beside the output are removed, unless a process is at work on them.
@@ -154,7 +166,7 @@ def keeping_parts(output: Path, depends: dict[str, str]) -> Iterator[Parts]:
     for other in output.parent.glob(f".{escape(output.name)}.*.parts"):
         if other != folder:
             _remove(other)
-    parts = Parts(folder, depends)
+    parts = Parts(folder, depends, since)
     try:
         yield parts
     except (SystemExit, KeyboardInterrupt):

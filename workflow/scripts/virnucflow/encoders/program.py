@@ -5,6 +5,7 @@ earlier attempt is taken from there. Each output has the bytes that it has alone
 """
 
 import argparse
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -23,11 +24,12 @@ from virnucflow.encoders.attention_kernels import KERNELS
 from virnucflow.encoders.load import LOADERS, Embed
 from virnucflow.encoders.parts import keeping_parts
 from virnucflow.encoders.report import Report
+from virnucflow.files.device_time import read_device_time, write_device_time
 from virnucflow.files.digests import digest_file
 from virnucflow.files.kinds import KINDS
 from virnucflow.files.shards import Files, in_step
 from virnucflow.files.tables import FRAMES, digest, read_frames
-from virnucflow.files.tensors import save_rows
+from virnucflow.files.tensors import load_tensor, save_rows
 from virnucflow.packs.encoders import TOKEN_BUDGET, Encoder
 from virnucflow.packs.pack import ModelPack, read_model_pack
 from virnucflow.packs.reference import check_encoder
@@ -53,12 +55,24 @@ class Plan:
     code: str  # a digest of what this program does; empty where nobody has said
 
 
+class Output(NamedTuple):
+    """A file to be written, and where the store has it."""
+
+    path: Path
+    stored: Path
+
+
 class Shard(NamedTuple):
-    """A frames table, the file of its embeddings, and where the store has that file."""
+    """A frames table, its embeddings, and how long a device was held for them, where that is to be written."""
 
     frames: Path
-    embeddings: Path
-    stored: Path
+    embeddings: Output
+    device_time: Output | None
+
+    @property
+    def outputs(self) -> list[Output]:
+        """The files to be written."""
+        return [output for output in (self.device_time, self.embeddings) if output]
 
 
 class Frames(NamedTuple):
@@ -110,6 +124,12 @@ def parse_arguments(description: str) -> argparse.Namespace:
         help="safetensors files, to be written, one for each table",
     )
     parser.add_argument(
+        "--device-time",
+        nargs="+",
+        action=Files,
+        help="JSON files, to be written, one for each table: the seconds for which a device was held",
+    )
+    parser.add_argument(
         "--store",
         choices=("drop", "keep"),
         default="drop",
@@ -137,7 +157,7 @@ def main(arguments: argparse.Namespace, encoder: Encoder) -> None:
     pack = read_model_pack(arguments.model, arguments.chunk_length)
     keeps = arguments.store == "keep"
     shards = find_shards(arguments, pack, encoder)
-    missing = [shard for shard in shards if not store.take(shard.stored, shard.embeddings)]
+    missing = [shard for shard in shards if not take_from_store(shard)]
     if len(shards) > len(missing):
         log.info(
             "%d of %d files of embeddings are there from an earlier attempt", len(shards) - len(missing), len(shards)
@@ -150,10 +170,17 @@ def main(arguments: argparse.Namespace, encoder: Encoder) -> None:
         for other in others:
             log.warning("failed as well: %s", other)
         raise first
-    for shard in shards:
-        store.drop_others(shard.embeddings, shard.stored)
+    for output in (output for shard in shards for output in shard.outputs):
+        store.drop_others(output.path, output.stored)
         if not keeps:
-            store.drop(shard.stored)
+            store.drop(output.stored)
+
+
+def take_from_store(shard: Shard) -> bool:
+    """Put a shard's outputs in place where the store has all of them."""
+    if (its := shard.device_time) and not store.take(its.stored, its.path, read_device_time):
+        return False
+    return store.take(shard.embeddings.stored, shard.embeddings.path, lambda path: load_tensor(path, "embedding"))
 
 
 def find_shards(arguments: argparse.Namespace, pack: ModelPack, encoder: Encoder) -> list[Shard]:
@@ -163,10 +190,13 @@ def find_shards(arguments: argparse.Namespace, pack: ModelPack, encoder: Encoder
     depends = {name: getattr(arguments, name) for name in asked}
     depends |= {"encoder": encoder.name, "frames": arguments.scored_frames or pack.frames}
     depends |= {name: pack.sha256[file] for name, file in encoder.files.items()}
-    return [
-        Shard(frames, output, store.place_in_store(output, depends | {"table": digest_file(frames)}))
-        for frames, output in in_step(arguments, "frames", "embeddings")
-    ]
+    shards = []
+    names = ["embeddings", "device_time"] if arguments.device_time else ["embeddings"]
+    for frames, *paths in in_step(arguments, "frames", *names):
+        of_table = depends | {"table": digest_file(frames)}
+        outputs = [Output(path, store.place_in_store(path, of_table)) for path in paths]
+        shards.append(Shard(frames, outputs[0], outputs[1] if arguments.device_time else None))
+    return shards
 
 
 def embed_shards(
@@ -174,6 +204,7 @@ def embed_shards(
 ) -> list[InputError | Failure]:
     """Embed one shard after the other, with a model that is loaded once; gives the errors of those that failed."""
     loaded, errors = LoadedEncoder(), list[InputError | Failure]()
+    since = time.monotonic()  # the device is held from here on, and loading a model is for the first shard
     for shard in shards:
         try:
             frames = read_sequences(shard.frames, plan.encoder, arguments.scored_frames or plan.pack.frames)
@@ -184,9 +215,13 @@ def embed_shards(
         log.info("%d frames, %s", len(frames.names), how)
         loaded.load(plan)  # an error of the model is one of all shards
         try:
-            embed(plan, frames, shard.embeddings, loaded, shard.stored if stores else None)
+            embed(plan, frames, shard, loaded, since)
         except (InputError, Failure) as error:
             errors.append(error)
+        else:
+            for path, stored in shard.outputs if stores else ():
+                store.put(path, stored)
+        since = time.monotonic()
     return errors
 
 
@@ -243,15 +278,16 @@ def read_sequences(path: Path, encoder: Encoder, frames: str) -> Frames:
     return Frames(path, table["name"].to_pylist(), table[encoder.column].to_pylist())
 
 
-def embed(plan: Plan, frames: Frames, path: Path, loaded: LoadedEncoder, stored: Path | None = None) -> None:
-    """Embed the frames, going on from what an earlier attempt has kept, and write the embeddings, also to the store.
+def embed(plan: Plan, frames: Frames, shard: Shard, loaded: LoadedEncoder, since: float) -> None:
+    """Embed the frames, going on from what an earlier attempt has kept, and write the shard's outputs.
 
-    Out of memory begins again with half the tokens in a batch. Packed batches have then halved themselves already, and
-    gone on where they were. Raises Failure when memory is not enough for any batch.
+    The device is held for them since this reading of time.monotonic(). Out of memory begins again with half the tokens
+    in a batch. Packed batches have then halved themselves already, and gone on where they were. Raises Failure when
+    memory is not enough for any batch.
     """
     while True:
         try:
-            return _embed(plan, frames, path, loaded, stored)
+            return _embed(plan, frames, shard, loaded, since)
         except torch.OutOfMemoryError:
             if plan.token_budget < 2 * LEAST_TOKEN_BUDGET:
                 raise Failure(
@@ -263,17 +299,18 @@ def embed(plan: Plan, frames: Frames, path: Path, loaded: LoadedEncoder, stored:
         log.warning("out of GPU memory: beginning again with --token-budget %d", plan.token_budget)
 
 
-def _embed(plan: Plan, frames: Frames, path: Path, loaded: LoadedEncoder, stored: Path | None) -> None:
+def _embed(plan: Plan, frames: Frames, shard: Shard, loaded: LoadedEncoder, since: float) -> None:
     run_encoder, kernel = loaded.load(plan)
     metadata = describe(plan, kernel, frames.names)
     batches = {"sequences_sha256": digest(frames.sequences), "token_budget": str(plan.token_budget), "code": plan.code}
-    with keeping_parts(path, metadata | batches) as parts:
+    with keeping_parts(shard.embeddings.path, metadata | batches, since) as parts:
         sequences, once = frames.sequences, plan.attention == "flash"
         keeping = partial(run_encoder, progress=Report(parts, plan.encoder, sequences, distinct=once))
         embedding = embed_once(keeping, sequences) if once else keeping(sequences)
-        write(embedding, metadata, frames, path)
-        if stored:
-            store.put(path, stored)
+        write(embedding, metadata, frames, shard.embeddings.path)
+        if shard.device_time:
+            with staged(shard.device_time.path) as (partial_path,):
+                write_device_time(parts.seconds, plan.encoder.name, partial_path)
 
 
 def embed_once(run_encoder: Callable[[list[str]], torch.Tensor], sequences: list[str]) -> torch.Tensor:

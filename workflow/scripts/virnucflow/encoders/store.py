@@ -7,7 +7,7 @@ name has a digest of all that the values depend on, known before a model is load
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from glob import escape
 from pathlib import Path
@@ -16,7 +16,6 @@ from typing import Any
 from virnucflow.cli import Failure, InputError, log, staged
 from virnucflow.files.digests import digest_json
 from virnucflow.files.kinds import STORED
-from virnucflow.files.tensors import load_tensor
 
 
 def place_in_store(output: Path, depends: Mapping[str, Any]) -> Path:
@@ -32,12 +31,12 @@ def put(output: Path, stored: Path) -> None:
         log.warning("a finished embedding is not kept for another attempt: %s", error)
 
 
-def take(stored: Path, output: Path) -> bool:
-    """Put an output in place that the store has; False where it has none. One that is damaged is removed."""
+def take(stored: Path, output: Path, read: Callable[[Path], object]) -> bool:
+    """Put an output in place that the store has; False where it has none. One that cannot be read is removed."""
     if not stored.exists():
         return False
     try:
-        load_tensor(stored, "embedding")
+        read(stored)
     except (InputError, OSError) as error:
         log.warning("an embedding that was kept is of no use, and is computed anew: %s", error)
         drop(stored)

@@ -262,6 +262,11 @@ class Summary:
     """the model pack"""
     device: str
     """the devices that the encoders ran on"""
+    device_minutes: float
+    """minutes for which the encoders held these, GPUs or the CPU, for the results and for what the gate compared:
+    loading of models, computing and writing, also where an earlier attempt or run did it. Not in it: waiting for a
+    device, and what came to nothing when a job was killed, of each about three minutes at most. Models are loaded once
+    for a batch of small samples, which counts for the first of them. Two runs of the same input differ in it"""
     warnings: str
     """what to beware of: an untrained model, what the gate found, RNA, no call at all, more than half of the chunks
     without one, or calls that rest on a single chunk"""

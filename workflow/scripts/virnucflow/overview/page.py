@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NotRequired, TypedDict
+from typing import Any, NotRequired, TypedDict, TypeVar
 
 import jinja2
 import msgspec
@@ -31,7 +31,7 @@ from virnucflow.overview.results import (
     read_regions_of,
     read_table,
 )
-from virnucflow.overview.tally import Tally, joined_dots, ranked, ranked_regions
+from virnucflow.overview.tally import Tally, joined_dots, per_minute, ranked, ranked_regions
 from virnucflow.packs.encoders import ENCODERS
 
 TEMPLATE = Path(__file__).with_name("page.html")
@@ -53,6 +53,8 @@ FILES_OF_SAMPLE = {
     "compared_frames": DIVERGENCE_TSV,
 }  # that it names
 NO_VALUE = "\N{EN DASH}"
+
+Quantity = TypeVar("Quantity", int, float)
 
 
 class Author(TypedDict):
@@ -86,7 +88,7 @@ def write_page(tallies: Sequence[Tally], measure: str, citation: Path, path: Pat
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, finalize=printable, trim_blocks=True, lstrip_blocks=True
     )
-    environment.globals |= {"whole": whole, "share": share, "score": score, "text": text}
+    environment.globals |= {"whole": whole, "share": share, "score": score, "number": number, "text": text}
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     path.write_text(template.render(content(tallies, measure, citation)), encoding="utf-8")
 
@@ -119,6 +121,7 @@ def content(tallies: Sequence[Tally], measure: str, citation: Path) -> dict[str,
         "within": within.to_dict("records"),
         "drawn_sequences": drawn_sequences(along_them, {one.name: one.folder for one in tallies}),
         "gated": gated,
+        "timed": timed(tallies),
         "drawn_gates": [draw_gate(one) for one in gated[:MOST_GATES_DRAWN]],
         "methods": methods(tallies),
         "inputs": [(one.name, file) for one in tallies for file in one.run["inputs"]][:MOST_INPUTS],
@@ -139,12 +142,29 @@ def totals(tallies: Sequence[Tally]) -> dict[str, Any]:
     return sums
 
 
-def added(numbers: Iterable[Mapping[str, int]]) -> dict[str, int]:
+def timed(tallies: Sequence[Tally]) -> dict[str, Any] | None:
+    """The minutes of devices, by encoder and together, over the samples that say them, whose bases a minute has; None
+    where none does."""
+    known = [one for one in tallies if one.minutes_by_encoder]
+    if not known:
+        return None
+    by_encoder = added(one.minutes_by_encoder for one in known)
+    minutes = sum(by_encoder.values())
+    return {
+        "samples": len(known),
+        "by_encoder": by_encoder,
+        "minutes": minutes,
+        "bases_per_minute": per_minute(sum(one.bases for one in known), minutes),
+        "devices": sorted({device for one in known for device in one.devices}),
+    }
+
+
+def added(numbers: Iterable[Mapping[str, Quantity]]) -> dict[str, Quantity]:
     """Numbers by name, added up."""
-    sums: dict[str, int] = {}
+    sums: dict[str, Quantity] = {}
     for some in numbers:
-        for name, number in some.items():
-            sums[name] = sums.get(name, 0) + number
+        for name, its in some.items():
+            sums[name] = sums[name] + its if name in sums else its
     return sums
 
 
@@ -282,7 +302,12 @@ def share(name: str, value: float | None, digits: int = 1) -> Markup:
 
 def score(name: str, value: float | None, digits: int = 3) -> Markup:
     """A score; a dash where there is none."""
-    return data(name, "", NO_VALUE) if value is None or np.isnan(value) else data(name, value, f"{value:.{digits}f}")
+    return number(name, value, digits)
+
+
+def number(name: str, value: float | None, digits: int = 0) -> Markup:
+    """A number that is not whole; a dash where there is none."""
+    return data(name, "", NO_VALUE) if value is None or np.isnan(value) else data(name, value, f"{value:,.{digits}f}")
 
 
 def text(name: str, values: Mapping[str, list[str]]) -> Markup:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, NotRequired, TypedDict
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 import msgspec
 import pandas as pd
@@ -74,6 +74,7 @@ MOST = 1 << 40  # bases, chunks or frames
 
 Number = Annotated[int, msgspec.Meta(ge=0, le=MOST)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Minutes = Annotated[float, msgspec.Meta(ge=0, le=MOST)]
 
 
 # Settings are values, lists of them, and sections of both.
@@ -137,6 +138,7 @@ class Run(TypedDict):
     inputs: list[InputFile]
     settings: dict[str, Setting | dict[str, Setting]]
     counts: Counts
+    device_minutes: NotRequired[dict[Literal["dnabert_s", "esm2"], Minutes] | None]
     model: str
     trained: bool
     calibration: dict[str, Any] | None

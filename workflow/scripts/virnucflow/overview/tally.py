@@ -1,5 +1,6 @@
 """What is counted of a sample's results as their rows go by, and the rows that are kept."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -62,6 +63,22 @@ class Tally:
         return sorted({how["device"] for name in ENCODERS for how in self.run[name] if "device" in how})  # type: ignore[literal-required]
 
     @property
+    def minutes_by_encoder(self) -> Mapping[str, float]:
+        """For which these were held by each encoder; empty where run.json does not say."""
+        its = self.run.get("device_minutes") or {}
+        return {encoder: its[encoder] for encoder in its}
+
+    @property
+    def device_minutes(self) -> float:
+        """The same of all encoders together; NaN where run.json does not say."""
+        return round(sum(self.minutes_by_encoder.values()), 3) if self.minutes_by_encoder else np.nan
+
+    @property
+    def bases_per_minute(self) -> float:
+        """Bases for each minute of a device; NaN where that is not known."""
+        return per_minute(self.bases, self.device_minutes)
+
+    @property
     def warnings(self) -> list[str]:
         """What to beware of."""
         return remarks_on_run(self.run)
@@ -97,6 +114,11 @@ class Tally:
         """Count rows of `chunks.tsv`."""
         add_numbers(self.of_chunks, part["call"])
         self.chunks_by_longest += int((part["kind"] == "longest").sum())
+
+
+def per_minute(number: int, minutes: float) -> float:
+    """How many for each minute; NaN without any."""
+    return number / minutes if minutes else np.nan
 
 
 def add_numbers(numbers: dict[str, int], values: pd.Series) -> None:

@@ -12,6 +12,7 @@ import pandas as pd
 
 from virnucflow import __version__
 from virnucflow.cli import log
+from virnucflow.files.device_time import device_minutes
 from virnucflow.files.kinds import FILES, STATUSES
 from virnucflow.packs.encoders import ENCODERS
 from virnucflow.scoring.prevalence import Prevalence
@@ -119,6 +120,7 @@ def provenance_of(
         "sample": arguments.sample,
         "started": arguments.started,
         "ended": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "device_minutes": device_minutes(arguments.device_time) or None,
         "inputs": split.get("inputs"),
         "subsample": split.get("subsample"),
         "settings": dict(sorted((arguments.settings | {"rna": split.get("rna")}).items())),
