@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Build the image and from it containers/virnucflow-VERSION.sif. Arguments go to the engine: --build-arg NAME=VALUE ...
-# ENGINE is docker, podman or buildah; without it, the first that is there.
+# ENGINE is docker, podman or buildah; without it, the first that is there. SIF is another name for the file that is made.
 set -euo pipefail
+sif=${SIF:+$(realpath --canonicalize-missing "$SIF")}
 cd "$(dirname "$0")/.."
 version=$(cat workflow/scripts/virnucflow/VERSION)
 image=virnucflow:$version
-sif=containers/virnucflow-$version.sif
+sif=${sif:-containers/virnucflow-$version.sif}
 
 for engine in ${ENGINE:-docker podman buildah}; do
     command -v "$engine" >/dev/null && break || engine=
@@ -22,5 +23,6 @@ case $engine in
     *) "$engine" save --output "$work/image.tar" "$image" ;;
 esac
 apptainer build --force "$work/image.sif" "docker-archive:$work/image.tar"
+mkdir -p "$(dirname "$sif")"
 mv "$work/image.sif" "$sif"
 echo "$sif"

@@ -139,6 +139,22 @@ def fake_gpus(folder: Path, uuids: list[str], capability: str = "9.0") -> None:
     (folder / "nvidia-smi").chmod(0o755)
 
 
+# Writes down the folders to be seen and the arguments up to the image; then runs what was to be run in it.
+APPTAINER = """#!/usr/bin/env bash
+if [ "$1" = --version ]; then echo apptainer version 1.4.5; exit; fi
+echo "$APPTAINER_BIND $*" >>apptainer.log
+while [ "$1" != bash ]; do shift; done
+exec "$@"
+"""
+
+
+def put_apptainer(folder: Path) -> None:
+    """A stand-in for Apptainer, to be put on the PATH, which writes apptainer.log."""
+    folder.mkdir()
+    (folder / "apptainer").write_text(APPTAINER)
+    (folder / "apptainer").chmod(0o755)
+
+
 def tree(directory: Path) -> dict[str, bytes]:
     """The content of every file below a directory."""
     return {str(p.relative_to(directory)): p.read_bytes() for p in sorted(directory.rglob("*")) if p.is_file()}

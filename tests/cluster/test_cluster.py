@@ -110,6 +110,44 @@ def work(folder: Path, image: Path) -> Path:
     return place
 
 
+MODULE = """
+configfile: "mine.yaml"
+
+module virnucflow:
+    snakefile: "git+file://{repository}/workflow/Snakefile@v1"
+    config: config
+
+use rule * from virnucflow
+"""
+
+
+def test_module_of_a_git_source_runs_in_the_image(
+    work: Path, undisturbed: dict[str, bytes], image: Path, folder: Path
+) -> None:
+    """Where no file of the workflow is in a folder: the image sees those of a commit, below the working directory."""
+    repository = copy_checkout(folder / "repository")
+    git = ("git", "-c", "user.name=me", "-c", "user.email=me@example.org")
+    for command in ("init --quiet", "add --all", "commit --quiet --message one", "tag v1", "rm --quiet -r ."):
+        run(*git, *command.split(), cwd=repository)
+    assert [path.name for path in repository.iterdir()] == [".git"]
+    place = Path(shutil.copytree(work, work.with_name("of git"), ignore=NOTHING_COMPUTED))
+    config = yaml.safe_load((place / "config.yaml").read_text())
+    del config["container"]  # the default: a file from the working directory
+    (place / "mine.yaml").write_text(yaml.safe_dump(config))
+    (place / "containers").mkdir()
+    os.link(image, place / "containers" / image.name)
+    (place / "Snakefile").write_text(MODULE.format(repository=repository))
+    run(sys.executable, "-m", "snakemake", "--cores", "2", "--sdm", "apptainer", cwd=place)
+    results = reproducible(place / "results")
+    made = json.loads(results["phage/phage.run.json"])
+    assert made["workflow"]["commit"] == run(*git, "rev-parse", "v1", cwd=repository).strip()
+    assert made["container"]["image"] == f"containers/{image.name}"
+    differing = {"phage/phage.run.json", "report.html"}  # which both name commit and image
+    assert {name: results[name] for name in set(results) - differing} == {
+        name: undisturbed[name] for name in set(undisturbed) - differing
+    }
+
+
 def in_directory(checkout: Path, place: Path) -> list[object]:
     command = [sys.executable, "-m", "snakemake", "--snakefile", checkout / "Snakefile"]
     return [*command, "--directory", place, "--configfile", place / "config.yaml"]

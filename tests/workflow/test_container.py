@@ -7,19 +7,12 @@ import shutil
 from pathlib import Path
 
 import pytest
-from helpers import REPOSITORY, snakemake, write_fasta
+from helpers import REPOSITORY, put_apptainer, snakemake, write_fasta
 
 from virnucflow import __version__
 
 pytestmark = pytest.mark.long
 
-APPTAINER = """#!/usr/bin/env bash
-# Write down the folders to be seen and the arguments up to the image; then run what was to be run in it.
-if [ "$1" = --version ]; then echo apptainer version 1.4.5; exit; fi
-echo "$APPTAINER_BIND $*" >>apptainer.log
-while [ "$1" != bash ]; do shift; done
-exec "$@"
-"""
 SPLIT = "work/a/sequences.parquet"
 
 
@@ -37,9 +30,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def apptainer(tmp_path: Path) -> dict[str, str]:
     """The environment with the stand-in."""
-    (tmp_path / "bin").mkdir()
-    (tmp_path / "bin" / "apptainer").write_text(APPTAINER)
-    (tmp_path / "bin" / "apptainer").chmod(0o755)
+    put_apptainer(tmp_path / "bin")
     return {"PATH": f"{tmp_path}/bin:{os.environ['PATH']}"}
 
 

@@ -1,6 +1,7 @@
 """The workflow gives the same wherever it lies and works, by itself and as a module of another workflow."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -8,14 +9,17 @@ from pathlib import Path
 
 import pytest
 import yaml
-from helpers import EXAMPLE, REPOSITORY, reproducible, tree, write_fasta
+from helpers import EXAMPLE, REPOSITORY, put_apptainer, reproducible, tree, write_fasta
 
+from virnucflow import __version__
 from virnucflow.sequences.fasta import read_fasta
 
 pytestmark = pytest.mark.long
 
 SETTINGS = {"samples": "sam ples.tsv", "device": "cpu", "shards": 1, "model_pack": "my models/a pack"}
 SETTINGS |= {"gate": {"frames": 20, "on_failure": "fallback"}}
+
+SPLIT = "work/a/sequences.parquet"
 
 MODULE = """
 configfile: "mine.yaml"
@@ -107,29 +111,29 @@ def test_as_a_module(
         assert not {"work", "results", "logs"} & {path.name for path in folder.iterdir()}
 
 
-def test_as_a_module_of_a_git_source(
-    workflow: Path, expected: dict[str, bytes], tmp_path: Path, pack_directory: Path
-) -> None:
-    """Where no file of the workflow is in a folder: all are those of a commit."""
-    repository, folder = tmp_path / "repository", tmp_path / "mine"
-    shutil.copytree(workflow, repository)
+@pytest.fixture(scope="module")
+def repository(workflow: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository with one commit of the workflow, `v1`, and no file besides."""
+    folder = tmp_path_factory.mktemp("github") / "me" / "virnucflow"
+    shutil.copytree(workflow, folder)
+    git(folder, "init", "--quiet")
+    git(folder, "add", "--all")
+    git(folder, "commit", "--quiet", "--message", "one")
+    git(folder, "tag", "v1")
+    git(folder, "rm", "--quiet", "-r", ".")
+    assert [path.name for path in folder.iterdir()] == [".git"]
+    return folder
 
-    def git(*arguments: str) -> str:
-        who = ("-c", "user.name=me", "-c", "user.email=me@example.org")
-        command = ["git", *who, *arguments]
-        return subprocess.run(command, cwd=repository, check=True, capture_output=True, text=True).stdout.strip()
 
-    git("init", "--quiet")
-    git("add", "--all")
-    git("commit", "--quiet", "--message", "one")
-    git("rm", "--quiet", "-r", ".")
-    folder.mkdir()
-    commit = git("rev-parse", "HEAD")
-    source = f"git+file://{repository}/workflow/Snakefile@{commit}"
-    (prepare(folder, pack_directory) / "Snakefile").write_text(MODULE.format(snakefile=source, prefix=""))
-    (folder / "mine.yaml").write_text(yaml.safe_dump({"virnucflow": SETTINGS}))
-    run(cwd=folder)
-    results = reproducible(folder / "results")
+def git(repository: Path, *arguments: str) -> str:
+    """What git said."""
+    command = ["git", "-c", "user.name=me", "-c", "user.email=me@example.org", *arguments]
+    return subprocess.run(command, cwd=repository, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def assert_results_of_commit(folder: Path, repository: Path, expected: dict[str, bytes]) -> None:
+    """The results are those that are expected, and say the commit, whose files alone are unpacked."""
+    commit, results = git(repository, "rev-parse", "HEAD"), reproducible(folder / "results")
     made = json.loads(results["a/a.run.json"])
     assert made["workflow"]["commit"] == commit and made["workflow"]["changed"] is False
     differing = {"a/a.run.json", "report.html"}  # which both name the commit
@@ -138,3 +142,34 @@ def test_as_a_module_of_a_git_source(
     }
     assert "Nothing to be done" in run("-n", cwd=folder)
     assert [path.name for path in (folder / ".snakemake" / "virnucflow").iterdir()] == [commit]
+
+
+@pytest.fixture
+def of_git(repository: Path, tmp_path: Path, pack_directory: Path) -> Path:
+    """A working directory with a module of a git source, so that no file of the workflow is in a folder."""
+    source = f"git+file://{repository}/workflow/Snakefile@v1"
+    (prepare(tmp_path, pack_directory) / "Snakefile").write_text(MODULE.format(snakefile=source, prefix=""))
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump({"virnucflow": SETTINGS}))
+    return tmp_path
+
+
+def test_as_a_module_of_a_git_source(of_git: Path, repository: Path, expected: dict[str, bytes]) -> None:
+    run(cwd=of_git)
+    assert_results_of_commit(of_git, repository, expected)
+
+
+def test_as_a_module_of_a_git_source_in_a_container(
+    of_git: Path, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a stand-in for Apptainer: the image is found from the working directory, and programs are below it."""
+    put_apptainer(of_git / "bin")
+    monkeypatch.setenv("PATH", f"{of_git}/bin", prepend=os.pathsep)
+    monkeypatch.delenv("APPTAINER_BIND", raising=False)
+    (of_git / "containers").mkdir()
+    (of_git / "containers" / f"virnucflow-{__version__}.sif").touch()
+    run(SPLIT, "--sdm", "apptainer", cwd=of_git)
+    bound, _, arguments = (of_git / "apptainer.log").read_text().partition(" exec ")
+    assert bound == "", "the working directory has all"
+    programs = f".snakemake/virnucflow/{git(repository, 'rev-parse', 'HEAD')}/workflow/scripts"
+    assert f" containers/virnucflow-{__version__}.sif bash -c " in arguments
+    assert f" python {programs}/split_fasta.py " in arguments and (of_git / SPLIT).exists()

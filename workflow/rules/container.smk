@@ -8,10 +8,13 @@ from virnucflow import __version__
 
 CONTAINED = host.is_contained(workflow)
 BIND = "APPTAINER_BIND"
-# As Snakemake takes it: a registry's address, or a file, below the workflow's root if relative; empty without one.
+# As Snakemake takes it: a registry's address, or a file; empty without one. A relative file is below the workflow's root.
+# Of a git source, which has none but for what is unpacked of one commit, it is below the working directory.
 IMAGE = (config["container"] or "").replace("{version}", __version__)
+BUILD = host.portable(host.BUILD_IMAGE)  # the command
 if IMAGE and not is_address(IMAGE):
-    IMAGE = host.portable(host.ROOT / IMAGE)
+    IMAGE = host.portable((Path.cwd() if FROM_GIT else host.ROOT) / IMAGE)
+    BUILD = f"SIF={IMAGE} {BUILD}" if FROM_GIT else BUILD
 # Whether the Python that runs Snakemake runs the programs, too: not so in an image or in an environment of conda.
 PROGRAMS_RUN_HERE = not host.is_conda(workflow) and not (CONTAINED and IMAGE)
 

@@ -32,7 +32,7 @@ def check_setup():
 
 def check_image():
     """Stop before a job is submitted when the image is a file that is not there."""
-    if CONTAINED and IMAGE and (problems := missing_image(IMAGE, host.portable(host.BUILD_IMAGE))):
+    if CONTAINED and IMAGE and (problems := missing_image(IMAGE, BUILD)):
         raise host.Refused(*problems)
 
 

@@ -37,8 +37,6 @@ def unpack(source):
 
 
 SOURCE = workflow.current_basedir
-if isinstance(SOURCE, (HostingProviderFile, LocalGitFile)):
-    WORKFLOW = unpack(SOURCE) / "workflow"
-else:
-    WORKFLOW = Path(str(SOURCE)).parent
+FROM_GIT = isinstance(SOURCE, (HostingProviderFile, LocalGitFile))
+WORKFLOW = unpack(SOURCE) / "workflow" if FROM_GIT else Path(str(SOURCE)).parent
 sys.path[:0] = [str(WORKFLOW), str(WORKFLOW / "scripts")]
