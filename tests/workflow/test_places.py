@@ -173,3 +173,45 @@ def test_as_a_module_of_a_git_source_in_a_container(
     programs = f".snakemake/virnucflow/{git(repository, 'rev-parse', 'HEAD')}/workflow/scripts"
     assert f" containers/virnucflow-{__version__}.sif bash -c " in arguments
     assert f" python {programs}/split_fasta.py " in arguments and (of_git / SPLIT).exists()
+
+
+# As snakedeploy 0.17 writes it to DIR/workflow/Snakefile; it copies config/ and profiles/ of the repository to DIR.
+DEPLOYED = """
+from snakemake.utils import min_version
+
+
+min_version("6.10.0")
+
+
+configfile: "config/config.yaml"
+
+
+# declare https://github.com/me/virnucflow as a module
+module virnucflow:
+    snakefile: 
+        github("me/virnucflow", path="workflow/Snakefile", tag="v1")
+    config:
+        config
+
+
+# use all rules from https://github.com/me/virnucflow
+use rule * from virnucflow
+"""
+
+
+def test_as_snakedeploy_writes_it(
+    repository: Path, expected: dict[str, bytes], tmp_path: Path, pack_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a repository here, where Snakemake asks for one of the forge."""
+    (tmp_path / "gitconfig").write_text(f'[url "file://{repository.parents[1]}/"]\ninsteadOf = https://github.com/\n')
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", f"{tmp_path}/gitconfig")
+    monkeypatch.setenv("XDG_CACHE_HOME", f"{tmp_path}/cache")  # where Snakemake keeps its copy
+    folder = tmp_path / "deployed"
+    for name in ("config", "profiles"):
+        shutil.copytree(REPOSITORY / name, folder / name)
+    (folder / "workflow").mkdir()
+    (folder / "workflow" / "Snakefile").write_text(DEPLOYED)
+    (prepare(folder, pack_directory) / "config" / "config.yaml").write_text(yaml.safe_dump(SETTINGS))
+    assert "write_results" in run("-n", "--profile", "profiles/local", cwd=folder)
+    run("--profile", "profiles/local", cwd=folder)
+    assert_results_of_commit(folder, repository, expected)
