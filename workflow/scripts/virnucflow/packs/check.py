@@ -7,18 +7,29 @@ whole is seen by its length.
 import json
 import re
 import stat
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from virnucflow.files.kinds import KINDS
 from virnucflow.packs.encoders import ENCODERS
 from virnucflow.packs.pack_files import not_named
-from virnucflow.sequences.chunks import wrong_chunk_length
 
 MOST_JSON = 100_000_000  # bytes of a JSON file of a pack, or of the header of a safetensors file
 MOST_LENGTHS = 10  # of chunks, that a pack is for, that are named
 # What wrong content of any kind leads to, and what the system says.
 DAMAGE = (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)
+
+
+def wrong_chunk_length(model: str, chunk_length: int, chunk_lengths: Collection[int]) -> str:
+    """Why a model pack for chunks of these lengths is not for this one; empty when it is, or says no length."""
+    if chunk_length in chunk_lengths or not chunk_lengths:
+        return ""
+    lengths = " or ".join(map(str, chunk_lengths))
+    return (
+        f"{model}: the pack is for chunks of {lengths} bases, not of {chunk_length}; "
+        "change chunk_length, or use a pack for it"
+    )
 
 
 def check_pack(model: Path, chunk_length: int) -> tuple[list[str], int]:

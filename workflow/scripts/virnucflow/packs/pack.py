@@ -15,9 +15,9 @@ from msgspec.structs import asdict
 from virnucflow.cli import InputError, log
 from virnucflow.files.json_files import read_published_json
 from virnucflow.files.kinds import LONGEST
+from virnucflow.packs.check import wrong_chunk_length
 from virnucflow.packs.encoders import ENCODERS, feature_widths
 from virnucflow.packs.pack_files import not_named
-from virnucflow.sequences.chunks import wrong_chunk_length
 
 # Bounds of what a description may ask for: far above any model, and what a shape costs before its weights are read.
 Width = Annotated[int, Meta(ge=1, le=1 << 20)]

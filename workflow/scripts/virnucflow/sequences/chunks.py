@@ -1,6 +1,6 @@
 """Chunks of a sequence: where they begin and end, and how they are named (VirNucPro v1, split_fasta_chunk)."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
@@ -47,17 +47,6 @@ def chunk_totals(lengths: np.ndarray, chunk_length: int) -> tuple[np.ndarray, np
     overlap = n * chunk_length - lengths
     q = overlap // np.maximum(n, 1)
     return n, n * chunk_length - np.maximum(0, overlap - (q + 1) * np.maximum(n - 1, 0))
-
-
-def wrong_chunk_length(model: str, chunk_length: int, chunk_lengths: Collection[int]) -> str:
-    """Why a model pack for chunks of these lengths is not for this one; empty when it is, or says no length."""
-    if chunk_length in chunk_lengths or not chunk_lengths:
-        return ""
-    lengths = " or ".join(map(str, chunk_lengths))
-    return (
-        f"{model}: the pack is for chunks of {lengths} bases, not of {chunk_length}; "
-        "change chunk_length, or use a pack for it"
-    )
 
 
 def chunk_name(sequence_id: str, chunk: int) -> str:
